@@ -1,0 +1,48 @@
+"""Isthmus carries retrieval models from English into other languages, as a layer on sentence-transformers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.corpora import load as load_collection
+    from isthmus.errors import IsthmusError
+    from isthmus.evaluation import EvaluationResult, evaluate
+    from isthmus.token_map import TokenMap
+    from isthmus.transfer import TransferReport, transfer, transfer_encoder
+
+__version__ = "0.1.0"
+__all__ = [
+    "EvaluationResult",
+    "IsthmusError",
+    "TokenMap",
+    "TransferReport",
+    "evaluate",
+    "load_collection",
+    "transfer",
+    "transfer_encoder",
+]
+
+_HOMES = {
+    "EvaluationResult": ("isthmus.evaluation", "EvaluationResult"),
+    "IsthmusError": ("isthmus.errors", "IsthmusError"),
+    "TokenMap": ("isthmus.token_map", "TokenMap"),
+    "TransferReport": ("isthmus.transfer", "TransferReport"),
+    "evaluate": ("isthmus.evaluation", "evaluate"),
+    "load_collection": ("isthmus.corpora", "load"),
+    "transfer": ("isthmus.transfer", "transfer"),
+    "transfer_encoder": ("isthmus.transfer", "transfer_encoder"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``import isthmus`` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
