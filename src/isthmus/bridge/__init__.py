@@ -1,0 +1,17 @@
+"""Where both vocabularies meet: token vectors of one multilingual model, and sparse weights from their cosines."""
+
+from __future__ import annotations
+
+from isthmus.bridge.candidates import best_sources
+from isthmus.bridge.embed import BridgeVectors, bridge_identity, embed_vocabularies, load_vectors
+from isthmus.bridge.entmax import bridge_weights, entmax_rows
+
+__all__ = [
+    "BridgeVectors",
+    "best_sources",
+    "bridge_identity",
+    "bridge_weights",
+    "embed_vocabularies",
+    "entmax_rows",
+    "load_vectors",
+]

@@ -1,0 +1,157 @@
+"""Which source tokens may get weight in each target row: cosines in blocks, cut off by a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus._progress import progress
+from isthmus.errors import BridgeError, InputError
+
+PAIRS = 4096
+Floats = NDArray[np.floating[Any]]
+Float64s = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def best_sources(
+    target: Floats,
+    source: Floats,
+    *,
+    candidates: NDArray[np.int64] | None = None,
+    block: int = 512,
+    show_progress_bar: bool | None = None,
+) -> tuple[Ints, Float64s]:
+    """The most similar source token of every target row; the lowest id among equals.
+
+    Args:
+        target: Vectors of the target tokens, shape (rows, dim).
+        source: Vectors of the source tokens, shape (source, dim).
+        candidates: Distinct source ids to choose from; None for all.
+        block: Target rows per step.
+        show_progress_bar: None shows a bar when stderr is a terminal.
+
+    Returns:
+        Source ids and their cosines, each of shape (rows,).
+
+    Raises:
+        InputError: If ``block`` or ``candidates`` do not fit.
+        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+    """
+    chosen = Candidates(target, source, candidates, block, desc="nearest", show=show_progress_bar)
+    ids, similarities = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+    for lengths, columns, values in chosen.blocks(lambda similarities: similarities.max(axis=1).astype(np.float64)):
+        ids.append(columns[row_starts(lengths)])
+        similarities.append(values[row_starts(lengths)])
+    return np.concatenate(ids), np.concatenate(similarities)
+
+
+class Candidates:
+    """Walks over the target rows in blocks and keeps, for each, the source candidates above a bound.
+
+    Args:
+        target: Vectors of the target tokens, shape (rows, dim).
+        source: Vectors of the source tokens, shape (source, dim).
+        candidates: Distinct source ids; None for all.
+        block: Target rows per step.
+        desc: Label of the progress bar.
+        show: Whether it is shown.
+
+    Raises:
+        InputError: If ``block`` or ``candidates`` do not fit.
+        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+    """
+
+    def __init__(
+        self, target: Floats, source: Floats, candidates: Ints | None, block: int, *, desc: str, show: bool | None
+    ) -> None:
+        if target.ndim != 2 or source.ndim != 2 or target.shape[1] != source.shape[1]:
+            raise BridgeError(
+                f"target and source vectors must share their dimension, got {target.shape} and {source.shape}"
+            )
+        if block < 1:
+            raise InputError(f"block must be at least 1, got {block}")
+        ids = np.arange(len(source)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+        if len(ids) == 0:
+            raise InputError("candidates must hold at least one source id, got none; choose the pool 'all'")
+        if ids.min() < 0 or ids.max() >= len(source) or len(np.unique(ids)) < len(ids):
+            raise InputError(
+                f"candidates must be distinct ids below {len(source)}, got {ids.min()}..{ids.max()} ({len(ids)} ids)"
+            )
+        self.ids = np.sort(ids)
+        self.target, self.source, self.block, self.desc, self.show = target, source, block, desc, show
+        self.target_scale = _scale(target, np.arange(len(target)), "target")
+        self.source_scale = _scale(source, self.ids, "source")
+        whole = len(ids) == len(source)
+        self.columns = _float32(source if whole else source[self.ids], self.source_scale)
+        # Worst-case rounding of a float32 dot product of unit vectors, with room for the rounding of its inputs.
+        self.margin = 2 * (target.shape[1] + 8) * 2.0**-24
+
+    def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
+        """Yield (candidates per row, source ids, float64 cosines) of each block, best candidate first within a row.
+
+        A candidate is kept when its cosine may exceed ``bound(similarities)`` of its row.
+        """
+        buffer = np.empty((min(self.block, len(self.target)), len(self.ids)), dtype=np.float32)
+        starts = range(0, len(self.target), self.block)
+        for start in progress(starts, desc=self.desc, total=len(starts), show=self.show):
+            stop = min(start + self.block, len(self.target))
+            rows = _float32(self.target[start:stop], self.target_scale[start:stop])
+            similarities = np.matmul(rows, self.columns.T, out=buffer[: stop - start])
+            limit = (bound(similarities) - self.margin).astype(np.float32)
+            row, column = np.divmod(np.flatnonzero(similarities >= limit[:, None]), len(self.ids))
+            values = self._cosines(start, stop, row, column)
+            order = np.lexsort((column, -values, row))
+            yield np.bincount(row, minlength=stop - start), self.ids[column[order]], values[order]
+
+    def _cosines(self, start: int, stop: int, row: Ints, column: Ints) -> Float64s:
+        """Float64 cosines of the pairs, from the vectors as they were given."""
+        values = np.empty(len(row))
+        if len(row) * 16 > (stop - start) * len(self.ids):
+            # So many pairs that a dense float64 product is cheaper than gathering both vectors of each.
+            rows = self.target[start:stop].astype(np.float64)
+            for first in range(0, len(self.ids), PAIRS):
+                part = (first <= column) & (column < first + PAIRS)
+                product = rows @ self.source[self.ids[first : first + PAIRS]].astype(np.float64).T
+                values[part] = product[row[part], column[part] - first]
+        else:
+            for first in range(0, len(row), PAIRS):
+                pairs = slice(first, first + PAIRS)
+                left, right = self.target[start + row[pairs]], self.source[self.ids[column[pairs]]]
+                values[pairs] = np.multiply(left, right, dtype=np.float64).sum(axis=1)
+        return np.asarray(values * self.target_scale[start + row] * self.source_scale[column])
+
+
+def _scale(vectors: Floats, ids: Ints, side: str) -> Float64s:
+    """Factor that gives each of the rows ``ids`` unit length; exactly 1 where only float32 rounding is missing."""
+    squares = np.concatenate(
+        [
+            np.square(vectors[ids[first : first + PAIRS]], dtype=np.float64).sum(axis=1)
+            for first in range(0, len(ids), PAIRS)
+        ]
+        or [np.empty(0)]
+    )
+    bad = np.flatnonzero(~(np.isfinite(squares) & (squares > 0)))
+    if len(bad):
+        raise BridgeError(
+            f"{side} vectors must be finite and not zero, got {len(bad)} that are not, the first in row {ids[bad[0]]}; "
+            "leave those rows out"
+        )
+    norms = np.sqrt(squares)
+    norms[np.abs(norms - 1) < 1e-6] = 1.0
+    return np.asarray(1 / norms)
+
+
+def _float32(vectors: Floats, scale: Float64s) -> NDArray[np.float32]:
+    """The vectors at unit length in float32, without a copy where they are so already."""
+    if (scale == 1).all():
+        return np.asarray(vectors, dtype=np.float32)
+    return np.multiply(vectors, scale[:, None].astype(np.float32), dtype=np.float32, casting="same_kind")
+
+
+def row_starts(lengths: Ints) -> Ints:
+    """Where each row begins when rows of these ``lengths`` lie end to end."""
+    return np.asarray(np.cumsum(lengths) - lengths)

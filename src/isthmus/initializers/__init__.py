@@ -1,0 +1,62 @@
+"""Methods that say which source tokens make each target token: one file and one line here per method."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from isthmus.errors import InputError, UnknownNameError
+from isthmus.initializers.base import Initializer, Problem
+from isthmus.initializers.gaussian import Gaussian
+from isthmus.initializers.mean import Mean
+from isthmus.initializers.multivariate_gaussian import MultivariateGaussian
+from isthmus.initializers.nearest import Nearest
+from isthmus.initializers.random import Random
+from isthmus.initializers.sembridge import SemBridge
+
+INITIALIZERS: dict[str, type[Any]] = {
+    "sembridge": SemBridge,
+    "nearest": Nearest,
+    "mean": Mean,
+    "gaussian": Gaussian,
+    "multivariate-gaussian": MultivariateGaussian,
+    "random": Random,
+}
+
+
+def create(method: str, **options: Any) -> Initializer:
+    """Make an initializer.
+
+    Args:
+        method: A key of ``INITIALIZERS``.
+        **options: Fields of that method.
+
+    Raises:
+        UnknownNameError: If there is no such method.
+        InputError: If the method has no such option, or its value does not fit.
+    """
+    if method not in INITIALIZERS:
+        raise UnknownNameError("method", method, INITIALIZERS)
+    known = [option.name for option in fields(INITIALIZERS[method])]
+    unknown = sorted(options.keys() - set(known))
+    if unknown:
+        raise InputError(
+            f"options of {method} must be among {', '.join(known) or 'none (it has no options)'}, got "
+            f"{', '.join(unknown)}; leave them out"
+        )
+    initializer: Initializer = INITIALIZERS[method](**options)
+    return initializer
+
+
+__all__ = [
+    "INITIALIZERS",
+    "Gaussian",
+    "Initializer",
+    "Mean",
+    "MultivariateGaussian",
+    "Nearest",
+    "Problem",
+    "Random",
+    "SemBridge",
+    "create",
+]

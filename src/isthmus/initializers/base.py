@@ -1,0 +1,180 @@
+"""What every initialisation method is given, and the overlap copy they all share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from isthmus.bridge.embed import BridgeVectors
+from isthmus.errors import BridgeError, InputError
+from isthmus.token_map import FATES, Fate, Sampling, TokenMap
+from isthmus.vocabulary import Overlap, Vocabulary
+from isthmus.vocabulary.token import TEXT_KINDS
+
+Pool = Literal["all", "clean"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What an initializer works on.
+
+    Attributes:
+        source: The encoder's vocabulary.
+        target: The new vocabulary.
+        overlap: Target tokens that copy a source token.
+        vectors: Bridge vectors of both; None for methods that need none.
+        seed: Seed of everything drawn.
+        show_progress_bar: None shows bars when stderr is a terminal.
+    """
+
+    source: Vocabulary
+    target: Vocabulary
+    overlap: Overlap
+    vectors: BridgeVectors | None = None
+    seed: int = 0
+    show_progress_bar: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.overlap.source_ids.shape != (self.target.size,):
+            raise InputError(
+                f"overlap must have one entry per target id, {self.target.size}, got {self.overlap.source_ids.shape}; "
+                "match these vocabularies again"
+            )
+        if self.vectors is not None:
+            self.vectors.check(self.source, self.target)
+
+
+class Initializer(Protocol):
+    """One method; a frozen dataclass whose fields are its options.
+
+    Attributes:
+        name: Key in the registry.
+        summary: One line for lists.
+        needs_bridge: Whether ``Problem.vectors`` must be given.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs_bridge: ClassVar[bool]
+
+    def token_map(self, problem: Problem) -> TokenMap:
+        """Say which source tokens, with which weights, make each target token."""
+        ...
+
+
+def require_vectors(method: str, problem: Problem) -> BridgeVectors:
+    """Return the bridge vectors, or raise InputError where there are none."""
+    if problem.vectors is None:
+        raise InputError(f"{method} must have bridge vectors, got None; pass bridge= or vectors=")
+    return problem.vectors
+
+
+def check_pool(pool: str) -> None:
+    """Raise InputError unless ``pool`` is one of the two."""
+    if pool not in ("all", "clean"):
+        raise InputError(f"pool must be 'all' or 'clean', got {pool!r}")
+
+
+def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
+    """Source ids that may get weight, ascending.
+
+    Args:
+        problem: With bridge vectors.
+        pool: ``all``: every source token the bridge knows. ``clean``: of these, no special, unused, byte or otherwise
+            unreadable ones.
+
+    Raises:
+        BridgeError: If none is left.
+    """
+    vectors = require_vectors("a candidate pool", problem)
+    known: NDArray[np.bool_] = np.any(vectors.source, axis=1)
+    ids = [
+        token.id
+        for token in problem.source.tokens
+        if known[token.id] and (pool == "all" or _is_text(problem.source, token.id))
+    ]
+    if not ids:
+        raise BridgeError(
+            f"bridge must know at least one source token of the pool {pool!r}, got none; choose another bridge"
+        )
+    return np.array(ids, dtype=np.int64)
+
+
+def open_ids(problem: Problem, *, as_released: bool = False) -> NDArray[np.int64]:
+    """Target ids that copy nothing and that a method must make, ascending.
+
+    Special, unused and unreadable tokens are not among them: they mean nothing a method could find, and take the
+    background. ``as_released`` opens every token, as SemBridge's released code does (arXiv 2605.26002).
+    """
+    ids = [
+        token.id
+        for token in problem.target.tokens
+        if problem.overlap.source_ids[token.id] < 0 and (as_released or _is_text(problem.target, token.id))
+    ]
+    return np.array(ids, dtype=np.int64)
+
+
+def bridged_ids(problem: Problem, vectors: BridgeVectors, *, as_released: bool = False) -> NDArray[np.int64]:
+    """As :func:`open_ids`, of which those that the bridge knows."""
+    ids = open_ids(problem, as_released=as_released)
+    return ids[vectors.target[ids].any(axis=1)]
+
+
+def assemble(
+    method: Initializer,
+    problem: Problem,
+    *,
+    mixed: tuple[NDArray[np.int64], csr_matrix] | None = None,
+    sampling: Sampling | None = None,
+) -> TokenMap:
+    """Copy the overlap and fill the other rows.
+
+    Args:
+        method: Its name and options are recorded in ``TokenMap.info``.
+        problem: The problem it solved.
+        mixed: Target ids and their weights, shape (ids, source.size).
+        sampling: Draws the rows of :func:`open_ids` that are not mixed.
+
+    Returns:
+        The map; what is neither copied, mixed nor drawn is background, the mean of all source tokens.
+    """
+    shape = (problem.target.size, problem.source.size)
+    fates = np.full(shape[0], FATES.index(Fate.BACKGROUND), dtype=np.uint8)
+    if sampling is not None:
+        fates[open_ids(problem)] = FATES.index(Fate.SAMPLED)
+    copies = np.flatnonzero(problem.overlap.source_ids >= 0)
+    fates[copies] = problem.overlap.fates[copies]
+    rows, columns, data = copies, problem.overlap.source_ids[copies], np.ones(len(copies))
+    if mixed is not None:
+        ids, weights = mixed
+        fates[ids] = FATES.index(Fate.BRIDGED)
+        rows = np.concatenate([rows, np.repeat(ids, np.diff(weights.indptr))])
+        columns = np.concatenate([columns, weights.indices])
+        data = np.concatenate([data, weights.data])
+    background = None
+    if (fates == FATES.index(Fate.BACKGROUND)).any():
+        background = np.zeros(shape[1])
+        background[[token.id for token in problem.source.tokens]] = 1 / len(problem.source.tokens)
+    return TokenMap(
+        weights=csr_matrix((data, (rows, columns)), shape=shape),
+        fates=fates,
+        source_tokens=problem.source.raw_tokens(),
+        target_tokens=problem.target.raw_tokens(),
+        background=background,
+        sampling=sampling,
+        info=_info(method, problem),
+    )
+
+
+def _info(method: Any, problem: Problem) -> dict[str, Any]:
+    bridge = problem.vectors.identity if problem.vectors is not None and method.needs_bridge else None
+    return {"method": method.name, "options": asdict(method), "seed": problem.seed, "bridge": bridge}
+
+
+def _is_text(vocabulary: Vocabulary, id: int) -> bool:
+    token = vocabulary.get(id)
+    return token is not None and token.kind in TEXT_KINDS and vocabulary.is_decodable(id)

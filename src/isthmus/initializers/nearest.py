@@ -1,0 +1,44 @@
+"""Copy the single most similar source token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from isthmus.bridge.candidates import best_sources
+from isthmus.initializers.base import Pool, Problem, assemble, bridged_ids, candidate_ids, check_pool, require_vectors
+from isthmus.token_map import TokenMap
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The limit of SemBridge for large alpha: weight one on the best candidate, the lowest id among equals.
+
+    Attributes:
+        pool: As for SemBridge.
+    """
+
+    pool: Pool = "clean"
+
+    name: ClassVar[str] = "nearest"
+    summary: ClassVar[str] = "row of the single source token closest in a multilingual model"
+    needs_bridge: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_pool(self.pool)
+
+    def token_map(self, problem: Problem) -> TokenMap:
+        """Give every readable token without a match the row of its best candidate."""
+        vectors = require_vectors(self.name, problem)
+        ids = bridged_ids(problem, vectors)
+        best, _ = best_sources(
+            vectors.target[ids],
+            vectors.source,
+            candidates=candidate_ids(problem, self.pool),
+            show_progress_bar=problem.show_progress_bar,
+        )
+        weights = csr_matrix((np.ones(len(ids)), best, np.arange(len(ids) + 1)), shape=(len(ids), problem.source.size))
+        return assemble(self, problem, mixed=(ids, weights))

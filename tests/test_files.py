@@ -1,0 +1,121 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from isthmus._files import atomic_folder, atomic_write, atomic_write_all, read_json
+from isthmus.errors import InputError, NotFoundError, OutputError
+
+
+def fail(number):
+    def raise_error(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return raise_error
+
+
+def test_atomic_write_makes_folders_and_replaces(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    atomic_write(path, b"old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "file", b"")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("owner", "function"), [(os, "fsync"), (Path, "replace"), (Path, "chmod")])
+def test_a_full_disk_leaves_the_old_files_and_nothing_else(owner, function, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    atomic_write_all({first: b"1", second: b"2"})
+    monkeypatch.setattr(owner, function, fail(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\); free space"):
+        atomic_write_all({first: b"new", second: b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"1", "second": b"2"}
+
+
+def test_no_file_is_replaced_before_all_are_written(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    atomic_write_all({first: b"1", second: b"2"})
+    calls, fsync = [], os.fsync
+
+    def second_fails(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            fail(errno.ENOSPC)()
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", second_fails)
+    with pytest.raises(OutputError, match="second cannot be written"):
+        atomic_write_all({first: b"new", second: b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"1", "second": b"2"}
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "file", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_reported(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        atomic_write(tmp_path / "file" / "below", b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        atomic_write(tmp_path / "folder", b"")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_read_json(tmp_path):
+    path = tmp_path / "file.json"
+    with pytest.raises(NotFoundError, match="does not exist"):
+        read_json(path)
+    path.write_text('{"a": "집"}', encoding="utf-8")
+    assert read_json(path) == {"a": "집"}
+    path.write_text("[1]")
+    with pytest.raises(InputError, match="must hold a JSON object, got list"):
+        read_json(path)
+    path.write_bytes(b'{"a": "\xff')
+    with pytest.raises(InputError, match="must be a JSON file"):
+        read_json(path)
+
+
+def test_atomic_folder_appears_whole(tmp_path):
+    path = tmp_path / "made"
+    with atomic_folder(path) as folder:
+        (folder / "file").write_text("1")
+        assert not path.exists()
+    assert (path / "file").read_text() == "1"
+    with pytest.raises(OutputError, match="already exists"), atomic_folder(path):
+        pass
+    with atomic_folder(path, overwrite=True) as folder:
+        (folder / "other").write_text("2")
+    assert [entry.name for entry in path.iterdir()] == ["other"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(RuntimeError("stop"), RuntimeError), (OSError(errno.ENOSPC, "full"), OutputError)]
+)
+def test_atomic_folder_disappears_when_the_body_fails(error, raised, tmp_path):
+    def fill():
+        with atomic_folder(tmp_path / "made") as folder:
+            (folder / "file").write_text("1")
+            raise error
+
+    with pytest.raises(raised):
+        fill()
+    assert list(tmp_path.iterdir()) == []
