@@ -1,0 +1,97 @@
+"""What the model card of a transferred encoder says, and what the source's card demands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from isthmus.transfer.settings import Origin
+
+_OWN_TERMS = frozenset({"other", "unknown"})
+
+
+def read_license(encoder: Any, folder: Path | None = None) -> str | None:
+    """Licence of an encoder, in lower case: from its card data, the card it was loaded with, or ``folder/README.md``.
+
+    Args:
+        encoder: A SparseEncoder.
+        folder: The local folder it came from, if any.
+    """
+    texts = [getattr(encoder, "_model_card_text", None)]
+    if folder is not None and (folder / "README.md").is_file():
+        texts.append((folder / "README.md").read_text(encoding="utf-8", errors="replace"))
+    found = [encoder.model_card_data.license, *(read_front_matter(text).get("license") for text in texts if text)]
+    return next((_one(value).lower() for value in found if value), None)
+
+
+def read_front_matter(text: str) -> dict[str, Any]:
+    """The YAML block at the start of a model card; empty where there is none or it is malformed."""
+    import yaml  # type: ignore[import-untyped]
+
+    matched = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, flags=re.DOTALL)
+    if matched is None:
+        return {}
+    try:
+        values = yaml.safe_load(matched[1])
+    except yaml.YAMLError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_language(folder: Path) -> list[str]:
+    """Languages that the card of a local tokenizer or model states."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    value = read_front_matter(text).get("language") or []
+    return [str(language) for language in (value if isinstance(value, list) else [value])]
+
+
+def license_warning(license: str | None) -> str | None:
+    """What a source licence asks of whoever shares the result; None where it only wants credit, or is not known."""
+    if license is None:
+        return None
+    words = set(re.split(r"[-_ .]+", license))
+    if "nc" in words or "noncommercial" in words or "non-commercial" in license:
+        return f"the source licence {license} forbids commercial use of the result too"
+    if "sa" in words or any(word.rstrip("0123456789") in ("gpl", "agpl") for word in words):
+        return f"the source licence {license} asks that the result be shared under the same licence"
+    if license in _OWN_TERMS:
+        return f"the source licence is {license!r}: read its terms before sharing the result"
+    return None
+
+
+def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
+    """Model card data for the result; saving it asks the hub nothing.
+
+    Args:
+        encoder: The source encoder.
+        origin: Names to give; without a base model, what the encoder's own card says.
+        license: Licence of the source, carried over.
+    """
+    from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
+
+    base = origin.base_model or encoder.model_card_data.base_model or _name(encoder.transformers_model)
+    names = [base or "SPLADE"]
+    if origin.tokenizer_name:
+        names.append(f"with the vocabulary of {origin.tokenizer_name}")
+    card = SparseEncoderModelCardData(
+        language=list(origin.languages),
+        license=license,
+        model_name=" ".join(names),
+        local_files_only=True,
+        generate_widget_examples=False,
+    )
+    card.base_model = base
+    card.add_tags(["isthmus", "vocabulary-transfer"])
+    return card
+
+
+def _name(model: Any) -> str | None:
+    """Last part of where a model was loaded from, if anywhere; a local path is nobody else's business."""
+    path = str(getattr(model.config, "_name_or_path", "") or "")
+    return Path(path).name or None
+
+
+def _one(value: Any) -> str:
+    return str(value[0] if isinstance(value, list) else value)

@@ -1,0 +1,80 @@
+"""Opening what a transfer starts from: built-in names, folders, hub ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from isthmus.errors import EncoderError, NotFoundError, TokenizerError
+
+
+def local_folder(name: str | Path) -> Path | None:
+    """The folder that a built-in name or path stands for; None for a hub id.
+
+    Raises:
+        NotFoundError: If ``name`` is a path that does not exist.
+        UnknownNameError: If ``name`` starts with ``isthmus/`` and is not built in.
+    """
+    from isthmus.assets import resolve_model
+
+    path = Path(resolve_model(name))
+    return path if path.is_dir() else None
+
+
+def load_encoder(name: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """Open a SparseEncoder.
+
+    Args:
+        name: A built-in name, a folder or a hub id.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        NotFoundError: If it is neither there nor can be downloaded.
+        EncoderError: If it is there but is no model.
+    """
+    from sentence_transformers import SparseEncoder
+
+    folder = local_folder(name)
+    try:
+        # A local model needs nothing from the hub, unless its own code lives there.
+        return SparseEncoder(
+            str(folder or name),
+            trust_remote_code=trust_remote_code,
+            local_files_only=folder is not None and not trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _explain("encoder", name, folder, error, EncoderError) from error
+
+
+def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """Open a tokenizer; arguments as for :func:`load_encoder`.
+
+    Raises:
+        NotFoundError: If it is neither there nor can be downloaded.
+        TokenizerError: If it is there but is no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    folder = local_folder(name)
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder or name),
+            trust_remote_code=trust_remote_code,
+            local_files_only=folder is not None and not trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _explain("target_tokenizer", name, folder, error, TokenizerError) from error
+
+
+def _explain(
+    argument: str, name: str | Path, folder: Path | None, error: Exception, damaged: type[EncoderError | TokenizerError]
+) -> Exception:
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return damaged(f"{argument} {str(name)!r} brings its own code; read it, then pass trust_remote_code=True")
+    if folder is not None:
+        return damaged(f"{argument} must be a folder that transformers opens, got {folder} ({reason}); save it again")
+    return NotFoundError(
+        f"{argument} must be a built-in name, a folder or a hub id, got {str(name)!r}, which is no folder and could "
+        f"not be downloaded ({reason}); check the name and the network, or give the path of a downloaded copy"
+    )

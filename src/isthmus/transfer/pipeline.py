@@ -1,0 +1,265 @@
+"""From an encoder and a tokenizer to an encoder over that tokenizer's vocabulary, and a report.
+
+``transfer`` opens names and paths; ``transfer_encoder`` works on objects and touches neither disk nor network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
+from isthmus.errors import BridgeError, InputError
+from isthmus.initializers import INITIALIZERS, Problem
+from isthmus.transfer import checks
+from isthmus.transfer.card import build_card, license_warning, read_language, read_license
+from isthmus.transfer.idf import check_without_holes, idf_from_texts
+from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
+from isthmus.transfer.report import TransferReport, summarise
+from isthmus.transfer.settings import Bias, MakeVectors, Origin, Pool, Settings, languages_of
+from isthmus.vocabulary import Vocabulary, check_target, coverage
+
+if TYPE_CHECKING:
+    from sentence_transformers import SparseEncoder
+
+    from isthmus.token_map import TokenMap
+    from isthmus.transfer.rebuild import Parts
+
+
+def transfer(
+    encoder: str | Path,
+    *,
+    target_tokenizer: str | Path,
+    bridge: str | Path | None = None,
+    vectors: str | Path | None = None,
+    method: str = "sembridge",
+    alpha: float = 4.0,
+    as_released: bool = False,
+    exact: bool = True,
+    fuzzy: bool = True,
+    symbol: bool = True,
+    strip_marker: bool = True,
+    pool: Pool = "clean",
+    bias: Bias = "mixed",
+    idf_texts: Iterable[str] | None = None,
+    sample_texts: Sequence[str] | None = None,
+    language: str | Sequence[str] | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    show_progress_bar: bool | None = None,
+    **options: Any,
+) -> tuple[SparseEncoder, TransferReport]:
+    """Give a sparse encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
+
+    Args:
+        encoder: SPLADE-like encoder: a built-in name, a folder or a hub id.
+        target_tokenizer: Tokenizer of the target language, likewise.
+        bridge: Multilingual dense model that embeds the tokens of both, likewise; for methods that need one.
+        vectors: File of token vectors computed elsewhere (safetensors or npz), instead of ``bridge``.
+        method: A key of ``isthmus.initializers.INITIALIZERS``.
+        alpha: Sparsity of the mixtures, for methods that have it.
+        as_released: Do as the released code in every respect: overlap by spelling, markers kept, pool ``all``, bias by
+            position; overrides those arguments.
+        exact: Copy tokens with an equal canonical form.
+        fuzzy: Copy tokens that are equal in lower case.
+        symbol: Copy numbers, punctuation and white space.
+        strip_marker: The bridge reads "ing" for "##ing".
+        pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out.
+        bias: Decoder bias: ``mixed`` as the rows, ``zero``, or left by ``position``.
+        idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
+            source's weights go through the map.
+        sample_texts: Target texts to measure fertility and unknown tokens on.
+        language: Languages of the result for its card, ISO 639-1; None takes what the tokenizer's card says.
+        seed: Seed of everything drawn.
+        trust_remote_code: Run code that comes with encoder, tokenizer or bridge.
+        show_progress_bar: None shows bars when stderr is a terminal.
+        **options: Further options of the method.
+
+    Returns:
+        The transferred encoder, which sentence-transformers saves and opens like any other, and the report.
+
+    Raises:
+        NotFoundError: If a name or path leads nowhere.
+        UnknownNameError: If there is no such method, bias or built-in asset.
+        InputError: If an option does not fit.
+        EncoderError: If the encoder has no MLM head, ids beyond its rows, or NaN weights.
+        TokenizerError: If the tokenizer cannot be a target.
+        BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
+    """
+    settings = Settings(
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, idf_texts, sample_texts, seed,
+        show_progress_bar, options,
+    )  # fmt: skip
+    # A wrong option is told before anything is downloaded.
+    settings.initializer()
+    folder, tokenizer_folder = local_folder(encoder), local_folder(target_tokenizer)
+    loaded = load_encoder(encoder, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(target_tokenizer, trust_remote_code=trust_remote_code)
+
+    def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
+        if vectors is not None:
+            return load_vectors(vectors, source, target)
+        texts = settings.bridge_texts()
+        return embed_vocabularies(bridge, source, target, trust_remote_code=trust_remote_code, **texts)
+
+    languages = languages_of(language)
+    if not languages and tokenizer_folder is not None:
+        languages = tuple(read_language(tokenizer_folder))
+    origin = Origin(
+        license=read_license(loaded, folder),
+        # A path on this machine says nothing on a card.
+        base_model=str(encoder) if folder is None or str(encoder).startswith("isthmus/") else None,
+        tokenizer_name=str(target_tokenizer) if tokenizer_folder is None else tokenizer_folder.name,
+        languages=languages,
+    )
+    given = bridge is not None or vectors is not None
+    return _run(loaded, tokenizer, make_vectors if given else None, settings, origin)
+
+
+def transfer_encoder(
+    encoder: SparseEncoder,
+    tokenizer: Any,
+    *,
+    bridge: Any = None,
+    vectors: BridgeVectors | None = None,
+    method: str = "sembridge",
+    alpha: float = 4.0,
+    as_released: bool = False,
+    exact: bool = True,
+    fuzzy: bool = True,
+    symbol: bool = True,
+    strip_marker: bool = True,
+    pool: Pool = "clean",
+    bias: Bias = "mixed",
+    idf_texts: Iterable[str] | None = None,
+    sample_texts: Sequence[str] | None = None,
+    language: str | Sequence[str] | None = None,
+    seed: int = 0,
+    show_progress_bar: bool | None = None,
+    **options: Any,
+) -> tuple[SparseEncoder, TransferReport]:
+    """As :func:`transfer`, on objects; touches neither disk nor network and modifies none of its arguments.
+
+    Args:
+        encoder: The source encoder.
+        tokenizer: The target tokenizer.
+        bridge: A SentenceTransformer.
+        vectors: Token vectors, instead of ``bridge``.
+        method: A key of ``isthmus.initializers.INITIALIZERS``.
+        alpha: Sparsity of the mixtures, for methods that have it.
+        as_released: Do as the released code in every respect; overrides the arguments it concerns.
+        exact: Copy tokens with an equal canonical form.
+        fuzzy: Copy tokens that are equal in lower case.
+        symbol: Copy numbers, punctuation and white space.
+        strip_marker: The bridge reads "ing" for "##ing".
+        pool: Source tokens that may be mixed, ``clean`` or ``all``.
+        bias: Decoder bias, ``mixed``, ``zero`` or ``position``.
+        idf_texts: Target documents for the query weights of an inference-free encoder.
+        sample_texts: Target texts to measure fertility and unknown tokens on.
+        language: Languages of the result for its card, ISO 639-1.
+        seed: Seed of everything drawn.
+        show_progress_bar: None shows bars when stderr is a terminal.
+        **options: Further options of the method.
+
+    Returns:
+        The transferred encoder and the report.
+
+    Raises:
+        IsthmusError: As :func:`transfer`, except for what concerns names and paths.
+    """
+    if isinstance(bridge, (str, Path)):
+        raise InputError(f"bridge must be a SentenceTransformer, got {str(bridge)!r}; open it, or call transfer()")
+    settings = Settings(
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, idf_texts, sample_texts, seed,
+        show_progress_bar, options,
+    )  # fmt: skip
+
+    def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
+        if vectors is not None:
+            return vectors
+        return embed_vocabularies(bridge, source, target, cache=False, **settings.bridge_texts())
+
+    given = bridge is not None or vectors is not None
+    return _run(encoder, tokenizer, make_vectors if given else None, settings, Origin(languages=languages_of(language)))
+
+
+def _run(
+    encoder: Any, tokenizer: Any, make_vectors: MakeVectors | None, settings: Settings, origin: Origin
+) -> tuple[SparseEncoder, TransferReport]:
+    from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
+    from isthmus.transfer.rebuild import put_together, take_apart
+
+    start = time.perf_counter()
+    initializer = settings.initializer()
+    bias = check_bias("position" if settings.as_released else settings.bias)
+    parts = take_apart(encoder)
+    license = origin.license or read_license(encoder)
+    if initializer.needs_bridge and make_vectors is None:
+        without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
+        raise BridgeError(
+            f"method {settings.method} must have a bridge, got None; pass bridge= (a multilingual SentenceTransformer) "
+            f"or vectors=, or choose a method without one: {without}"
+        )
+    source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(tokenizer)
+    check_target(tokenizer, target)
+    _check_statics(parts, target, settings)
+    for module, head in zip(parts.transformers, parts.heads, strict=True):
+        check_rows(head, source.raw_tokens())
+        check_finite(module.model)
+    vectors = make_vectors(source, target) if initializer.needs_bridge and make_vectors is not None else None
+    overlap = settings.overlap(target, source)
+    problem = Problem(source, target, overlap, vectors, settings.seed, settings.show_progress_bar)
+    token_map = initializer.token_map(problem)
+    roles = dict(target.roles)
+    models = {id(module): swap_vocabulary(module.model, token_map, roles, bias=bias) for module in parts.transformers}
+    weights = _query_weights(parts, tokenizer, target, token_map, settings)
+    card = build_card(encoder, origin, license)
+    result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
+    coverages = None
+    if settings.sample_texts is not None:
+        coverages = (coverage(parts.tokenizer, settings.sample_texts), coverage(tokenizer, settings.sample_texts))
+    warnings = [
+        *(checks.script_warnings(target, token_map, vectors) if vectors is not None else ()),
+        license_warning(license),
+        checks.unk_warning(coverages[1]) if coverages is not None else None,
+        checks.frame_warning(parts.tokenizer, tokenizer),
+        *(checks.position_warning(head.positions.padding_idx, roles["pad"]) for head in parts.heads if head.positions),
+    ]
+    report = summarise(
+        token_map,
+        settings.method,
+        target,
+        vectors=vectors,
+        coverages=coverages,
+        license=license,
+        warnings=tuple(warning for warning in warnings if warning is not None),
+    )
+    return result, report.timed(time.perf_counter() - start)
+
+
+def _check_statics(parts: Parts, target: Vocabulary, settings: Settings) -> None:
+    if parts.statics:
+        check_without_holes(target)
+    elif settings.idf_texts is not None:
+        raise InputError(
+            "idf_texts must be None for an encoder without a static query side, got texts; leave them out, or pass "
+            "them as sample_texts"
+        )
+
+
+def _query_weights(
+    parts: Parts, tokenizer: Any, target: Vocabulary, token_map: TokenMap, settings: Settings
+) -> dict[int, Any]:
+    """New weights by the id() of each static module: the statistic of target text if given, else the map."""
+    import torch
+
+    from isthmus.transfer.heads import mix
+
+    if not parts.statics:
+        return {}
+    if settings.idf_texts is None:
+        return {id(module): mix(token_map, module.weight) for module in parts.statics}
+    idf = torch.from_numpy(idf_from_texts(tokenizer, target, settings.idf_texts))
+    return {id(module): idf.to(module.weight.device, module.weight.dtype) for module in parts.statics}

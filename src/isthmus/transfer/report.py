@@ -1,0 +1,202 @@
+"""What a transfer did, counted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus._files import atomic_write
+from isthmus.bridge import BridgeVectors
+from isthmus.token_map import COPIES, Fate, TokenMap
+from isthmus.transfer.checks import best_similarities
+from isthmus.transfer.pairs import indistinguishable
+from isthmus.vocabulary import Coverage, Kind, Vocabulary
+
+FORMAT_VERSION = 1
+_TEXT_KINDS = (Kind.WORD_START, Kind.CONTINUATION, Kind.SYMBOL)
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Every target token's fate, counted; prints as six lines.
+
+    Attributes:
+        token_map: The map that was applied.
+        method: Name of the initialisation method.
+        counts: Target ids by fate.
+        support_mean: Mean number of source tokens of a bridged row; 0 where there is none.
+        support_p95: 95th percentile of it.
+        support_max: Largest of it.
+        best_similarity: Mean cosine, in the bridge, of a bridged token with its best source token; None without one.
+        indistinguishable: Pairs of target tokens that stand for text whose rows have a cosine above .99; None where
+            the rows are too dense to count.
+        indistinguishable_examples: Some of them: token, token, cosine.
+        source_coverage: How the source tokenizer splits the sample texts, or None without any.
+        target_coverage: How the target tokenizer splits them.
+        license: Licence of the source, or None where it states none.
+        warnings: What the result may suffer from.
+        seconds: Wall time, without loading models.
+    """
+
+    token_map: TokenMap
+    method: str
+    counts: dict[str, int]
+    support_mean: float
+    support_p95: float
+    support_max: int
+    best_similarity: float | None
+    indistinguishable: int | None
+    indistinguishable_examples: tuple[tuple[str, str, float], ...]
+    source_coverage: Coverage | None = None
+    target_coverage: Coverage | None = None
+    license: str | None = None
+    warnings: tuple[str, ...] = field(default=())
+    seconds: float = 0.0
+
+    @property
+    def target_tokens(self) -> int:
+        """Rows of the new vocabulary, ids without a token included."""
+        return self.token_map.shape[0]
+
+    @property
+    def copied(self) -> int:
+        """Target ids that copy one source row."""
+        return sum(count for fate, count in self.counts.items() if Fate(fate) in COPIES)
+
+    def __str__(self) -> str:
+        copies = ", ".join(f"{fate.value} {self.counts[fate.value]}" for fate in Fate if fate in COPIES)
+        bridged, background, sampled = (self.counts[fate] for fate in ("bridged", "background", "sampled"))
+        lines = [
+            f"Transferred to {self.target_tokens} target tokens by {self.method} in {self.seconds:.1f} s",
+            f"  copied      {self._share(self.copied)}: {copies}",
+            f"  bridged     {self._share(bridged)}" + self._bridged() * bool(bridged),
+            f"  other       {background} share the background row, {sampled} sampled{self._pairs()}",
+            f"  texts       {self._coverage()}",
+            f"  warnings    {'; '.join(self.warnings) or 'none'}",
+        ]
+        return "\n".join(lines)
+
+    def _share(self, count: int) -> str:
+        return f"{count} ({count / max(self.target_tokens, 1):.1%})"
+
+    def _bridged(self) -> str:
+        best = f"; best similarity {self.best_similarity:.2f}" if self.best_similarity is not None else ""
+        sizes = f"95 % at most {self.support_p95:.0f}, most {self.support_max}"
+        return f": {self.support_mean:.1f} source tokens each, {sizes}{best}"
+
+    def _pairs(self) -> str:
+        if self.indistinguishable is None:
+            return "; rows too dense to look for indistinguishable pairs"
+        examples = ", ".join(f"{first} = {second}" for first, second, _ in self.indistinguishable_examples[:3])
+        return f"; {self.indistinguishable} indistinguishable pairs" + (f" ({examples})" if examples else "")
+
+    def _coverage(self) -> str:
+        if self.source_coverage is None or self.target_coverage is None:
+            return "no sample texts given: fertility and unknown tokens not measured"
+        unit = "character" if self.target_coverage.per_character else "word"
+        return (
+            f"{self.target_coverage.fertility:.2f} tokens per {unit} (source {self.source_coverage.fertility:.2f}), "
+            f"unknown {self.target_coverage.unk_rate:.1%} (source {self.source_coverage.unk_rate:.1%})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values; the keys are stable."""
+        coverages = {"source": self.source_coverage, "target": self.target_coverage}
+        return {
+            "format_version": FORMAT_VERSION,
+            "method": self.method,
+            "options": self.token_map.info,
+            "source_tokens": self.token_map.shape[1],
+            "target_tokens": self.target_tokens,
+            "copied": self.copied,
+            "bridged": self.counts["bridged"],
+            "sampled": self.counts["sampled"],
+            "background": self.counts["background"],
+            "fates": dict(self.counts),
+            "support_mean": self.support_mean,
+            "support_p95": self.support_p95,
+            "support_max": self.support_max,
+            "best_similarity": self.best_similarity,
+            "indistinguishable_pairs": self.indistinguishable,
+            "indistinguishable_examples": [list(example) for example in self.indistinguishable_examples],
+            **{f"{side}_fertility": found and found.fertility for side, found in coverages.items()},
+            **{f"{side}_unk_rate": found and found.unk_rate for side, found in coverages.items()},
+            "license": self.license,
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+        }
+
+    def timed(self, seconds: float) -> TransferReport:
+        """The same report with the wall time filled in."""
+        return replace(self, seconds=seconds)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``transfer_report.json`` and the token map's files into ``folder``.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        folder = Path(folder)
+        self.token_map.save(folder)
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        atomic_write(folder / "transfer_report.json", text.encode())
+
+
+def summarise(
+    token_map: TokenMap,
+    method: str,
+    target: Vocabulary,
+    *,
+    vectors: BridgeVectors | None = None,
+    coverages: tuple[Coverage, Coverage] | None = None,
+    license: str | None = None,
+    warnings: tuple[str, ...] = (),
+) -> TransferReport:
+    """Count what a token map does.
+
+    Args:
+        token_map: The map.
+        method: Name of the method.
+        target: The target vocabulary.
+        vectors: Bridge vectors the map was made from, if any.
+        coverages: How source and target tokenizer split the sample texts, if there were any.
+        license: Licence of the source.
+        warnings: Warnings to carry.
+    """
+    support = np.diff(token_map.weights.indptr)[token_map.rows(Fate.BRIDGED)]
+    best = best_similarities(token_map, vectors)[1] if vectors is not None else np.empty(0)
+    count, examples = _count_pairs(token_map, target)
+    return TransferReport(
+        token_map=token_map,
+        method=method,
+        counts=token_map.counts(),
+        support_mean=float(support.mean()) if len(support) else 0.0,
+        support_p95=float(np.percentile(support, 95)) if len(support) else 0.0,
+        support_max=int(support.max(initial=0)),
+        best_similarity=float(best.mean()) if len(best) else None,
+        indistinguishable=count,
+        indistinguishable_examples=examples,
+        source_coverage=coverages[0] if coverages else None,
+        target_coverage=coverages[1] if coverages else None,
+        license=license,
+        warnings=warnings,
+    )
+
+
+def _count_pairs(token_map: TokenMap, target: Vocabulary) -> tuple[int | None, tuple[tuple[str, str, float], ...]]:
+    """Pairs among the tokens that stand for text; those that share the background row are one group of equal rows."""
+    text = np.array([token.id for token in target.tokens if token.kind in _TEXT_KINDS], dtype=np.int64)
+    found = indistinguishable(token_map.weights[text])
+    names = [
+        (token_map.target_tokens[text[first]], token_map.target_tokens[text[second]], round(cosine, 4))
+        for first, second, cosine in found.examples
+    ]
+    background = np.intersect1d(text, token_map.rows(Fate.BACKGROUND))
+    if len(background) > 1:
+        names.append((token_map.target_tokens[background[0]], token_map.target_tokens[background[1]], 1.0))
+    count = None if found.count is None else found.count + len(background) * (len(background) - 1) // 2
+    return count, tuple(names)
