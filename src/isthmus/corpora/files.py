@@ -1,0 +1,96 @@
+"""Reading plain, gzip and xz text line by line, with the file and line in every complaint."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from isthmus.errors import CollectionError, NotFoundError
+
+COMPRESSIONS = ("", ".xz", ".gz")
+_OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a UTF-8 text file, decompressing ``.xz`` and ``.gz``; a byte-order mark is skipped.
+
+    Raises:
+        NotFoundError: If it is not there.
+    """
+    try:
+        return cast(TextIO, _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} does not exist") from error
+    except OSError as error:
+        raise CollectionError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line) of the lines that are not blank.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        CollectionError: If it is not UTF-8 text, or damaged.
+    """
+    number = 0
+    with open_text(path) as stream:
+        try:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line.rstrip("\r\n")
+        except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
+            raise CollectionError(f"{path} is damaged after line {number} ({error}); fetch it again") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) of a JSONL file.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        CollectionError: If a line is not a JSON object.
+    """
+    for number, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise CollectionError(f"{path}, line {number}: must be JSON, got {line[:60]!r} ({error})") from error
+        if not isinstance(row, dict):
+            raise CollectionError(f"{path}, line {number}: must be a JSON object, got {type(row).__name__}")
+        yield number, row
+
+
+def read_texts(path: Path, id_field: str, *, title: bool = False) -> dict[str, str]:
+    """Read the texts of a JSONL file by id.
+
+    Args:
+        path: File of objects with ``id_field`` and ``text``.
+        id_field: Name of the field that holds the id, a string or a whole number.
+        title: Put the field ``title`` in front of the text where there is one.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        CollectionError: If a field is missing or not text, a text is empty, or an id comes twice.
+    """
+    texts: dict[str, str] = {}
+    for number, row in read_jsonl(path):
+        where = f"{path}, line {number}"
+        identifier = row.get(id_field)
+        if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
+            raise CollectionError(f"{where}: {id_field!r} must be a string that is not empty, got {identifier!r}")
+        key = str(identifier)
+        if key in texts:
+            raise CollectionError(f"{where}: {id_field!r} must be unique, got {key!r} again")
+        heading = row.get("title") or "" if title else ""
+        text = row.get("text")
+        if not isinstance(text, str) or not isinstance(heading, str):
+            raise CollectionError(f"{where}: 'text' (and 'title') of {key!r} must be a string, got {text!r}")
+        text = f"{heading.strip()} {text.strip()}".strip()
+        if not text:
+            raise CollectionError(f"{where}: 'text' of {key!r} must not be empty; remove the line or fill it")
+        texts[key] = text
+    return texts

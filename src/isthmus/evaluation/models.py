@@ -1,0 +1,157 @@
+"""The kinds of model that can be evaluated, and how each turns texts into vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import assets
+from isthmus._progress import wanted
+from isthmus.errors import EncoderError, NotFoundError
+from isthmus.evaluation.bm25 import BM25
+
+
+def load_model(
+    name: str, language: str | None = None, *, tokenizer: str | Path | None = None, trust_remote_code: bool = False
+) -> Any:
+    """Load a model by name.
+
+    Args:
+        name: ``"bm25"``, or the built-in name, path or hub id of a sparse or dense encoder.
+        language: Language of the collection; chooses the tokenizer of BM25.
+        tokenizer: Tokenizer of BM25; None takes the built-in one of ``language``.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        NotFoundError: If there is nothing under this name.
+        EncoderError: If what is there is no model.
+        InputError: If BM25 has no tokenizer for ``language``.
+    """
+    if name.lower() == "bm25":
+        return BM25(tokenizer, trust_remote_code=trust_remote_code) if tokenizer else BM25.for_language(language)
+    from sentence_transformers import SentenceTransformer, SparseEncoder
+
+    path = assets.resolve_model(name)
+    kind = SparseEncoder if _stored_as_sparse(path) else SentenceTransformer
+    try:
+        return kind(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        refusal = NotFoundError if isinstance(error, OSError) else EncoderError
+        reason = str(error).splitlines()[0]
+        raise refusal(
+            f"model must be 'bm25', a built-in name, or the folder or hub id of an encoder, got {name!r} ({reason})"
+        ) from error
+
+
+def is_sparse(model: Any) -> bool:
+    """Whether ``model`` gives sparse vectors.
+
+    Raises:
+        EncoderError: If it is no kind of model that can be evaluated.
+    """
+    if isinstance(model, BM25):
+        return True
+    from sentence_transformers import SentenceTransformer, SparseEncoder
+
+    if not isinstance(model, (SparseEncoder, SentenceTransformer)):
+        raise EncoderError(
+            f"model must be a SparseEncoder, a SentenceTransformer or BM25, got {type(model).__name__}; "
+            "load it with sentence-transformers"
+        )
+    return isinstance(model, SparseEncoder)
+
+
+def encode(
+    model: Any,
+    texts: Sequence[str],
+    *,
+    role: Literal["query", "document"],
+    batch_size: int = 32,
+    max_active_dims: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    stock_head: bool = False,
+    show_progress_bar: bool | None = None,
+) -> Any:
+    """Vectors of ``texts``, one row each.
+
+    Args:
+        model: A SparseEncoder, SentenceTransformer or BM25; BM25 takes its statistics from ``texts`` when they are
+            documents, so hand it the whole pool.
+        texts: What to encode.
+        role: Whether they are queries or documents.
+        batch_size: Texts per step.
+        max_active_dims: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
+        dtype: As for :func:`isthmus.search.encode_texts`.
+        stock_head: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        A float32 CSR matrix, or for dense models a float32 array of unit vectors, so that dot products are cosines.
+
+    Raises:
+        EncoderError: If ``model`` is of another kind.
+    """
+    if isinstance(model, BM25):
+        return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)
+    if is_sparse(model):
+        from isthmus.search import encode_texts
+
+        return encode_texts(
+            model,
+            texts,
+            role=role,
+            batch_size=batch_size,
+            max_active_dims=max_active_dims,
+            dtype=dtype,
+            stock_head=stock_head,
+            show_progress_bar=show_progress_bar,
+        )
+    return _encode_dense(model, texts, role, batch_size, dtype, show_progress_bar)
+
+
+def settings_of(model: Any, *, max_active_dims: int | None, dtype: str, stock_head: bool) -> dict[str, Any]:
+    """What a result has to state about ``model`` and the options it was encoded with."""
+    if isinstance(model, BM25):
+        return model.settings()
+    sparse = is_sparse(model)
+    stated = {"dtype": dtype, "max_seq_length": model.max_seq_length}
+    if sparse:
+        limit = model.max_active_dims if max_active_dims is None else max_active_dims
+        stated |= {"stock_head": stock_head, "max_active_dims": limit}
+    return stated
+
+
+def _encode_dense(
+    model: Any, texts: Sequence[str], role: str, batch_size: int, dtype: str, show_progress_bar: bool | None
+) -> NDArray[np.float32]:
+    import torch
+
+    encode_role = model.encode_query if role == "query" else model.encode_document
+    with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        vectors = encode_role(
+            list(texts),
+            batch_size=batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=wanted(show_progress_bar),
+        )
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _stored_as_sparse(path: str) -> bool:
+    """Whether a folder or hub repository holds a SparseEncoder, or a bare masked language model to make one of."""
+    from sentence_transformers.util import load_file_path
+
+    own = load_file_path(path, "config_sentence_transformers.json")
+    if own is not None:
+        return bool(json.loads(Path(own).read_text(encoding="utf-8")).get("model_type") == "SparseEncoder")
+    if load_file_path(path, "modules.json") is not None:
+        return False
+    bare = load_file_path(path, "config.json")
+    architectures = json.loads(Path(bare).read_text(encoding="utf-8")).get("architectures") if bare else None
+    return any(architecture.endswith("ForMaskedLM") for architecture in architectures or ())
