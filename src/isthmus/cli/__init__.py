@@ -1,0 +1,50 @@
+"""The ``isthmus`` command: one file per sub-command; a command only parses, calls and prints."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import isthmus
+from isthmus.cli import evaluate, inspect, methods, quickstart, transfer
+from isthmus.cli._output import fail
+from isthmus.errors import InputError, IsthmusError, NotFoundError
+
+app = typer.Typer(
+    name="isthmus",
+    help="Carry retrieval models from English into other languages.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("quickstart")(quickstart.command)
+app.command("transfer")(transfer.command)
+app.command("inspect")(inspect.command)
+app.command("methods")(methods.command)
+app.command("evaluate")(evaluate.command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"isthmus {isthmus.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Carry retrieval models from English into other languages."""
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for input that does not fit, 1 for other failures, 130 for Ctrl-C."""
+    try:
+        app()
+    except (InputError, NotFoundError) as error:
+        sys.exit(fail(error, 2))
+    except IsthmusError as error:
+        sys.exit(fail(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(130)

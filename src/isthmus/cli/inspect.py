@@ -1,0 +1,85 @@
+"""``isthmus inspect``: what a token of a transferred encoder is made of, and what it went into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli._output import console, escape, print_json
+from isthmus.errors import InputError, NotFoundError
+from isthmus.token_map import TokenMap
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="Folder of a transferred encoder.")],
+    tokens: Annotated[list[str], typer.Argument(help="Tokens or words; a word that is no token is split into its tokens.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Show at most this many on each side.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per token.")] = False,
+) -> None:
+    """Show the source tokens that make each token, and the new tokens that an English token went into."""
+    token_map = load_token_map(model)
+    rows = [row for token in tokens for row in describe(token_map, model, token, top_k)]
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        if row["fate"] is not None:
+            console.print(f"[bold]{escape(row['token'])}[/]  [dim]target id {row['id']}, {row['fate']}[/]")
+            for source, weight in row["sources"]:
+                console.print(f"  {weight:6.3f}  {escape(source)}")
+        if row["used_by"]:
+            console.print(f"[bold]{escape(row['token'])}[/]  [dim]source token, goes into[/]")
+            for target, weight in row["used_by"]:
+                console.print(f"  {weight:6.3f}  {escape(target)}")
+
+
+def load_token_map(model: Path) -> TokenMap:
+    """Read the token map beside a transferred encoder.
+
+    Raises:
+        NotFoundError: If the folder is not a transferred encoder.
+    """
+    if not (model / "token_map.json").is_file():
+        raise NotFoundError(f"{model} must be a folder that `isthmus transfer` wrote; it holds no token_map.json")
+    return TokenMap.load(model)
+
+
+def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[dict[str, Any]]:
+    """One row per target token that ``token`` is or consists of; the reverse look-up on the first.
+
+    Raises:
+        InputError: If neither vocabulary knows the token nor any part of it.
+    """
+    try:
+        used_by = token_map.used_by(token, top_k)
+    except InputError:
+        used_by = []
+    rows = [
+        {
+            "token": token_map.target_tokens[row],
+            "id": row,
+            "fate": token_map.fate(row).value,
+            "sources": [list(pair) for pair in token_map.explain(row, top_k)],
+            "used_by": [],
+        }
+        for row in _target_ids(token_map, model, token)
+    ]
+    if used_by and not rows:
+        rows = [{"token": token, "id": None, "fate": None, "sources": [], "used_by": []}]
+    if not rows:
+        raise InputError(f"TOKEN must be in the source or target vocabulary, got {token!r}; try a part of it")
+    rows[0]["used_by"] = [list(pair) for pair in used_by]
+    return rows
+
+
+def _target_ids(token_map: TokenMap, model: Path, token: str) -> list[int]:
+    try:
+        return [token_map.target_id(token)]
+    except InputError:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        ids = tokenizer.encode(token, add_special_tokens=False).ids
+        return [i for i in dict.fromkeys(ids) if token_map.target_tokens[i] not in ("[UNK]", "<unk>")]

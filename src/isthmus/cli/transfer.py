@@ -1,0 +1,99 @@
+"""``isthmus transfer``: give an English sparse encoder the vocabulary of another language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from isthmus._files import atomic_folder
+from isthmus.cli._output import console, escape, print_json, quiet_libraries, working
+from isthmus.errors import InputError, NotFoundError
+
+
+def command(
+    encoder: Annotated[str, typer.Argument(help="English sparse encoder: built-in name, folder or hub id.")],
+    target_tokenizer: Annotated[str, typer.Option(help="Tokenizer of the target language: name, folder or hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the new encoder to.")],
+    bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Bridge vectors computed elsewhere: safetensors with `source` and `target`.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
+    alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Source candidates (sembridge, nearest): all or clean.")] = None,
+    as_released: Annotated[bool, typer.Option(help="Do what the method's released code does, to compare.")] = False,
+    exact: Annotated[bool, typer.Option(help="Copy tokens that are spelled the same.")] = True,
+    fuzzy: Annotated[bool, typer.Option(help="Copy tokens equal but for case and word start.")] = True,
+    symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
+    strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
+    bias: Annotated[str, typer.Option(help="Decoder bias: mixed, zero or position.")] = "mixed",
+    sample_texts: Annotated[
+        Path | None, typer.Option(help="Target text, one a line: fertility and unknown tokens in the report.")
+    ] = None,
+    idf_texts: Annotated[
+        Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of sampled rows.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace the output folder.")] = False,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with hub models.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Build every new token from the English tokens that mean the same, and write a plain SparseEncoder folder."""
+    options: dict[str, Any] = {k: v for k, v in (("alpha", alpha), ("pool", pool)) if v is not None}
+    with atomic_folder(output, overwrite=overwrite) as folder:
+        with working("loading libraries", quiet=json):
+            import isthmus
+
+            quiet_libraries()
+        with working(f"transferring {encoder}", quiet=json):
+            result, report = isthmus.transfer(
+                encoder,
+                target_tokenizer=target_tokenizer,
+                bridge=bridge,
+                vectors=vectors,
+                method=method,
+                as_released=as_released,
+                exact=exact,
+                fuzzy=fuzzy,
+                symbol=symbol,
+                strip_marker=strip_marker,
+                bias=_choice("bias", bias),
+                sample_texts=None if sample_texts is None else read_lines(sample_texts),
+                idf_texts=None if idf_texts is None else read_lines(idf_texts),
+                seed=seed,
+                trust_remote_code=trust_remote_code,
+                **options,
+            )
+            result.save_pretrained(str(folder))
+            report.save(folder)
+    if json:
+        print_json([report.to_dict() | {"output": str(output)}])
+    else:
+        console.print(escape(str(report)))
+        console.print(f"\nwritten to {escape(str(output))}; try: isthmus inspect {escape(str(output))} TOKEN")
+
+
+def _choice(name: str, value: str) -> Literal["mixed", "zero", "position"]:
+    if value == "mixed" or value == "zero" or value == "position":
+        return value
+    raise InputError(f"--{name} must be mixed, zero or position; got {value!r}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Non-empty lines of a UTF-8 text file.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        InputError: If it is not UTF-8 or holds no text.
+    """
+    try:
+        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} must be a UTF-8 text file, got {error}") from error
+    if not found:
+        raise InputError(f"{path} must hold text, got an empty file")
+    return found
