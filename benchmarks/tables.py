@@ -1,0 +1,192 @@
+"""Write the tables of the documentation from the result files.
+
+    python benchmarks/tables.py            rewrite every table
+    python benchmarks/tables.py --check    fail when one is stale
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->`` in README.md or a file below docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from isthmus._files import atomic_write, read_json
+
+ROOT = Path(__file__).parent.parent
+MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+INITIALISATIONS = (
+    "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "sembridge-released", "sembridge",
+)  # fmt: skip
+TITLES = {
+    "bm25": "BM25",
+    "base": "base",
+    "multivariate-gaussian": "multivar. Gaussian",
+    "gaussian": "Gaussian",
+    "sembridge-released": "sembridge (released)",
+    "sembridge": "**sembridge**",
+    "minilm": "MiniLM (dense)",
+}
+COLLECTIONS = {"xquad": "XQuAD", "korquad": "KorQuAD", "drcd": "DRCD", "cmrc2018": "CMRC 2018", "arcd": "ARCD"}
+LEVEL = 0.05
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    rules = ["---", *("---:" for _ in header[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rules, *rows)) + "\n"
+
+
+def by_pool(summary: dict[str, Any]) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
+    """Cells by (language, collection, pool), then by arm."""
+    found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for cell in summary["cells"]:
+        settings = cell["settings"]
+        place = (settings["language"], settings["collection"], settings["pool"])
+        found.setdefault(place, {})[cell["arm"]] = cell
+    return found
+
+
+def p_value(summary: dict[str, Any], place: tuple[str, str, str], arm: str, reference: str) -> float:
+    """Paired p value of an arm against a reference; 1 where they were not compared."""
+    for test in summary["comparisons"]:
+        if (test["language"], test["collection"], test["pool"]) == place and (test["arm"], test["reference"]) == (
+            arm,
+            reference,
+        ):
+            return float(test["p_value"])
+    return 1.0
+
+
+def zero_shot(results: Path) -> str:
+    """nDCG@10 of every arm on every pool."""
+    summary = read_json(results / "zero_shot" / "summary.json")
+    pools = by_pool(summary)
+    arms = [
+        arm for arm in ("bm25", "base", *INITIALISATIONS, "minilm") if any(arm in cells for cells in pools.values())
+    ]
+    rows = []
+    for place, cells in pools.items():
+        best = max(cells, key=lambda arm: cells[arm]["ndcg@10"])
+        texts = []
+        for arm in arms:
+            if arm not in cells:
+                texts.append("")
+                continue
+            text = f"{cells[arm]['ndcg@10']:.3f}"
+            if arm == "sembridge":
+                text += mark(summary, place, cells)
+            texts.append(f"**{text}**" if arm == best else text)
+        rows.append([*label(place, cells), *texts])
+    header = ["collection", "passages", "queries", *(TITLES.get(arm, arm) for arm in arms)]
+    return markdown(header, rows) + "\n" + notes(summary, pools)
+
+
+def label(place: tuple[str, str, str], cells: dict[str, dict[str, Any]]) -> list[str]:
+    """Collection, pool size and number of queries of a row."""
+    language, collection, _ = place
+    cell = next(iter(cells.values()))
+    return [f"{COLLECTIONS.get(collection, collection)} {language}", f"{cell['documents']:,}", f"{cell['queries']:,}"]
+
+
+def mark(summary: dict[str, Any], place: tuple[str, str, str], cells: dict[str, dict[str, Any]]) -> str:
+    """A dagger where sembridge is significantly above every other initialisation."""
+    own = cells["sembridge"]["ndcg@10"]
+    others = [arm for arm in INITIALISATIONS if arm in cells and not arm.startswith("sembridge")]
+    above = all(cells[arm]["ndcg@10"] < own and p_value(summary, place, arm, "sembridge") < LEVEL for arm in others)
+    return " †" if others and above else ""
+
+
+def notes(summary: dict[str, Any], pools: dict[tuple[str, str, str], dict[str, dict[str, Any]]]) -> str:
+    """What the table means, counted from the same cells."""
+    transferred = {place: cells for place, cells in pools.items() if "sembridge" in cells and place[0] != "en"}
+    languages = sorted({place[0] for place in transferred})
+    led = [language for language in languages if leads(language, transferred)]
+    ahead = [
+        f"{COLLECTIONS.get(place[1], place[1])} {place[0]} ({cells['bm25']['documents']:,} passages)"
+        for place, cells in transferred.items()
+        if "bm25" in cells and cells["bm25"]["ndcg@10"] > cells["sembridge"]["ndcg@10"]
+    ]
+    run = summary["run"]
+    lines = [
+        f"nDCG@10, exact search; seed {run['seed']}, {run['dtype']}, isthmus {run['isthmus']}. Bold: best of the row.",
+        f"† above every other initialisation (random to nearest), paired bootstrap over queries, p < {LEVEL}.",
+        f"By the mean over the pools of a language, sembridge leads the other initialisations in {len(led)} of "
+        f"{len(languages)} languages{' (' + ', '.join(led) + ')' if led else ''}.",
+        f"BM25 stays ahead on {'; '.join(ahead)}." if ahead else "BM25 is ahead nowhere.",
+        "The distractors of the larger pools are off-domain for the most part, so easy ones.",
+    ]
+    if run["max_queries"] is not None:
+        lines.append(f"At most {run['max_queries']} queries of each collection, drawn by the seed.")
+    return "\n".join(lines) + "\n"
+
+
+def leads(language: str, pools: dict[tuple[str, str, str], dict[str, dict[str, Any]]]) -> bool:
+    """Whether sembridge has the highest mean over the pools of a language, its released form aside."""
+    mine = [cells for place, cells in pools.items() if place[0] == language]
+    arms = [arm for arm in INITIALISATIONS if all(arm in cells for cells in mine) and arm != "sembridge-released"]
+    means = {arm: sum(cells[arm]["ndcg@10"] for cells in mine) for arm in arms}
+    return len(means) > 1 and max(means, key=lambda arm: means[arm]) == "sembridge"
+
+
+def zero_shot_cost(results: Path) -> str:
+    """FLOPS and active dimensions of the arms that retrieve at all."""
+    pools = by_pool(read_json(results / "zero_shot" / "summary.json"))
+    arms = [
+        arm
+        for arm in ("bm25", "base", "nearest", "sembridge-released", "sembridge")
+        if any(arm in c for c in pools.values())
+    ]
+    rows = []
+    for place, cells in pools.items():
+        values = [cost(cells[arm]) if arm in cells else "" for arm in arms]
+        rows.append([*label(place, cells), *values])
+    text = "FLOPS, in brackets the mean active dimensions of queries and documents.\n"
+    return markdown(["collection", "passages", "queries", *(TITLES.get(arm, arm) for arm in arms)], rows) + "\n" + text
+
+
+def cost(cell: dict[str, Any]) -> str:
+    """FLOPS and active dimensions of a cell."""
+    return f"{cell['flops']:.2f} ({cell['query_active_dims']:.0f}, {cell['document_active_dims']:.0f})"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"zero-shot": zero_shot, "zero-shot-cost": zero_shot_cost}
+
+
+def fill(text: str, results: Path) -> str:
+    """Replace every marked table in ``text``.
+
+    Raises:
+        KeyError: If a marker names a table that nobody makes.
+    """
+    return MARKED.sub(lambda match: f"{match[1]}{TABLES[match[2]](results)}{match[4]}", text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rewrite or check; returns 1 when a table is stale."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="*", type=Path, help="default: README.md and docs/")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    args = parser.parse_args(argv)
+    stale = 0
+    for path in args.files or [*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
+        old = path.read_text(encoding="utf-8")
+        new = fill(old, args.results)
+        if new == old:
+            continue
+        stale += 1
+        if args.check:
+            print(f"{path}: tables are stale; run: python benchmarks/tables.py", file=sys.stderr)
+        else:
+            atomic_write(path, new.encode())
+            print(f"{path}: written", file=sys.stderr)
+    return 1 if args.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
