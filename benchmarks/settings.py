@@ -63,7 +63,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None:
         parser.error("--data must name the folder with the development pairs (or set ISTHMUS_DATA)")
-    run = {"encoder": fingerprint(args.encoder), "bridge": fingerprint(args.bridge), "limit": args.limit, "seed": args.seed}
+    run = {
+        "encoder": fingerprint(args.encoder),
+        "bridge": fingerprint(args.bridge),
+        "limit": args.limit,
+        "seed": args.seed,
+    }
     rows = json.loads(args.output.read_text())["rows"] if args.output.exists() else []
     rows = [row for row in rows if row["run"] == run]
     for language in args.languages.split(","):

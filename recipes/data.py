@@ -30,7 +30,9 @@ def medquad_pairs(data: Path) -> list[tuple[str, str]]:
     return list({row[1]: (row[0], row[1]) for row in rows if len(row) == 2}.values())
 
 
-def section_pairs(data: Path, split: str = "train", languages: tuple[str, ...] = SECTION_LANGUAGES) -> list[tuple[str, str]]:
+def section_pairs(
+    data: Path, split: str = "train", languages: tuple[str, ...] = SECTION_LANGUAGES
+) -> list[tuple[str, str]]:
     """English (heading, section) pairs of all languages' files, one per distinct passage."""
     prefix = "dev." if split == "dev" else ""
     pairs: dict[str, tuple[str, str]] = {}

@@ -1,6 +1,6 @@
 """Copy trained models into the package, each with its card.
 
-    python recipes/install_assets.py --runs runs
+python recipes/install_assets.py --runs runs
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ library_name: sentence-transformers
 ---
 # isthmus/mini-bridge
 
-A multilingual static-embedding SentenceTransformer: one {dim}-dimensional float16 vector for each of {tokens:,} Unigram
-pieces, a text is their mean. It is small enough to ship and good enough to try Isthmus offline; for real work take
+A multilingual static-embedding SentenceTransformer: one {dim}-dimensional float16 vector for each of {tokens:,}
+Unigram
+pieces, a text is their mean. It is small enough to ship and good enough to try Isthmus offline; for real work
+take
 BAAI/bge-m3 or another strong multilingual model.
 
-- **Data**: parallel text en-ar/zh/hi/ko/ru: Tatoeba (CC BY 2.0 FR), TICO-19 and Wikipedia titles (CC0), WMT news test sets
-  (research use), CC-CEDICT (CC BY-SA 4.0), Joshua dictionaries, documentation of Python, React, tldr, GNOME, Mozilla, Microsoft
-  courses (CC BY, PSF, MPL, GPL, MIT; partly machine translated), Quran translations (CC BY-SA). English word neighbours
+- **Data**: parallel text en-ar/zh/hi/ko/ru: Tatoeba (CC BY 2.0 FR), TICO-19 and Wikipedia titles (CC0), WMT
+  news test sets
+  (research use), CC-CEDICT (CC BY-SA 4.0), Joshua dictionaries, documentation of Python, React, tldr, GNOME,
+  Mozilla, Microsoft
+  courses (CC BY, PSF, MPL, GPL, MIT; partly machine translated), Quran translations (CC BY-SA). English word
+  neighbours
   from all-MiniLM-L6-v2 (Apache-2.0).
 - **Recipe**: `recipes/mini_bridge.py`, seed 17, {steps} steps.
-- **Measured**: share of FLORES-dev sentences (997) whose translation is nearest, the worse of the two directions:
+- **Measured**: share of FLORES-dev sentences (997) whose translation is nearest, the worse of the two
+  directions:
   {quality}.
 """
 SPLADE_CARD = """---
@@ -40,15 +46,20 @@ base_model: sentence-transformers/all-MiniLM-L6-v2
 ---
 # isthmus/mini-splade-en
 
-A small English SPLADE: the first {layers} layers of all-MiniLM-L6-v2 (Apache-2.0) under a masked-language-model head tied to
-its embeddings (30,522 WordPiece entries), float16. Made so that Isthmus can be tried and tested offline; for real
+A small English SPLADE: the first {layers} layers of all-MiniLM-L6-v2 (Apache-2.0) under a masked-language-model
+head tied to
+its embeddings (30,522 WordPiece entries), float16. Made so that Isthmus can be tried and tested offline; for
+real
 work take naver/splade-v3 or another strong encoder.
 
-- **Data**: SQuAD train questions with sentences (CC BY-SA 4.0; none of XQuAD's questions), MedQuAD (CC BY 4.0), headings and
-  sections of documentation (MIT, CC BY, CC0/PSF, MPL); English sides of WMT, Tatoeba and TICO-19 for the language-model stage.
+- **Data**: SQuAD train questions with sentences (CC BY-SA 4.0; none of XQuAD's questions), MedQuAD (CC BY 4.0),
+  headings and
+  sections of documentation (MIT, CC BY, CC0/PSF, MPL); English sides of WMT, Tatoeba and TICO-19 for the
+  language-model stage.
   Distilled from all-MiniLM-L6-v2's own scores.
 - **Recipe**: `recipes/mini_splade_en.py`, seed 13, {mlm_steps} + {steps} steps.
-- **Measured**: held-out questions, nDCG@10 {dev:.3f} with {active_q:.0f} / {active_d:.0f} active dimensions of queries / documents.
+- **Measured**: held-out questions, nDCG@10 {dev:.3f} with {active_q:.0f} / {active_d:.0f} active dimensions of
+  queries / documents.
   XQuAD-en beside BM25 and MiniLM: `benchmarks/results/base.json`.
 """
 TOKENIZER_CARD = """---
@@ -60,7 +71,10 @@ language: {language}
 A WordPiece tokenizer with {tokens:,} entries: {origin}. Its normaliser keeps the marks that belong to the
 spelling. Recipe: `recipes/target_tokenizers.py`, seed 11.
 """
-GIVEN = {"ko": "the published vocabulary of KoELECTRA (Apache-2.0)", "zh": "the published vocabulary of bert-base-chinese (Apache-2.0)"}
+GIVEN = {
+    "ko": "the published vocabulary of KoELECTRA (Apache-2.0)",
+    "zh": "the published vocabulary of bert-base-chinese (Apache-2.0)",
+}
 
 
 def last_row(path: Path, key: str) -> dict[str, float]:
@@ -86,7 +100,11 @@ def main() -> None:
     bridge = last_row(args.runs / "mini-bridge/bridge.jsonl", "ko")
     config = json.loads((args.runs / "mini-bridge/shape.json").read_text())
     quality = ", ".join(f"{language} {bridge[language]:.3f}" for language in ("ar", "zh", "hi", "ko", "ru"))
-    install(args.runs / "mini-bridge/model", "mini-bridge", BRIDGE_CARD.format(**config, steps=bridge["step"], quality=quality))
+    install(
+        args.runs / "mini-bridge/model",
+        "mini-bridge",
+        BRIDGE_CARD.format(**config, steps=bridge["step"], quality=quality),
+    )
 
     splade = last_row(args.runs / "mini-splade-en/splade.jsonl", "dev_ndcg@10")
     mlm = last_row(args.runs / "mini-splade-en/mlm.jsonl", "loss")
@@ -101,7 +119,11 @@ def main() -> None:
         language = folder.name.removeprefix("tokenizer-")
         tokens = len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
         origin = GIVEN.get(language, "trained on about 12 MB of public plain text")
-        install(folder, folder.name, TOKENIZER_CARD.format(license="apache-2.0", language=language, tokens=tokens, origin=origin))
+        install(
+            folder,
+            folder.name,
+            TOKENIZER_CARD.format(license="apache-2.0", language=language, tokens=tokens, origin=origin),
+        )
 
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) / 1e6
     print(f"{size:.1f} MB of assets")

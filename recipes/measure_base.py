@@ -1,6 +1,6 @@
 """Measure the English base on XQuAD-en before any transfer number: mini-splade-en, BM25, and MiniLM itself.
 
-    python recipes/measure_base.py --out benchmarks/results/base.json
+python recipes/measure_base.py --out benchmarks/results/base.json
 """
 
 from __future__ import annotations

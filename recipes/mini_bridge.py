@@ -70,7 +70,9 @@ def train_tokenizer(data: Path, path: Path, size: int) -> Tokenizer:
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=True)]
     )
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=["[PAD]", "[UNK]"], unk_token="[UNK]", max_piece_length=12)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=["[PAD]", "[UNK]"], unk_token="[UNK]", max_piece_length=12
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.save(str(path))
     return tokenizer
@@ -85,7 +87,9 @@ class Bags:
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         self.flat = np.concatenate(ids)
 
-    def vectors(self, embedding: torch.nn.EmbeddingBag, rows: np.ndarray, keep: float, rng: np.random.Generator) -> Tensor:
+    def vectors(
+        self, embedding: torch.nn.EmbeddingBag, rows: np.ndarray, keep: float, rng: np.random.Generator
+    ) -> Tensor:
         """Unit vectors of ``rows``; each piece is kept with probability ``keep``, at least one per text."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -121,8 +125,10 @@ def evaluate(embedding: torch.nn.EmbeddingBag, tokenizer: Tokenizer, data: Path)
     return result
 
 
-def train(tokenizer: Tokenizer, data: Path, folder: Path, dim: int, steps: int, batch_size: int) -> torch.nn.EmbeddingBag:
-    """Symmetric InfoNCE over translations plus neighbour distillation over English words; resumes from its checkpoint."""
+def train(
+    tokenizer: Tokenizer, data: Path, folder: Path, dim: int, steps: int, batch_size: int
+) -> torch.nn.EmbeddingBag:
+    """Symmetric InfoNCE over translations plus neighbour distillation over English words; resumable."""
     torch.manual_seed(SEED)
     embedding = torch.nn.EmbeddingBag(tokenizer.get_vocab_size(), dim, mode="mean")
     torch.nn.init.normal_(embedding.weight, std=0.1)
@@ -168,7 +174,12 @@ def train(tokenizer: Tokenizer, data: Path, folder: Path, dim: int, steps: int, 
         step += 1
         seen[language] += len(rows)
         if step % 100 == 0 or step == steps:
-            report = {"step": step, "translation": translation.item(), "neighbours": neighbours.item(), "time": time.time()}
+            report = {
+                "step": step,
+                "translation": translation.item(),
+                "neighbours": neighbours.item(),
+                "time": time.time(),
+            }
             if step % 500 == 0 or step == steps:
                 report |= evaluate(embedding, tokenizer, data)
             with (folder / "bridge.jsonl").open("a") as stream:
@@ -176,7 +187,7 @@ def train(tokenizer: Tokenizer, data: Path, folder: Path, dim: int, steps: int, 
         if time.time() - saved > 180 or step == steps:
             state = {"embedding": embedding.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
             torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
             saved = time.time()
     return embedding
 

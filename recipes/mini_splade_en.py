@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import time
@@ -103,7 +102,7 @@ class Progress:
             return
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
         torch.save(state, self.path.with_suffix(".tmp"))
-        os.replace(self.path.with_suffix(".tmp"), self.path)
+        self.path.with_suffix(".tmp").replace(self.path)
         self.saved = time.time()
 
     def report(self, **values: float) -> None:
@@ -126,7 +125,9 @@ def train_mlm(model: BertForMaskedLM, data: Path, folder: Path, steps: int, batc
     texts = [windows.positive(s, rng, 3) for s in windows.sentences for _ in range(2)]
     texts += [answer for _, answer in medquad_pairs(data)] + [passage for _, passage in section_pairs(data)]
     for language in ("ru", "de", "es"):
-        texts += [en for source, en, _ in parallel_pairs(data, language) if source.startswith(("wmt", "tatoeba", "tico"))]
+        texts += [
+            en for source, en, _ in parallel_pairs(data, language) if source.startswith(("wmt", "tatoeba", "tico"))
+        ]
     specials = torch.tensor(tokenize.tokenizer.all_special_ids, device=DEVICE)
     mask_id = tokenize.tokenizer.mask_token_id
     head = [p for n, p in model.named_parameters() if n.startswith("cls.")]
@@ -154,7 +155,7 @@ def train_mlm(model: BertForMaskedLM, data: Path, folder: Path, steps: int, batc
         logits = logits.float()
         log_z = logits.logsumexp(1)
         loss = F.cross_entropy(logits, labels)
-        # Softmax ignores a constant shift, SPLADE does not: hold log Z at 7 so that only some tens of entries are positive.
+        # Softmax ignores a constant shift, SPLADE does not: with log Z near 7 only some entries are positive.
         (loss + 0.02 * (log_z - 7.0).square().mean()).backward()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(progress.step, steps, 50)
@@ -166,8 +167,12 @@ def train_mlm(model: BertForMaskedLM, data: Path, folder: Path, steps: int, batc
             own = hide[hide | show]
             hit = (logits.argmax(1) == labels).float()
             progress.report(
-                loss=loss, masked=hit[own].mean(), visible=hit[~own].mean(), log_z=log_z.mean(),
-                active=(logits > 0).float().sum(1).mean(), time=time.time(),
+                loss=loss,
+                masked=hit[own].mean(),
+                visible=hit[~own].mean(),
+                log_z=log_z.mean(),
+                active=(logits > 0).float().sum(1).mean(),
+                time=time.time(),
             )
         progress.save()
     progress.save(0)
@@ -217,7 +222,9 @@ class PairSource:
         return queries, positives, negatives
 
 
-def train_splade(model: BertForMaskedLM, data: Path, folder: Path, steps: int, size: int, reg: tuple[float, float]) -> None:
+def train_splade(
+    model: BertForMaskedLM, data: Path, folder: Path, steps: int, size: int, reg: tuple[float, float]
+) -> None:
     """Contrast + distillation + FLOPS (SPLADE v2, arXiv 2109.10086), on the pooled maxima."""
     tokenize = Texts(80)
     source = PairSource(data)
@@ -227,8 +234,13 @@ def train_splade(model: BertForMaskedLM, data: Path, folder: Path, steps: int, s
     chosen = {id(p) for p in bias + head}
     body = [p for p in model.parameters() if id(p) not in chosen]
     optimizer = torch.optim.AdamW(
-        [{"params": bias, "lr": 5e-3, "weight_decay": 0.0}, {"params": head, "lr": 3e-4}, {"params": body, "lr": 1.5e-4}],
-        betas=(0.9, 0.98), weight_decay=0.01,
+        [
+            {"params": bias, "lr": 5e-3, "weight_decay": 0.0},
+            {"params": head, "lr": 3e-4},
+            {"params": body, "lr": 1.5e-4},
+        ],
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     progress = Progress(folder, "splade", model, optimizer)
@@ -270,11 +282,17 @@ def train_splade(model: BertForMaskedLM, data: Path, folder: Path, steps: int, s
         progress.step += 1
         if progress.step % 10 == 0:
             progress.report(
-                contrast=contrast, distill=distill, hit=(scores.argmax(1) == target).float().mean(),
-                flops_q=flops_q, flops_d=flops_d, score=scores.diagonal().mean(),
-                active_q=(q > 0).float().sum(1).mean(), active_d=(d > 0).float().sum(1).mean(), time=time.time(),
+                contrast=contrast,
+                distill=distill,
+                hit=(scores.argmax(1) == target).float().mean(),
+                flops_q=flops_q,
+                flops_d=flops_d,
+                score=scores.diagonal().mean(),
+                active_q=(q > 0).float().sum(1).mean(),
+                active_d=(d > 0).float().sum(1).mean(),
+                time=time.time(),
             )
-        if progress.step % 150 == 0:
+        if progress.step % 150 == 0 or progress.step == steps:
             progress.report(**evaluate_dev(model, data))
         progress.save()
     progress.save(0)
@@ -304,7 +322,11 @@ def evaluate_dev(model: BertForMaskedLM, data: Path) -> dict[str, float]:
     rank = (scores > scores.gather(1, gold[:, None])).sum(1)
     ndcg = torch.where(rank < 10, 1.0 / torch.log2(rank + 2.0), torch.zeros(len(rank))).mean()
     model.train()
-    return {"dev_ndcg@10": ndcg, "dev_active_q": (q > 0).sum(1).float().mean(), "dev_active_d": (d > 0).sum(1).float().mean()}
+    return {
+        "dev_ndcg@10": ndcg,
+        "dev_active_q": (q > 0).sum(1).float().mean(),
+        "dev_active_d": (d > 0).sum(1).float().mean(),
+    }
 
 
 def export(model: BertForMaskedLM, folder: Path) -> None:
@@ -341,7 +363,6 @@ def main() -> None:
     torch.manual_seed(SEED)
     reg = (args.query_regularizer_weight, args.document_regularizer_weight)
     train_splade(model, args.data, args.out, args.steps, args.batch, reg)
-    print(json.dumps({k: float(v) for k, v in evaluate_dev(model, args.data).items()}))
     export(model, args.out)
 
 

@@ -17,7 +17,13 @@ from data import lines
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-SPECIALS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIALS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 ARABIC_MARKS = Regex("[\u064b-\u065f\u0670\u0640]")
 GIVEN = {"ko": "koelectra.txt", "zh": "bert-base-chinese.txt"}
 SEED = 11

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.corpora import load as load_collection
     from isthmus.errors import IsthmusError
-    from isthmus.evaluation import EvaluationResult, evaluate
+    from isthmus.evaluation.evaluate import evaluate
+    from isthmus.evaluation.results import EvaluationResult
     from isthmus.token_map import TokenMap
-    from isthmus.transfer import TransferReport, transfer, transfer_encoder
+    from isthmus.transfer.pipeline import transfer, transfer_encoder
+    from isthmus.transfer.report import TransferReport
 
 __version__ = "0.1.0"
 __all__ = [

@@ -19,7 +19,10 @@ def folders(tmp_path_factory):
     encoder.save_pretrained(str(root / "source"))
     tokenizer = wordpiece(KOREAN, pad_id=3, max_length=24, lowercase=False)
     tokenizer.save_pretrained(str(root / "korean"))
-    sizes = {"source": Vocabulary.from_tokenizer(encoder.tokenizer).size, "target": Vocabulary.from_tokenizer(tokenizer).size}
+    sizes = {
+        "source": Vocabulary.from_tokenizer(encoder.tokenizer).size,
+        "target": Vocabulary.from_tokenizer(tokenizer).size,
+    }
     generator = np.random.default_rng(0)
     save_file(
         {side: generator.standard_normal((size, 8)).astype(np.float32) for side, size in sizes.items()},

@@ -39,5 +39,7 @@ def test_assets_open_by_name_and_never_fall_through_to_a_hub():
 
 
 def test_assets_stay_within_their_size():
-    total = sum(path.stat().st_size for name in assets.names() for path in assets.resolve(name).rglob("*") if path.is_file())
+    total = sum(
+        path.stat().st_size for name in assets.names() for path in assets.resolve(name).rglob("*") if path.is_file()
+    )
     assert total < 64e6

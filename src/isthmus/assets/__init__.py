@@ -12,7 +12,9 @@ _ROOT = Path(__file__).parent
 
 def names() -> list[str]:
     """Names of all built-in assets, sorted."""
-    return sorted(PREFIX + folder.name for folder in _ROOT.iterdir() if folder.is_dir() and not folder.name.startswith("_"))
+    return sorted(
+        PREFIX + folder.name for folder in _ROOT.iterdir() if folder.is_dir() and not folder.name.startswith("_")
+    )
 
 
 def resolve(name: str) -> Path:

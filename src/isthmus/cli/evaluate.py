@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from isthmus.cli._output import print_json, print_table, quiet_libraries, working
-from isthmus.errors import InputError
 
 COLUMNS = ("ndcg@10", "mrr@10", "recall@100", "flops", "query_active_dims", "document_active_dims", "seconds")
 
@@ -21,7 +20,7 @@ def command(
     max_distractors: Annotated[int | None, typer.Option(min=0, help="Take at most this many, drawn by seed.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenizer of BM25; default: the built-in one.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
-    dtype: Annotated[str, typer.Option(help="Arithmetic of encoding: float32 or bfloat16.")] = "float32",
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of encoding.")] = "float32",
     max_active_dims: Annotated[int | None, typer.Option(min=1, help="Keep only the heaviest terms.")] = None,
     stock_head: Annotated[bool, typer.Option(help="Use sentence-transformers' own vocabulary head.")] = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with hub models.")] = False,
@@ -42,7 +41,7 @@ def command(
             pool,
             tokenizer=tokenizer,
             batch_size=batch_size,
-            dtype=_dtype(dtype),
+            dtype=dtype,
             max_active_dims=max_active_dims,
             stock_head=stock_head,
             trust_remote_code=trust_remote_code,
@@ -55,9 +54,3 @@ def command(
     title = f"{pool.name}: {len(pool.queries)} queries, {len(pool.corpus)} documents"
     rows = [[model, *(result[column] for column in COLUMNS)] for model, result in zip(models, results, strict=True)]
     print_table(["model", *(column.replace("_active_dims", " dims") for column in COLUMNS)], rows, title=title)
-
-
-def _dtype(value: str) -> Literal["float32", "bfloat16"]:
-    if value == "float32" or value == "bfloat16":
-        return value
-    raise InputError(f"--dtype must be float32 or bfloat16; got {value!r}")

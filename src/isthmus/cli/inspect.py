@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from isthmus.cli._output import console, escape, print_json
+from isthmus.cli._output import console, print_json
 from isthmus.errors import InputError, NotFoundError
 from isthmus.token_map import TokenMap
 
 
 def command(
     model: Annotated[Path, typer.Argument(help="Folder of a transferred encoder.")],
-    tokens: Annotated[list[str], typer.Argument(help="Tokens or words; a word that is no token is split into its tokens.")],
+    tokens: Annotated[list[str], typer.Argument(help="Tokens, or words to be split into tokens.")],
     top_k: Annotated[int, typer.Option(min=1, help="Show at most this many on each side.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per token.")] = False,
 ) -> None:
@@ -56,7 +57,7 @@ def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[d
         used_by = token_map.used_by(token, top_k)
     except InputError:
         used_by = []
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "token": token_map.target_tokens[row],
             "id": row,

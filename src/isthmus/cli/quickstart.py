@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from isthmus import assets
 from isthmus._files import atomic_folder
-from isthmus.cli._output import console, escape, print_json, print_table, quiet_libraries, working
+from isthmus.cli._output import console, print_json, print_table, quiet_libraries, working
 from isthmus.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def command(
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
         import isthmus
-        from isthmus.corpora import Collection, load
+        from isthmus.corpora import load
 
         quiet_libraries()
     demo: Collection = load("demo", language=language)
@@ -137,7 +138,8 @@ def _scores(encoder: Any, demo: Collection, language: str) -> dict[str, float]:
     mean, _ = isthmus.transfer(ENCODER, target_tokenizer=tokenizer, method="mean", show_progress_bar=False)
     arms = {"base": ENCODER, "mean": mean, "sembridge": encoder, "BM25": "BM25"}
     return {
-        name: float(isthmus.evaluate(model, demo, tokenizer=tokenizer).to_dict()["ndcg@10"]) for name, model in arms.items()
+        name: float(isthmus.evaluate(model, demo, tokenizer=tokenizer).to_dict()["ndcg@10"])
+        for name, model in arms.items()
     }
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from isthmus._files import atomic_folder
-from isthmus.cli._output import console, escape, print_json, quiet_libraries, working
+from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.errors import InputError, NotFoundError
 
 
@@ -28,7 +29,9 @@ def command(
     fuzzy: Annotated[bool, typer.Option(help="Copy tokens equal but for case and word start.")] = True,
     symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
     strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
-    bias: Annotated[str, typer.Option(help="Decoder bias: mixed, zero or position.")] = "mixed",
+    bias: Annotated[
+        Literal["mixed", "zero", "position"], typer.Option(help="Decoder bias: as the rows, none, or left by position.")
+    ] = "mixed",
     sample_texts: Annotated[
         Path | None, typer.Option(help="Target text, one a line: fertility and unknown tokens in the report.")
     ] = None,
@@ -59,7 +62,7 @@ def command(
                 fuzzy=fuzzy,
                 symbol=symbol,
                 strip_marker=strip_marker,
-                bias=_choice("bias", bias),
+                bias=bias,
                 sample_texts=None if sample_texts is None else read_lines(sample_texts),
                 idf_texts=None if idf_texts is None else read_lines(idf_texts),
                 seed=seed,
@@ -73,12 +76,6 @@ def command(
     else:
         console.print(escape(str(report)))
         console.print(f"\nwritten to {escape(str(output))}; try: isthmus inspect {escape(str(output))} TOKEN")
-
-
-def _choice(name: str, value: str) -> Literal["mixed", "zero", "position"]:
-    if value == "mixed" or value == "zero" or value == "position":
-        return value
-    raise InputError(f"--{name} must be mixed, zero or position; got {value!r}")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -93,5 +93,5 @@ def max_head(
     Returns:
         ``relu(max over positions of logits)``, shape (texts, vocabulary), float32.
     """
-    pooled: Tensor = _MaxHead.apply(hidden, weight, bias, lengths, dtype)
+    pooled: Tensor = _MaxHead.apply(hidden, weight, bias, lengths, dtype)  # type: ignore[no-untyped-call]
     return pooled
