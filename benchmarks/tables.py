@@ -161,11 +161,15 @@ def base(results: Path) -> str:
     for row in found:
         test = row.get("mini_splade_minus_this")
         against = f"{test['difference']:+.3f} [{test['low']:+.3f}, {test['high']:+.3f}]" if test else ""
-        dims = [f"{row[f'{side}_active_dims']:.0f}" if row["flops"] is not None else "" for side in ("query", "document")]
+        dims = [
+            f"{row[f'{side}_active_dims']:.0f}" if row["flops"] is not None else "" for side in ("query", "document")
+        ]
         scores = [f"{row[metric]:.3f}" for metric in ("ndcg@10", "mrr@10", "recall@100")]
         rows.append([row["model"], f"{row['documents']:,}", *scores, *dims, against])
     header = ["model", "passages", "nDCG@10", "MRR@10", "R@100", "query dims", "document dims"]
-    text = f"XQuAD-en, {found[0]['queries']:,} questions; the last column has the 95 % interval of a paired bootstrap.\n"
+    text = (
+        f"XQuAD-en, {found[0]['queries']:,} questions; the last column has the 95 % interval of a paired bootstrap.\n"
+    )
     return markdown([*header, "mini-splade-en minus this"], rows) + "\n" + text
 
 
@@ -178,27 +182,28 @@ def settings(results: Path) -> str:
     for name in dict.fromkeys(row["setting"] for row in found):
         own = [scores[name, language] for language in languages]
         rows.append([name, *(f"{score:.3f}" for score in own), f"{sum(own) / len(own):.3f}"])
-    sizes = ", ".join(f"{language} {next(r['documents'] for r in found if r['language'] == language)}" for language in languages)
-    text = f"nDCG@10 on development pairs (headings and sections of documentation; pairs: {sizes}); seed {found[0]['run']['seed']}.\n"
+    pairs = {row["language"]: row["documents"] for row in found}
+    sizes = ", ".join(f"{language} {count}" for language, count in pairs.items())
+    text = f"nDCG@10 on development pairs of headings and sections of documentation ({sizes}); no evaluation set.\n"
     return markdown(["setting", *languages, "mean"], rows) + "\n" + text
 
 
 def speed(results: Path) -> str:
     """Time of the token map against loop and matrix product, and its growth with the target vocabulary."""
     found = read_json(results / "transfer_speed.json")
-    rows = [[f"{row['target']:,}", f"{row['seconds']:.1f}", f"{row['seconds_per_1k_tokens']:.3f}"] for row in found["curve"]]
-    return markdown(["target tokens", "seconds", "seconds per 1,000"], rows) + "\n" + _speed_notes(found)
-
-
-def _speed_notes(found: dict[str, Any]) -> str:
-    lines = [
-        f"{found['target']:,} new x {found['source']:,} source tokens at {found['dim']:,} dimensions, alpha {found['alpha']:g}, "
-        f"{found['threads']} threads: {found['speedup_vs_loop']:.0f} times as fast as the plain loop (timed on "
-        f"{found['sample']} tokens), {found['ratio_to_matmul']:.2f} times the bare matrix product, largest difference of a "
-        f"weight {found['max_abs_diff']:.1e}, peak memory {found['peak_rss_mb']:.0f} MB.",
-        f"The curve is at {found['curve_dim']} dimensions.",
+    rows = [
+        [f"{row['target_tokens']:,}", f"{row['seconds']:.1f}", f"{row['seconds_per_1k_tokens']:.3f}"]
+        for row in found["curve"]
     ]
-    return "\n".join(lines) + "\n"
+    run = found["settings"]
+    lines = [
+        f"At {run['curve_dim']} dimensions. With {run['target_tokens']:,} new x {run['source_tokens']:,} source tokens at "
+        f"{run['dim']:,} dimensions and alpha {run['alpha']:g}, {run['cpus']} cores:",
+        f"{found['speedup_vs_loop']:.0f} times as fast as the plain float64 loop ({run['loop']}),",
+        f"{found['ratio_to_matmul']:.2f} times the bare float32 matrix product, largest difference of a weight from the "
+        f"loop {found['max_abs_diff']:.0e}, peak memory {found['peak_rss_mb']:.0f} MB.",
+    ]
+    return markdown(["target tokens", "seconds", "seconds per 1,000"], rows) + "\n" + "\n".join(lines) + "\n"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

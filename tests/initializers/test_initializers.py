@@ -115,21 +115,6 @@ def test_sembridge_mixes_by_entmax_over_the_clean_pool(alpha, problem):
     assert set(made.weights[row].indices) <= set(pool)
 
 
-def test_unsure_tokens_are_drawn_below_min_similarity(problem):
-    pool = [id_of(problem.source, raw) for raw in ("house", "home", "school", "##s", ".")]
-    rows = [id_of(problem.target, raw) for raw in ("집", "학교", "학")]
-    best = (problem.vectors.target[rows] @ problem.vectors.source[pool].T).max(axis=1)
-    assert (best > 0).all()
-    limit = float(np.sort(best)[:2].mean())
-    made = SemBridge(min_similarity=limit).token_map(problem)
-    assert [made.fate(row) for row in rows] == [Fate.BRIDGED if value > limit else Fate.SAMPLED for value in best]
-    plain = SemBridge().token_map(problem)
-    sure = [row for row in rows if made.fate(row) is Fate.BRIDGED]
-    np.testing.assert_array_equal(made.weights[sure].toarray(), plain.weights[sure].toarray())
-    released = SemBridge(min_similarity=limit, as_released=True).token_map(problem)
-    assert not released.has(Fate.SAMPLED)
-
-
 def test_pool_all_holds_every_source_token(problem):
     made = SemBridge(alpha=1.0, pool="all").token_map(problem)
     row = made.weights[id_of(problem.target, "집")]

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from isthmus.bridge.entmax import bridge_weights, check_alpha, heaviest_cosines
-from isthmus.errors import InputError
+from isthmus.bridge.entmax import bridge_weights, check_alpha
 from isthmus.initializers.base import Pool, Problem, assemble, bridged_ids, candidate_ids, check_pool, require_vectors
-from isthmus.token_map import Sampling, TokenMap
+from isthmus.token_map import TokenMap
 
 
 @dataclass(frozen=True)
@@ -20,15 +17,11 @@ class SemBridge:
     Attributes:
         alpha: Sparsity, at least 1; 4 is the paper's. Below 2 the mixtures run to thousands of tokens.
         pool: Source tokens that may get weight: ``clean`` (no special, unused or unreadable ones) or ``all``.
-        min_similarity: Tokens whose best cosine is below this, or that the bridge cannot read, are drawn from the
-            multivariate Gaussian of the source rows: a mixture of wrong tokens says something false, a drawn row only
-            that two texts share the token. 0 mixes every token that the bridge can read.
         as_released: Do as the released code: pool ``all``, and every token without a match is mixed.
     """
 
     alpha: float = 4.0
     pool: Pool = "clean"
-    min_similarity: float = 0.0
     as_released: bool = False
 
     name: ClassVar[str] = "sembridge"
@@ -38,11 +31,9 @@ class SemBridge:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         check_pool(self.pool)
-        if not -1.0 <= self.min_similarity <= 1.0:
-            raise InputError(f"min_similarity must be a cosine in -1..1, got {self.min_similarity}")
 
     def token_map(self, problem: Problem) -> TokenMap:
-        """Mix the row of every token without a match that the bridge knows well enough."""
+        """Mix the row of every readable token without a match."""
         vectors = require_vectors(self.name, problem)
         ids = bridged_ids(problem, vectors, as_released=self.as_released)
         weights = bridge_weights(
@@ -52,8 +43,4 @@ class SemBridge:
             candidates=candidate_ids(problem, "all" if self.as_released else self.pool),
             show_progress_bar=problem.show_progress_bar,
         )
-        if self.as_released or self.min_similarity <= 0:
-            return assemble(self, problem, mixed=(ids, weights))
-        sure = np.flatnonzero(heaviest_cosines(weights, vectors.target[ids], vectors.source) >= self.min_similarity)
-        drawn = Sampling("multivariate-gaussian", problem.seed)
-        return assemble(self, problem, mixed=(ids[sure], weights[sure]), sampling=drawn)
+        return assemble(self, problem, mixed=(ids, weights))
