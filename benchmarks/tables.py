@@ -197,11 +197,11 @@ def speed(results: Path) -> str:
     ]
     run = found["settings"]
     lines = [
-        f"At {run['curve_dim']} dimensions. With {run['target_tokens']:,} new x {run['source_tokens']:,} source tokens at "
-        f"{run['dim']:,} dimensions and alpha {run['alpha']:g}, {run['cpus']} cores:",
+        f"At {run['curve_dim']} dimensions. With {run['target_tokens']:,} new x {run['source_tokens']:,} source tokens "
+        f"at {run['dim']:,} dimensions and alpha {run['alpha']:g}, {run['cpus']} cores:",
         f"{found['speedup_vs_loop']:.0f} times as fast as the plain float64 loop ({run['loop']}),",
-        f"{found['ratio_to_matmul']:.2f} times the bare float32 matrix product, largest difference of a weight from the "
-        f"loop {found['max_abs_diff']:.0e}, peak memory {found['peak_rss_mb']:.0f} MB.",
+        f"{found['ratio_to_matmul']:.2f} times the bare float32 matrix product, largest difference of a weight "
+        f"from the loop {found['max_abs_diff']:.0e}, peak memory {found['peak_rss_mb']:.0f} MB.",
     ]
     return markdown(["target tokens", "seconds", "seconds per 1,000"], rows) + "\n" + "\n".join(lines) + "\n"
 

@@ -21,22 +21,18 @@ library_name: sentence-transformers
 # isthmus/mini-bridge
 
 A multilingual static-embedding SentenceTransformer: one {dim}-dimensional float16 vector for each of {tokens:,}
-Unigram
-pieces, a text is their mean. It is small enough to ship and good enough to try Isthmus offline; for real work
-take
-BAAI/bge-m3 or another strong multilingual model.
+Unigram pieces; a text is the mean of its pieces. It is small enough to ship and good enough to try Isthmus
+offline; for real work take BAAI/bge-m3 or another strong multilingual model.
 
-- **Data**: parallel text en-ar/zh/hi/ko/ru: Tatoeba (CC BY 2.0 FR), TICO-19 and Wikipedia titles (CC0), WMT
-  news test sets
-  (research use), CC-CEDICT (CC BY-SA 4.0), Joshua dictionaries, documentation of Python, React, tldr, GNOME,
-  Mozilla, Microsoft
-  courses (CC BY, PSF, MPL, GPL, MIT; partly machine translated), Quran translations (CC BY-SA). English word
-  neighbours
-  from all-MiniLM-L6-v2 (Apache-2.0).
+- **Data**: parallel text of English with ar, zh, hi, ko, ru: Tatoeba (CC BY 2.0 FR), TICO-19 and Wikipedia
+  titles (CC0), WMT news test sets (research use), CC-CEDICT (CC BY-SA 4.0), Joshua dictionaries, documentation
+  of Python, React, tldr, GNOME, Mozilla and Microsoft courses (PSF, CC BY, GPL, MPL, MIT; partly machine
+  translated), Quran translations (CC BY-SA). Neighbours of English words from all-MiniLM-L6-v2 (Apache-2.0).
 - **Recipe**: `recipes/mini_bridge.py`, seed 17, {steps} steps.
-- **Measured**: share of FLORES-dev sentences (997) whose translation is nearest, the worse of the two
-  directions:
-  {quality}.
+- **Measured**: share of the 997 FLORES-dev sentences whose translation is nearest, the worse of the two
+  directions: {quality}.
+- **Limits**: characters that are rare in the training text, among them many traditional Chinese ones, are
+  unknown to it.
 """
 SPLADE_CARD = """---
 license: apache-2.0
@@ -47,20 +43,15 @@ base_model: sentence-transformers/all-MiniLM-L6-v2
 # isthmus/mini-splade-en
 
 A small English SPLADE: the first {layers} layers of all-MiniLM-L6-v2 (Apache-2.0) under a masked-language-model
-head tied to
-its embeddings (30,522 WordPiece entries), float16. Made so that Isthmus can be tried and tested offline; for
-real
-work take naver/splade-v3 or another strong encoder.
+head tied to its embeddings (30,522 WordPiece entries), float16. Made so that Isthmus can be tried and tested
+offline; for real work take naver/splade-v3 or another strong encoder.
 
 - **Data**: SQuAD train questions with sentences (CC BY-SA 4.0; none of XQuAD's questions), MedQuAD (CC BY 4.0),
-  headings and
-  sections of documentation (MIT, CC BY, CC0/PSF, MPL); English sides of WMT, Tatoeba and TICO-19 for the
-  language-model stage.
-  Distilled from all-MiniLM-L6-v2's own scores.
+  headings and sections of documentation (MIT, CC BY, CC0 over PSF, MPL); for the language-model stage also the
+  English sides of WMT, Tatoeba and TICO-19. Distilled from all-MiniLM-L6-v2's own scores.
 - **Recipe**: `recipes/mini_splade_en.py`, seed 13, {mlm_steps} + {steps} steps.
-- **Measured**: held-out questions, nDCG@10 {dev:.3f} with {active_q:.0f} / {active_d:.0f} active dimensions of
-  queries / documents.
-  XQuAD-en beside BM25 and MiniLM: `benchmarks/results/base.json`.
+- **Measured**: nDCG@10 {dev:.3f} on held-out questions, with {active_q:.0f} / {active_d:.0f} active dimensions
+  of queries / documents. XQuAD-en beside BM25 and MiniLM: `benchmarks/results/base.json`.
 """
 TOKENIZER_CARD = """---
 license: {license}
@@ -89,6 +80,8 @@ def install(source: Path, name: str, card: str) -> None:
     if source.resolve() != target.resolve():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
+    for path in target.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     (target / "README.md").write_text(card, encoding="utf-8")
 
 
