@@ -18,6 +18,7 @@ ORDER = [
     "errors",
     "_files",
     "_progress",
+    "_lookup",
     "token_map",
     "assets",
     "vocabulary",

@@ -107,6 +107,28 @@ def test_atomic_folder_appears_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_atomic_folder_keeps_the_old_one_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "made"
+    path.mkdir()
+    (path / "file").write_text("old")
+    replace = Path.replace
+
+    def fails_for_the_new(self, target):
+        if Path(target) == path and (self / "file").read_text() == "new":
+            raise OSError(errno.EIO, "broken")
+        return replace(self, target)
+
+    def overwrite():
+        with atomic_folder(path, overwrite=True) as folder:
+            (folder / "file").write_text("new")
+
+    monkeypatch.setattr(Path, "replace", fails_for_the_new)
+    with pytest.raises(OutputError, match="made cannot be written"):
+        overwrite()
+    assert (path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("error", "raised"), [(RuntimeError("stop"), RuntimeError), (OSError(errno.ENOSPC, "full"), OutputError)]
 )

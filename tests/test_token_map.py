@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.errors import InputError, NotFoundError, OutputError, TokenMapError
 from isthmus.token_map import FATES, Fate, Sampling, TokenMap
+from tests.tokenizers import byte_spelling
 
 SOURCE = ["[PAD]", "house", "home", "##s", ""]
 TARGET = ["[PAD]", "▁집", "s", "", "새"]
@@ -104,6 +105,33 @@ def test_equal_weights_are_listed_by_id():
     assert token_map.used_by("b") == [("x", 0.5), ("y", 0.5)]
 
 
+@pytest.mark.parametrize(
+    "raws",
+    [
+        ["집", "서울 시", "s"],
+        ["▁집", "▁서울▁시", "▁s"],
+        [byte_spelling(text) for text in (" 집", " 서울 시", " s")],
+        [byte_spelling(text) for text in ("집", "서울 시", "s")],
+        ["##집", "##서울 시", "##s"],
+        ["집</w>", "서울▁시", "s</w>"],
+    ],
+)
+def test_text_finds_its_token_in_every_familys_spelling(raws):
+    raws = ["▁", *raws]
+    token_map = TokenMap(csr_matrix(np.eye(4)), codes(*[Fate.EXACT] * 4), raws, raws)
+    assert [token_map.target_id(text) for text in ("집", "서울 시", "s")] == [1, 2, 3]
+    assert token_map.used_by("집") == [(raws[1], 1.0)]
+    assert [token_map.target_id(raw) for raw in raws] == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="got ''"):
+        token_map.explain("")
+
+
+def test_word_starts_come_before_continuations_and_raw_tokens_before_both():
+    raws = [byte_spelling("é"), byte_spelling(" é"), "##s", "▁s", "Ġt", "t"]
+    token_map = TokenMap(csr_matrix(np.eye(6)), codes(*[Fate.EXACT] * 6), raws, raws)
+    assert [token_map.target_id(text) for text in ("é", "s", "t")] == [1, 3, 5]
+
+
 @pytest.mark.parametrize("token", ["nichts", "", 5, -1])
 def test_unknown_tokens_are_refused(token, token_map):
     with pytest.raises(InputError, match="target vocabulary, got"):
@@ -166,6 +194,17 @@ def test_save_and_load_without_background_and_sampling(tmp_path):
     loaded = TokenMap.load(tmp_path)
     assert loaded.background is None
     assert loaded.sampling is None
+
+
+@pytest.mark.parametrize(("target", "source"), [(0, 3), (3, 0), (0, 0)])
+def test_empty_vocabularies_survive_save_and_load(target, source, tmp_path):
+    fates = codes(*[Fate.BACKGROUND] * target)
+    TokenMap(csr_matrix((target, source)), fates, ["x"] * source, [""] * target, np.zeros(source)).save(tmp_path)
+    loaded = TokenMap.load(tmp_path)
+    assert loaded.shape == (target, source)
+    np.testing.assert_array_equal(loaded.apply(np.ones((source, 2))), np.zeros((target, 2)))
+    with pytest.raises(TokenMapError, match="fates must be uint8"):
+        replace(loaded, fates=fates.astype(np.int64))
 
 
 def test_a_missing_map_is_not_found(token_map, tmp_path):

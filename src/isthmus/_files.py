@@ -95,12 +95,20 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        old = None
         if overwrite and path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
             path.replace(old / path.name)
-            shutil.rmtree(old, ignore_errors=True)
-        _refuse_existing(path)
-        temporary.replace(path)
+        try:
+            _refuse_existing(path)
+            temporary.replace(path)
+        except OSError:
+            if old is not None and not path.exists():
+                (old / path.name).replace(path)
+            raise
+        finally:
+            if old is not None:
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if isinstance(error, OutputError):
             raise

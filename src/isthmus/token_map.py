@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,6 +23,7 @@ from safetensors.numpy import load, save
 from scipy.sparse import csr_matrix
 
 from isthmus._files import atomic_write_all, read_json
+from isthmus._lookup import find_token
 from isthmus.errors import InputError, NotFoundError, TokenMapError
 
 FORMAT_VERSION = 1
@@ -112,9 +114,9 @@ class TokenMap:
                 f"weights must have one row per target token and one column per source token, got {target} x {source} "
                 f"for {len(self.target_tokens)} x {len(self.source_tokens)} tokens and {len(self.fates)} fates"
             )
-        if self.fates.dtype != np.uint8 or (target and self.fates.max() >= len(FATES)):
+        if self.fates.dtype != np.uint8 or self.fates.max(initial=0) >= len(FATES):
             raise TokenMapError(
-                f"fates must be uint8 below {len(FATES)}, got {self.fates.dtype} up to {self.fates.max()}"
+                f"fates must be uint8 below {len(FATES)}, got {self.fates.dtype} up to {self.fates.max(initial=0)}"
             )
         if not np.isfinite(self.weights.data).all():
             raise TokenMapError("weights must be finite, got NaN or infinity; check the bridge vectors")
@@ -171,7 +173,7 @@ class TokenMap:
         target, source = self.shape
         if array.shape[:1] != (source,):
             raise TokenMapError(f"array must have {source} rows, one per source token, got shape {array.shape}")
-        flat = array.reshape(source, -1).astype(np.float64)
+        flat = array.reshape(source, math.prod(array.shape[1:])).astype(np.float64)
         if not np.isfinite(flat).all():
             raise TokenMapError("array must be finite, got NaN or infinity; the source checkpoint is damaged")
         result = np.empty((target, flat.shape[1]), dtype=array.dtype)
@@ -188,7 +190,8 @@ class TokenMap:
         """Source tokens that make ``token``, heaviest first.
 
         Args:
-            token: Raw target token, its text without a word-start or continuation marker, or its id.
+            token: Raw target token, its text without a word-start or continuation marker ("집" for "▁집" and the
+                "Ġì§ĳ" of byte-level BPE), or its id.
             top_k: At most this many; None for all.
 
         Returns:
@@ -203,13 +206,13 @@ class TokenMap:
 
     def used_by(self, token: str | int, top_k: int | None = 10) -> list[tuple[str, float]]:
         """Target tokens that source ``token`` goes into, heaviest first; arguments as for :meth:`explain`."""
-        column = self.weights[:, _token_id(self.source_tokens, token, "source")].tocoo()
+        column = self.weights[:, find_token(self.source_tokens, token, "source")].tocoo()
         order = np.lexsort((column.row, -column.data))[:top_k]
         return [(self.target_tokens[column.row[i]], float(column.data[i])) for i in order]
 
     def target_id(self, token: str | int) -> int:
         """Id of a target token given as for :meth:`explain`."""
-        return _token_id(self.target_tokens, token, "target")
+        return find_token(self.target_tokens, token, "target")
 
     def save(self, folder: str | Path) -> None:
         """Write ``token_map.safetensors`` and ``token_map.json`` into ``folder``.
@@ -291,15 +294,3 @@ class TokenMap:
 
 def _checksum(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _token_id(tokens: Sequence[str], token: str | int, side: str) -> int:
-    """Resolve an id, a raw token, or a text whose marker was left out (word start before continuation)."""
-    if isinstance(token, (int, np.integer)):
-        if not 0 <= token < len(tokens):
-            raise InputError(f"token id must be in 0..{len(tokens) - 1} of the {side} vocabulary, got {token}")
-        return int(token)
-    for spelling in (token, f"▁{token}", f"Ġ{token}", f"##{token}"):
-        if spelling and spelling in tokens:
-            return tokens.index(spelling)
-    raise InputError(f"token must be in the {side} vocabulary, got {token!r}; try a part of it, or an id")

@@ -5,6 +5,7 @@ import pytest
 import sentence_transformers
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -54,7 +55,7 @@ def test_vectors_are_those_of_the_bridge(source, target, tmp_path):
     assert vectors.source.dtype == np.float32
     for vocabulary, matrix in ((source, vectors.source), (target, vectors.target)):
         ids = [token.id for token in vocabulary.tokens]
-        texts = vocabulary.bridge_texts(strip_marker=True)
+        texts = vocabulary.bridge_texts(strip_marker=False)
         expected = bridge.encode([texts[id] for id in ids], normalize_embeddings=True)
         np.testing.assert_allclose(matrix[ids], expected, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(matrix[ids], axis=1), 1, atol=1e-6)
@@ -64,7 +65,7 @@ def test_vectors_are_those_of_the_bridge(source, target, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "text"), [({}, "s"), ({"strip_marker": False}, "##s"), ({"as_released": True}, "##s")]
+    ("options", "text"), [({}, "##s"), ({"strip_marker": True}, "s"), ({"as_released": True}, "##s")]
 )
 def test_the_marker_is_kept_or_stripped(options, text, source, target, tmp_path):
     bridge = static_bridge()
@@ -272,6 +273,14 @@ def test_load_vectors(suffix, dtype, source, target, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(vectors.target[ids], axis=1), 1, atol=1e-6)
     assert not vectors.target[[id for id in range(target.size) if target.get(id) is None]].any()
     assert len(vectors.identity) == 32
+
+
+def test_vectors_in_bfloat16(source, target, tmp_path):
+    given = {side: torch.from_numpy(matrix).bfloat16() for side, matrix in matrices(source, target).items()}
+    save_tensors(given, tmp_path / "vectors.safetensors")
+    vectors = load_vectors(tmp_path / "vectors.safetensors", source, target)
+    expected = torch.nn.functional.normalize(given["source"].float()).numpy()
+    np.testing.assert_allclose(vectors.source, expected, atol=1e-6)
 
 
 def test_files_that_do_not_fit_are_refused(source, target, tmp_path):

@@ -15,7 +15,7 @@ KOREAN = ("집", "학교", "전쟁", "물", "##의", "school", "the", "house", "
 def folders(tmp_path_factory):
     """A tiny English encoder, a Korean tokenizer, bridge vectors and a BEIR collection, on disk."""
     root = tmp_path_factory.mktemp("cli")
-    encoder = splade("bert")
+    encoder = splade(root / "backbone")
     encoder.save_pretrained(str(root / "source"))
     tokenizer = wordpiece(KOREAN, pad_id=3, max_length=24, lowercase=False)
     tokenizer.save_pretrained(str(root / "korean"))

@@ -94,6 +94,8 @@ def test_methods_and_bridges(encoder: SparseEncoder, korean: Any, vectors_for: M
         transfer_encoder(encoder, korean)
     with pytest.raises(InputError, match="bridge must be a SentenceTransformer, got 'BAAI/bge-m3'; open it"):
         transfer_encoder(encoder, korean, bridge="BAAI/bge-m3")
+    with pytest.raises(InputError, match=r"vectors must be BridgeVectors, got str; read a file with"):
+        transfer_encoder(encoder, korean, vectors="vectors.npz")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"options of mean must be among none .* got temperature"):
         transfer_encoder(encoder, korean, method="mean", temperature=2)
     with pytest.raises(UnknownNameError, match="bias must be one of mixed, position, zero; got 'kept'"):

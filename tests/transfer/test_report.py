@@ -37,6 +37,7 @@ def test_counts_and_six_lines(tmp_path: Path, korean: Any, vectors_for: MakeVect
     assert record["target_fertility"] == pytest.approx(6 / 5)
     assert record["seconds"] > 0
     assert record["options"]["method"] == record["method"] == "sembridge"
+    assert record["settings"]["bias"] == "mixed"
     bridged = report.token_map.rows(*[fate for fate in _fates() if fate.value == "bridged"])
     best = (vectors.target[bridged] @ vectors.source.T)[:, _clean(encoder)].max(axis=1)
     assert record["best_similarity"] == pytest.approx(float(best.mean()), abs=1e-6)
@@ -102,6 +103,16 @@ def test_license_and_names_reach_the_model_card(tmp_path: Path, korean: Any, mon
     # A second transfer reads it from the card of the first.
     _, again = transfer(tmp_path / "result", target_tokenizer=tmp_path / "korean", method="mean", language="en")
     assert again.license == "cc-by-nc-sa-4.0"
+
+
+def test_settings_are_recorded_as_they_took_effect(tmp_path: Path, korean: Any) -> None:
+    encoder = splade(tmp_path)
+    given: dict[str, Any] = {"exact": True, "fuzzy": False, "symbol": True, "strip_marker": True, "bias": "zero"}
+    _, report = transfer_encoder(encoder, korean, method="mean", **given)
+    assert report.to_dict()["settings"] == given | {"as_released": False}
+    _, report = transfer_encoder(encoder, korean, method="mean", as_released=True, **given)
+    released = {"as_released": True, "strip_marker": False, "bias": "position"}
+    assert report.to_dict()["settings"] == given | released
 
 
 def test_malformed_front_matter_is_no_front_matter() -> None:

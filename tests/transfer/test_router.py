@@ -17,7 +17,7 @@ from isthmus.errors import EncoderError, InputError, TokenizerError
 from isthmus.transfer import transfer_encoder
 from isthmus.transfer.idf import idf_from_texts
 from isthmus.vocabulary import Vocabulary
-from tests.encoders import inference_free, splade
+from tests.encoders import LENGTH, inference_free, splade
 from tests.tokenizers import with_holes, wordpiece
 from tests.transfer.linearity import assert_linear
 
@@ -71,6 +71,17 @@ def test_modules_shared_by_routes_stay_shared(tmp_path: Path, korean: Any, vecto
     routes = result[0].sub_modules
     assert routes["query"][0] is routes["document"][0]
     assert result.similarity_fn_name == "dot"
+
+
+def test_a_tokenizer_shared_by_both_sides_keeps_to_the_positions(tmp_path: Path, korean: Any) -> None:
+    inner = splade(tmp_path, "roberta")
+    inner.max_seq_length = 99
+    query = SparseStaticEmbedding(inner.tokenizer, weight=torch.ones(len(inner.tokenizer)))
+    result, _ = transfer_encoder(_with_query(query, list(inner.children())), korean, method="mean")
+    query, document = sides(result)
+    assert query.tokenizer is document[0].tokenizer
+    assert document[0].tokenizer.model_max_length == LENGTH
+    assert result.encode_document(["집 " * 99], show_progress_bar=False).to_dense().any()
 
 
 def test_refusals(tmp_path: Path, korean: Any, vectors_for: Callable[..., Any]) -> None:

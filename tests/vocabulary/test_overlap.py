@@ -100,6 +100,12 @@ def test_unused_tokens_match_nothing():
     assert overlap(wordpiece([], unused=1), wordpiece([], unused=3))["[unused0]"] == (None, Fate.BRIDGED)
 
 
+def test_a_pad_token_that_also_ends_texts_copies_the_end():
+    tokenizer = byte_fallback_bpe(["▁house"], pad_id=None)
+    tokenizer.pad_token = "</s>"
+    assert overlap(tokenizer, wordpiece(["house"]))["</s>"] == ("[SEP]", Fate.SPECIAL)
+
+
 def test_two_tokens_of_one_role():
     tokenizer = wordpiece(["house"])
     tokenizer.add_special_tokens({"bos_token": "<s>"})

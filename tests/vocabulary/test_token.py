@@ -4,9 +4,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from isthmus._lookup import byte_alphabet, spell_in_byte_alphabet
 from isthmus.errors import InputError, TokenizerError, UnknownNameError
 from isthmus.vocabulary import ROLES, Kind, Token, Vocabulary
-from isthmus.vocabulary.spelling import byte_alphabet
 from tests.tokenizers import (
     BYTE_ALPHABET,
     byte_bpe,
@@ -97,6 +97,7 @@ def test_one_token_with_two_roles_answers_for_both():
     tokenizer.pad_token = "</s>"
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     assert vocabulary.role("pad").id == vocabulary.role("sep").id == 2
+    assert vocabulary.role("pad").role == "sep"
 
 
 def test_role_must_be_known():
@@ -141,6 +142,7 @@ def test_byte_alphabet_is_that_of_the_tokenizers_package():
     assert sorted(byte_alphabet()) == BYTE_ALPHABET
     for text in ("집 é\n", "".join(map(chr, range(128)))):
         assert bytes(byte_alphabet()[character] for character in byte_spelling(text)).decode() == text
+        assert spell_in_byte_alphabet(text) == byte_spelling(text)
 
 
 def test_single_bytes_in_byte_level_bpe():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from isthmus._progress import wanted
 from isthmus.bridge import cache as disk
@@ -59,7 +57,7 @@ def embed_vocabularies(
     source: Vocabulary,
     target: Vocabulary,
     *,
-    strip_marker: bool = True,
+    strip_marker: bool = False,
     as_released: bool = False,
     batch_size: int = 256,
     cache: bool = True,
@@ -76,7 +74,7 @@ def embed_vocabularies(
         bridge: A SentenceTransformer (static-embedding models too), a built-in name, a path or a hub id.
         source: The encoder's vocabulary.
         target: The new vocabulary.
-        strip_marker: Continuation pieces lose their marker ("ing"); False keeps it ("##ing").
+        strip_marker: Continuation pieces lose their marker: "ing" for "##ing".
         as_released: Token texts of SemBridge's released code (arXiv 2605.26002).
         batch_size: Texts per forward pass.
         cache: False neither reads nor writes the disk.
@@ -139,7 +137,7 @@ def load_vectors(path: str | Path, source: Vocabulary, target: Vocabulary) -> Br
     digest = hashlib.blake2b(digest_size=16)
     matrices = []
     try:
-        tensors: Mapping[str, Any] = np.load(path, allow_pickle=False) if path.suffix == ".npz" else load_file(path)
+        tensors = np.load(path, allow_pickle=False) if path.suffix == ".npz" else _read_safetensors(path)
         for side in ("source", "target"):
             matrices.append(np.asarray(tensors[side]).astype(np.float32))
     except (
@@ -168,6 +166,13 @@ def load_vectors(path: str | Path, source: Vocabulary, target: Vocabulary) -> Br
         _normalise(matrix, raws)
         _check_known(matrix, vocabulary, side)
     return vectors
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    # numpy has no bfloat16, in which large bridges are often run.
+    from safetensors.torch import load_file
+
+    return {name: tensor.float().numpy() for name, tensor in load_file(path).items()}
 
 
 def bridge_identity(model: Any) -> str:

@@ -28,7 +28,7 @@ def command(
     exact: Annotated[bool, typer.Option(help="Copy tokens that are spelled the same.")] = True,
     fuzzy: Annotated[bool, typer.Option(help="Copy tokens equal but for case and word start.")] = True,
     symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
-    strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
+    strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = False,
     bias: Annotated[
         Literal["mixed", "zero", "position"], typer.Option(help="Decoder bias: as the rows, none, or left by position.")
     ] = "mixed",

@@ -10,15 +10,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
 from isthmus.token_map import TokenMap
+from isthmus.transfer.settings import Bias
 
-Bias = Literal["mixed", "zero", "position"]
 BIASES: tuple[Bias, ...] = ("mixed", "zero", "position")
 SUPPORTED = (
     "BERT, DistilBERT, RoBERTa, XLM-R, ModernBERT, "
@@ -166,7 +166,7 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
             gives ids beyond the source the mean bias, as code that only resizes does.
 
     Returns:
-        A model of the same class, in evaluation mode, in the same dtypes and on the same devices.
+        A model of the same class, in evaluation mode, its weights in the same dtypes and on the same devices.
 
     Raises:
         EncoderError: If the model has no MLM head, too few rows, non-finite weights, or its config does not rebuild it.

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
 from isthmus.errors import BridgeError, InputError
 from isthmus.initializers import INITIALIZERS, Problem
+from isthmus.initializers.base import Pool
 from isthmus.transfer import checks
 from isthmus.transfer.card import build_card, license_warning, read_language, read_license
 from isthmus.transfer.idf import check_without_holes, idf_from_texts
 from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
 from isthmus.transfer.report import TransferReport, summarise
-from isthmus.transfer.settings import Bias, MakeVectors, Origin, Pool, Settings, languages_of
+from isthmus.transfer.settings import Bias, MakeVectors, Origin, Settings, languages_of
 from isthmus.vocabulary import Vocabulary, check_target, coverage
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def transfer(
     exact: bool = True,
     fuzzy: bool = True,
     symbol: bool = True,
-    strip_marker: bool = True,
+    strip_marker: bool = False,
     pool: Pool = "clean",
     bias: Bias = "mixed",
     idf_texts: Iterable[str] | None = None,
@@ -65,7 +66,7 @@ def transfer(
         exact: Copy tokens with an equal canonical form.
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing".
+        strip_marker: The bridge reads "ing" for "##ing"; left off, pieces mix with pieces, which measured better.
         pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out.
         bias: Decoder bias: ``mixed`` as the rows, ``zero``, or left by ``position``.
         idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
@@ -130,7 +131,7 @@ def transfer_encoder(
     exact: bool = True,
     fuzzy: bool = True,
     symbol: bool = True,
-    strip_marker: bool = True,
+    strip_marker: bool = False,
     pool: Pool = "clean",
     bias: Bias = "mixed",
     idf_texts: Iterable[str] | None = None,
@@ -153,7 +154,7 @@ def transfer_encoder(
         exact: Copy tokens with an equal canonical form.
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing".
+        strip_marker: The bridge reads "ing" for "##ing"; left off, pieces mix with pieces, which measured better.
         pool: Source tokens that may be mixed, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero`` or ``position``.
         idf_texts: Target documents for the query weights of an inference-free encoder.
@@ -171,6 +172,10 @@ def transfer_encoder(
     """
     if isinstance(bridge, (str, Path)):
         raise InputError(f"bridge must be a SentenceTransformer, got {str(bridge)!r}; open it, or call transfer()")
+    if vectors is not None and not isinstance(vectors, BridgeVectors):
+        raise InputError(
+            f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
+        )
     settings = Settings(
         method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, idf_texts, sample_texts, seed,
         show_progress_bar, options,
@@ -193,7 +198,7 @@ def _run(
 
     start = time.perf_counter()
     initializer = settings.initializer()
-    bias = check_bias("position" if settings.as_released else settings.bias)
+    bias = check_bias(settings.bias_in_effect)
     parts = take_apart(encoder)
     license = origin.license or read_license(encoder)
     if initializer.needs_bridge and make_vectors is None:
@@ -231,6 +236,7 @@ def _run(
         token_map,
         settings.method,
         target,
+        settings=settings.recorded(),
         vectors=vectors,
         coverages=coverages,
         license=license,

@@ -108,7 +108,9 @@ def put_together(
         fitted = _fit(tokenizer, module.tokenizer, usable)
         memo[id(module.processor)] = memo[id(module.tokenizer)] = fitted
     for module in parts.statics:
-        memo[id(module.tokenizer)] = _fit(tokenizer, module.tokenizer, None)
+        # Both sides may share one tokenizer, which then has the length that the document side can take.
+        if id(module.tokenizer) not in memo:
+            memo[id(module.tokenizer)] = _fit(tokenizer, module.tokenizer, None)
         memo[id(module.weight)] = torch.nn.Parameter(weights[id(module)], requires_grad=module.weight.requires_grad)
     modules = copy.deepcopy(list(encoder.children()), memo)
     result = SparseEncoder(
@@ -125,6 +127,7 @@ def put_together(
         if isinstance(module, Transformer):
             # The source's own lower-casing is not the target tokenizer's.
             module.do_lower_case = False
+            # Assigning it makes the module look anew whether its model can do without padding.
             module.unpad_inputs = module.unpad_inputs
         elif isinstance(module, SpladePooling):
             module.embedding_dimension = size

@@ -14,10 +14,10 @@ from isthmus.bridge import BridgeVectors
 from isthmus.token_map import COPIES, Fate, TokenMap
 from isthmus.transfer.checks import best_similarities
 from isthmus.transfer.pairs import indistinguishable
-from isthmus.vocabulary import Coverage, Kind, Vocabulary
+from isthmus.vocabulary import Coverage, Vocabulary
+from isthmus.vocabulary.token import TEXT_KINDS
 
 FORMAT_VERSION = 1
-_TEXT_KINDS = (Kind.WORD_START, Kind.CONTINUATION, Kind.SYMBOL)
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class TransferReport:
         target_coverage: How the target tokenizer splits them.
         license: Licence of the source, or None where it states none.
         warnings: What the result may suffer from.
+        settings: How vocabularies were matched and the bias was made; the method's options are in ``token_map.info``.
         seconds: Wall time, without loading models.
     """
 
@@ -55,6 +56,7 @@ class TransferReport:
     target_coverage: Coverage | None = None
     license: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -110,6 +112,7 @@ class TransferReport:
             "format_version": FORMAT_VERSION,
             "method": self.method,
             "options": self.token_map.info,
+            "settings": dict(self.settings),
             "source_tokens": self.token_map.shape[1],
             "target_tokens": self.target_tokens,
             "copied": self.copied,
@@ -155,6 +158,7 @@ def summarise(
     coverages: tuple[Coverage, Coverage] | None = None,
     license: str | None = None,
     warnings: tuple[str, ...] = (),
+    settings: dict[str, Any] | None = None,
 ) -> TransferReport:
     """Count what a token map does.
 
@@ -166,6 +170,7 @@ def summarise(
         coverages: How source and target tokenizer split the sample texts, if there were any.
         license: Licence of the source.
         warnings: Warnings to carry.
+        settings: Settings to carry.
     """
     support = np.diff(token_map.weights.indptr)[token_map.rows(Fate.BRIDGED)]
     best = best_similarities(token_map, vectors)[1] if vectors is not None else np.empty(0)
@@ -184,12 +189,13 @@ def summarise(
         target_coverage=coverages[1] if coverages else None,
         license=license,
         warnings=warnings,
+        settings=settings or {},
     )
 
 
 def _count_pairs(token_map: TokenMap, target: Vocabulary) -> tuple[int | None, tuple[tuple[str, str, float], ...]]:
     """Pairs among the tokens that stand for text; those that share the background row are one group of equal rows."""
-    text = np.array([token.id for token in target.tokens if token.kind in _TEXT_KINDS], dtype=np.int64)
+    text = np.array([token.id for token in target.tokens if token.kind in TEXT_KINDS], dtype=np.int64)
     found = indistinguishable(token_map.weights[text])
     names = [
         (token_map.target_tokens[text[first]], token_map.target_tokens[text[second]], round(cosine, 4))

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from isthmus.bridge import BridgeVectors
 from isthmus.initializers import INITIALIZERS, Initializer, create
+from isthmus.initializers.base import Pool
 from isthmus.vocabulary import Overlap, Vocabulary, match
 
 Bias = Literal["mixed", "zero", "position"]
-Pool = Literal["clean", "all"]
 MakeVectors = Callable[[Vocabulary, Vocabulary], BridgeVectors]
 
 
@@ -41,7 +41,11 @@ class Settings:
             UnknownNameError: If there is no such method.
             InputError: If an option does not fit it.
         """
-        shared = {"alpha": self.alpha, "pool": self.pool, "as_released": self.as_released}
+        shared = {
+            "alpha": self.alpha,
+            "pool": "all" if self.as_released else self.pool,
+            "as_released": self.as_released,
+        }
         known = {option.name for option in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
         return create(self.method, **{name: value for name, value in shared.items() if name in known}, **self.options)
 
@@ -49,6 +53,16 @@ class Settings:
         """Match the vocabularies."""
         switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol}
         return match(target, source, **switches, as_released=self.as_released)
+
+    @property
+    def bias_in_effect(self) -> Bias:
+        """The decoder bias, which the released code leaves by position."""
+        return "position" if self.as_released else self.bias
+
+    def recorded(self) -> dict[str, Any]:
+        """What took effect beside the options of the method, as JSON values."""
+        switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol, "as_released": self.as_released}
+        return switches | {"strip_marker": self.bridge_texts()["strip_marker"], "bias": self.bias_in_effect}
 
     def bridge_texts(self) -> dict[str, Any]:
         """How token texts reach the bridge, as arguments of ``embed_vocabularies``."""

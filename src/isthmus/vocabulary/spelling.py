@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import unicodedata
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from isthmus._lookup import byte_alphabet
 from isthmus.errors import TokenizerError
 
 START = "▁"
@@ -168,17 +168,6 @@ def pipeline_of(tokenizer: Any) -> dict[str, Any]:
     """
     pipeline: dict[str, Any] = json.loads(backend_of(tokenizer).to_str())
     return pipeline
-
-
-@functools.cache
-def byte_alphabet() -> dict[str, int]:
-    """Byte value of each character of the byte alphabet of byte-level BPE (GPT-2).
-
-    Visible Latin-1 characters stand for themselves; the other bytes, in order, for the characters from U+0100 on.
-    """
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [value for value in range(256) if value not in visible]
-    return {chr(value): value for value in visible} | {chr(256 + place): value for place, value in enumerate(hidden)}
 
 
 def _parts(node: Any) -> Iterator[dict[str, Any]]:

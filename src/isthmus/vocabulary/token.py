@@ -21,7 +21,9 @@ from isthmus.vocabulary.spelling import (
 )
 
 ROLES = ("cls", "sep", "pad", "unk", "mask")
-_ROLE_ATTRIBUTES = {"cls": "cls", "sep": "sep", "pad": "pad", "unk": "unk", "mask": "mask", "bos": "cls", "eos": "sep"}
+# The first role of a token is the one it is matched by: pad comes last because padding is never attended to, so a token
+# that is both (pad_token = eos_token) must get the row of the other.
+_ROLE_ATTRIBUTES = {"cls": "cls", "sep": "sep", "bos": "cls", "eos": "sep", "unk": "unk", "mask": "mask", "pad": "pad"}
 
 
 class Kind(str, Enum):
