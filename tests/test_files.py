@@ -3,8 +3,9 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from isthmus._files import atomic_folder, atomic_write, atomic_write_all, read_json
+from isthmus._files import atomic_folder, atomic_write, atomic_write_all, check_folder, read_json
 from isthmus.errors import InputError, NotFoundError, OutputError
 
 
@@ -130,7 +131,12 @@ def test_atomic_folder_keeps_the_old_one_when_the_new_one_cannot_take_its_place(
 
 
 @pytest.mark.parametrize(
-    ("error", "raised"), [(RuntimeError("stop"), RuntimeError), (OSError(errno.ENOSPC, "full"), OutputError)]
+    ("error", "raised"),
+    [
+        (RuntimeError("stop"), RuntimeError),
+        (OSError(errno.ENOSPC, "full"), OutputError),
+        (NotFoundError("no such model"), NotFoundError),
+    ],
 )
 def test_atomic_folder_disappears_when_the_body_fails(error, raised, tmp_path):
     def fill():
@@ -141,3 +147,53 @@ def test_atomic_folder_disappears_when_the_body_fails(error, raised, tmp_path):
     with pytest.raises(raised):
         fill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_folder_tells_of_a_full_disk_and_leaves_nothing(tmp_path):
+    # safetensors has an exception of its own for it, which is no OSError.
+    with pytest.raises(OutputError, match="made cannot be written"), atomic_folder(tmp_path / "made"):
+        raise SafetensorError("No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_folder_opens_its_files_to_others(tmp_path):
+    with atomic_folder(tmp_path / "made") as folder:
+        (folder / "closed").write_text("1")
+        (folder / "closed").chmod(0o600)
+        (folder / "open").write_text("2")
+    assert (tmp_path / "made" / "closed").stat().st_mode == (tmp_path / "made" / "open").stat().st_mode
+
+
+def test_atomic_folder_keeps_the_old_one_when_interrupted(tmp_path, monkeypatch):
+    path = tmp_path / "made"
+    path.mkdir()
+    (path / "file").write_text("old")
+    replace = Path.replace
+
+    def interrupt(self, target):
+        if Path(target) == path and (self / "file").read_text() == "new":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(path, overwrite=True) as folder:
+        (folder / "file").write_text("new")
+    assert (path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_check_folder_replaces_only_what_holds_the_marker(tmp_path):
+    path = tmp_path / "made"
+    check_folder(path, marker="model")
+    check_folder(path / "below" / "it", marker="model")
+    path.mkdir()
+    check_folder(path, marker="model")
+    check_folder(path, overwrite=True, marker="model")
+    (path / "thesis").write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="made"):
+            check_folder(path, overwrite=overwrite, marker="model")
+    (path / "model").write_text("")
+    check_folder(path, overwrite=True, marker="model")
+    with pytest.raises(OutputError, match="no folder can be made"):
+        check_folder(path / "thesis" / "below", marker="model")

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import InputError, NotFoundError, OutputError
+from safetensors import SafetensorError
+
+from isthmus.errors import InputError, IsthmusError, NotFoundError, OutputError
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -95,26 +97,57 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        old = None
-        if overwrite and path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.replace(old / path.name)
-        try:
-            _refuse_existing(path)
-            temporary.replace(path)
-        except OSError:
-            if old is not None and not path.exists():
-                (old / path.name).replace(path)
-            raise
-        finally:
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if isinstance(error, OutputError):
+        for written in temporary.rglob("*"):
+            # safetensors leaves its files readable to their owner alone.
+            if written.is_file():
+                written.chmod(0o666 & ~_umask())
+        _move_into_place(temporary, path, overwrite)
+    except (OSError, SafetensorError) as error:
+        # NotFoundError is an OSError too, but it is about what the body reads.
+        if isinstance(error, IsthmusError):
             raise
         raise OutputError(f"{path} cannot be written ({error}); free space or choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_into_place(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Rename ``temporary`` to ``path``; what was there comes back unless that succeeds."""
+    old = None
+    if overwrite and path.exists():
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    try:
+        if old is not None:
+            path.replace(old / path.name)
+        _refuse_existing(path)
+        temporary.replace(path)
+    except BaseException:
+        if old is not None and (old / path.name).exists() and not path.exists():
+            (old / path.name).replace(path)
+        raise
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder(path: Path, *, overwrite: bool = False, marker: str) -> None:
+    """Tell before long work that :func:`atomic_folder` would refuse its result; writes nothing.
+
+    Args:
+        path: The folder to make.
+        overwrite: Replace a folder that is already there.
+        marker: A file that a folder must hold to be replaced, so that no folder of another kind is lost.
+
+    Raises:
+        OutputError: If ``path`` exists and must not be replaced, or no folder can be made there.
+    """
+    if not overwrite:
+        _refuse_existing(path)
+    elif path.exists() and not (path / marker).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} must hold {marker} to be overwritten, got something else; choose another folder")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise OutputError(f"{path} cannot be written (no folder can be made in {parent}); choose another folder")
 
 
 def _refuse_existing(path: Path) -> None:

@@ -1,11 +1,13 @@
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from isthmus.cli import _hub, _output
 from isthmus.token_map import TokenMap
-from tests.cli.conftest import transfer_arguments
+from tests.cli.conftest import transfer_arguments, write_lines
 
 
 def test_transfer_writes_a_plain_encoder_with_its_report(run, folders, tmp_path):
@@ -132,3 +134,107 @@ def test_help_is_quick_to_load_and_lists_the_commands(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(name in out for name in ("quickstart", "transfer", "inspect", "methods", "evaluate"))
+
+
+def test_overwrite_spares_folders_that_hold_no_encoder(run, folders, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    code, _, err = run(*transfer_arguments(folders, tmp_path, "--overwrite"))
+    assert code == 1
+    assert "modules.json" in err
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_nothing_is_written_before_the_transfer_is_done(run, folders, tmp_path, monkeypatch):
+    seen = []
+
+    def transfer(*_, **__):
+        seen.extend(tmp_path.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isthmus.transfer", transfer, raising=False)
+    assert run(*transfer_arguments(folders, tmp_path / "out"))[0] == 130
+    assert seen == []
+
+
+def test_help_cuts_no_option_off(run):
+    code, out, _ = run("transfer", "--help")
+    assert code == 0
+    assert all(option in out for option in ("--target-tokenizer", "--trust-remote-code", "--no-strip-marker"))
+    assert "Usage: isthmus transfer" in out
+    assert "--no-overwrite" not in out
+
+
+def test_a_table_in_a_pipe_keeps_long_model_names(run, folders, tmp_path):
+    name = tmp_path / ("a-model-with-quite-a-long-name" * 4)
+    name.symlink_to(folders / "source")
+    code, out, err = run("evaluate", name, "--collection", folders / "beir")
+    assert code == 0, err
+    _, header, row = out.splitlines()
+    assert str(name) in row
+    assert header.split() == ["model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims", "q/d", "time"]
+    assert "\x1b" not in out
+
+
+def test_what_is_measured_stays_when_a_later_model_fails(run, folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    more = ("--collection", folders / "beir", "--tokenizer", folders / "source")
+    code, out, err = run("evaluate", "BM25", tmp_path / "empty", *more, "--json")
+    assert code == 2
+    assert json.loads(out)["model"] == "BM25"
+    assert "Traceback" not in err
+    assert "BM25" in run("evaluate", "BM25", tmp_path / "empty", *more)[1]
+
+
+@pytest.mark.parametrize("change", [["./nowhere"], ["isthmus/nothing"], ["--tokenizer", "./nowhere"]])
+def test_evaluate_checks_every_name_first(run, folders, change):
+    code, out, err = run("evaluate", "BM25", *change, "--collection", folders / "beir", "--language", "en", "--json")
+    assert (code, out) == (2, "")
+    assert change[-1] in err
+
+
+def test_evaluate_states_how_distractors_were_drawn(run, folders, tmp_path):
+    write_lines(tmp_path / "more.jsonl", [{"id": f"m{i}", "text": f"war {i}"} for i in range(5)])
+    arguments = ["evaluate", "BM25", "--collection", folders / "beir", "--tokenizer", folders / "source",
+                 "--max-distractors", "3", "--json"]  # fmt: skip
+    code, out, err = run(*arguments, "--distractors", tmp_path / "more.jsonl", "--seed", "7")
+    assert code == 0, err
+    row = json.loads(out)
+    assert row["documents"] == 5
+    assert (row["settings"]["seed"], row["settings"]["max_distractors"]) == (7, 3)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "--distractors" in err
+
+
+def test_output_is_utf8_whatever_the_locale(transferred):
+    command = [sys.executable, "-m", "isthmus", "inspect", str(transferred), "집"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert "집" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize(("answers", "offline"), [(False, "1"), (True, None)])
+def test_without_a_network_hub_ids_are_left_to_the_cache(monkeypatch, capsys, answers, offline):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(_hub, "hub_answers", lambda: answers)
+    _hub.check_names(["isthmus/tokenizer-ko", None])
+    assert "HF_HUB_OFFLINE" not in os.environ
+    _hub.check_names(["somebody/something"])
+    assert os.environ.get("HF_HUB_OFFLINE") == offline
+    assert ("somebody/something" in capsys.readouterr().err) is not answers
+
+
+def test_hub_answers_is_no_without_a_server(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    assert not _hub.hub_answers()
+
+
+def test_long_report_lines_go_on_below_their_text(capsys):
+    _output.print_report("Head\n  warnings    " + "word " * 30)
+    head, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert head == "Head"
+    assert first.startswith("  warnings    word")
+    assert second.startswith(" " * 14 + "word")
+    assert max(len(first), len(second)) <= 80

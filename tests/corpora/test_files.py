@@ -109,7 +109,7 @@ def test_missing_split_lists_the_others(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     folder = beir(tmp_path / "c")
     (folder / "corpus.jsonl").write_bytes(CORPUS[0].encode() + b'\n{"_id": "d2", "text": "\xff"}\n')
-    with pytest.raises(CollectionError, match=r"corpus.jsonl is damaged after line \d"):
+    with pytest.raises(CollectionError, match=r"corpus.jsonl, line 2: must be UTF-8 text"):
         load(folder)
 
 
@@ -202,3 +202,15 @@ def test_collection_is_checked(parts: dict[str, Any], message: str) -> None:
     whole: dict[str, Any] = {"corpus": {"d": "text"}, "queries": {"q": "?"}, "qrels": {"q": {"d": 1}}}
     with pytest.raises(CollectionError, match=message):
         Collection("c", **{**whole, **parts})
+
+
+def test_json_complaint_names_the_column_and_one_line_only(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "c", corpus=['{"_id": "d1", "text": "a"}', '{"_id" "d2"}'])
+    with pytest.raises(CollectionError, match=r"line 2: must be JSON, got .* \(Expecting ':' delimiter, column 8\)$"):
+        load(folder)
+
+
+def test_missing_id_lists_the_fields(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "c", corpus=['{"id": "d1", "text": "a"}'])
+    with pytest.raises(CollectionError, match=r"'_id' must be .* got None; the fields are id, text"):
+        load(folder)

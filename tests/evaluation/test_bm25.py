@@ -9,7 +9,7 @@ import bm25s
 import numpy as np
 import pytest
 
-from isthmus.errors import InputError, UnknownNameError
+from isthmus.errors import InputError, NotFoundError, UnknownNameError
 from isthmus.evaluation import BM25
 from isthmus.evaluation.bm25 import default_tokenizer
 from isthmus.search import search
@@ -89,3 +89,9 @@ def test_tokenizer_of_a_language() -> None:
 def test_refuses_parameters_out_of_range(model: BM25) -> None:
     with pytest.raises(InputError, match=r"got -1 and 0\.75"):
         BM25(model.tokenizer, k1=-1)
+
+
+def test_a_tokenizer_that_is_not_there(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(NotFoundError, match="tokenizer must be a built-in name"):
+        BM25(tmp_path)

@@ -8,7 +8,7 @@ import typer
 
 import isthmus
 from isthmus.cli import evaluate, inspect, methods, quickstart, transfer
-from isthmus.cli._output import fail
+from isthmus.cli._output import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
 app = typer.Typer(
@@ -16,6 +16,8 @@ app = typer.Typer(
     help="Carry retrieval models from English into other languages.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Boxes cut option names off at 80 columns.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("quickstart")(quickstart.command)
@@ -40,8 +42,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; exit code 2 for input that does not fit, 1 for other failures, 130 for Ctrl-C."""
+    write_utf8()
     try:
-        app()
+        app(prog_name="isthmus")
     except (InputError, NotFoundError) as error:
         sys.exit(fail(error, 2))
     except IsthmusError as error:

@@ -8,17 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
+def write_utf8() -> None:
+    """Make stdout and stderr UTF-8 whatever the locale: every alphabet may come up, and JSON is UTF-8 by definition."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="replace")
+
+
 def fail(error: Exception, code: int) -> int:
     """Print ``error`` on stderr and return the exit code."""
-    errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
     return code
 
 
@@ -26,21 +35,40 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON object a line on stdout."""
     for row in rows:
         sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table; columns of numbers are aligned right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        numbers = all(isinstance(row[index], (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left")
-    for row in rows:
-        table.add_row(*(escape(cell(value)) for value in row))
-    console.print(table)
+def print_wrapped(lead: str, text: str = "") -> None:
+    """Print ``lead`` and ``text``, both with markup; what does not fit the line goes on below the start of ``text``."""
+    start = Text.from_markup(lead)
+    indent = cell_len(start.plain)
+    for line in Text.from_markup(text).wrap(console, max(20, console.width - indent)) or [Text()]:
+        line.rstrip()
+        console.print(start + line, soft_wrap=True)
+        start = Text(" " * indent)
+
+
+def print_report(report: object) -> None:
+    """Print a transfer report: a headline, then a label and its text on every line."""
+    headline, *lines = str(report).splitlines()
+    console.print(escape(headline), soft_wrap=True)
+    for line in lines:
+        label, _, text = line.strip().partition(" ")
+        print_wrapped(f"  {escape(label):<11} ", escape(text.strip()))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table as wide as it needs, so that a pipe gets every value whole; all but the first column go right."""
+    cells = [list(columns), *([cell(value) for value in row] for row in rows)]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(columns))]
+    for number, row in enumerate(cells):
+        padded = [" " * (width - cell_len(value)) for value, width in zip(row, widths, strict=True)]
+        line = "  ".join([row[0] + padded[0], *(pad + value for pad, value in zip(padded[1:], row[1:], strict=True))])
+        console.print(escape(line), style="bold" if number == 0 else None, soft_wrap=True)
 
 
 def cell(value: object) -> str:
-    """Three significant decimals for fractions, plain text for the rest."""
+    """Three decimals for fractions, a dash for nothing, plain text for the rest."""
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -52,7 +80,7 @@ def working(message: str, *, quiet: bool) -> Iterator[None]:
     if quiet or not errors.is_terminal:
         yield
     else:
-        with errors.status(message):
+        with errors.status(escape(message)):
             yield
 
 

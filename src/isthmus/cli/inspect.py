@@ -14,8 +14,8 @@ from isthmus.token_map import TokenMap
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Folder of a transferred encoder.")],
-    tokens: Annotated[list[str], typer.Argument(help="Tokens, or words to be split into tokens.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a transferred encoder.", metavar="FOLDER")],
+    tokens: Annotated[list[str], typer.Argument(help="Tokens, or words to be split.", metavar="TOKEN")],
     top_k: Annotated[int, typer.Option(min=1, help="Show at most this many on each side.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per token.")] = False,
 ) -> None:

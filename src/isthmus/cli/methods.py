@@ -6,8 +6,9 @@ from dataclasses import fields
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from isthmus.cli._output import print_json, print_table
+from isthmus.cli._output import print_json, print_wrapped
 
 
 def command(json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
@@ -26,15 +27,8 @@ def command(json: Annotated[bool, typer.Option("--json", help="One JSON object a
     if json:
         print_json(rows)
         return
-    print_table(
-        ["method", "bridge", "options", "summary"],
-        [
-            [
-                row["method"],
-                "yes" if row["needs_bridge"] else "no",
-                " ".join(f"{key}={value}" for key, value in row["options"].items()),
-                row["summary"],
-            ]
-            for row in rows
-        ],
-    )
+    for row in rows:
+        options = " ".join(f"{key}={value}" for key, value in row["options"].items())
+        needs = "needs --bridge or --vectors" if row["needs_bridge"] else "needs no bridge"
+        print_wrapped(f"[bold]{row['method']}[/]", escape(f"  {options}") if options else "")
+        print_wrapped("  ", escape(f"{row['summary']}; {needs}"))

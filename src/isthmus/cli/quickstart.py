@@ -10,8 +10,16 @@ import typer
 from rich.markup import escape
 
 from isthmus import assets
-from isthmus._files import atomic_folder
-from isthmus.cli._output import console, print_json, print_table, quiet_libraries, working
+from isthmus._files import atomic_folder, check_folder
+from isthmus.cli._output import (
+    console,
+    print_json,
+    print_report,
+    print_table,
+    print_wrapped,
+    quiet_libraries,
+    working,
+)
 from isthmus.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -35,13 +43,15 @@ SEARCHES = 3
 def command(
     language: Annotated[str, typer.Argument(help="ar, hi, ko, ru or zh.")] = "ko",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the new encoder in this folder.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the output folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Carry the English mini encoder into a language, look at its tokens, search with it and measure it."""
     known = sorted(name.removeprefix(TOKENIZER) for name in assets.names() if name.startswith(TOKENIZER))
     if language not in known:
         raise UnknownNameError("LANGUAGE", language, known)
+    if output is not None:
+        check_folder(output, overwrite=overwrite, marker="modules.json")
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
         import isthmus
@@ -63,21 +73,22 @@ def command(
             report.save(folder)
     words = _explained(report, WORDS.get(language, ()))
     if not json:
-        console.print(f"[bold]1. {ENCODER} carried into {language}[/]\n{escape(str(report))}\n")
-        console.print("[bold]2. What new tokens are made of[/]")
+        console.print(f"[bold]1. {ENCODER} carried into {language}[/]")
+        print_report(report)
+        console.print("\n[bold]2. What new tokens are made of[/]")
         for token, sources in words.items():
             made_of = ", ".join(f"{source} {weight:.2f}" for source, weight in sources)
-            console.print(f"  {escape(token)} = {escape(made_of)}")
+            print_wrapped(f"  {escape(token)} = ", escape(made_of))
     with working("indexing and searching the demo passages", quiet=json):
         searches = _searches(encoder, demo)
     if not json:
         console.print("\n[bold]3. Searching the demo passages[/]")
         for found in searches:
             mark = "[green]right[/]" if found["right"] else f"[yellow]right one at rank {found['rank']}[/]"
-            console.print(f"  [bold]{escape(found['query'])}[/]  ({mark})")
-            console.print(f"    {found['score']:.1f}  {escape(_cut(found['text']))}")
+            print_wrapped("  ", f"[bold]{escape(found['query'])}[/]  ({mark})")
+            print_wrapped(f"    {found['score']:.1f}  ", escape(_cut(found["text"])))
             terms = ", ".join(f"{term} {score:.1f}" for term, score in found["terms"])
-            console.print(f"    [dim]matched: {escape(terms)}[/]")
+            print_wrapped("    matched: ", f"[dim]{escape(terms)}[/]")
     with working("measuring", quiet=json):
         scores = _scores(encoder, demo, language)
     seconds = time.perf_counter() - started
@@ -86,9 +97,9 @@ def command(
         print_json([row | {"transfer": report.to_dict()}])
         return
     console.print(f"\n[bold]4. nDCG@10 on the demo: {len(demo.queries)} questions, {len(demo.corpus)} passages[/]")
-    print_table(list(scores), [list(scores.values())])
+    print_table(["model", "ndcg@10"], list(scores.items()))
     kept = f"kept in {output}; look: isthmus inspect {output} TOKEN" if output else "keep the encoder with -o FOLDER"
-    console.print(f"\n{seconds:.0f} s; {escape(kept)}")
+    console.print(f"\n{seconds:.0f} s; {escape(kept)}", soft_wrap=True)
 
 
 def _explained(report: TransferReport, words: tuple[str, ...]) -> dict[str, list[tuple[str, float]]]:

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_folder
-from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus._files import atomic_folder, check_folder
+from isthmus.cli._hub import check_names
+from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError, NotFoundError
 
 
 def command(
-    encoder: Annotated[str, typer.Argument(help="English sparse encoder: built-in name, folder or hub id.")],
+    encoder: Annotated[
+        str, typer.Argument(help="English sparse encoder: built-in name, folder or hub id.", metavar="ENCODER")
+    ],
     target_tokenizer: Annotated[str, typer.Option(help="Tokenizer of the target language: name, folder or hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the new encoder to.")],
     bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
@@ -24,7 +27,10 @@ def command(
     method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
     alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
     pool: Annotated[str | None, typer.Option(help="Source candidates (sembridge, nearest): all or clean.")] = None,
-    as_released: Annotated[bool, typer.Option(help="Do what the method's released code does, to compare.")] = False,
+    std: Annotated[float | None, typer.Option(help="Standard deviation of the noise (random).")] = None,
+    as_released: Annotated[
+        bool, typer.Option("--as-released", help="Do what the method's released code does, to compare.")
+    ] = False,
     exact: Annotated[bool, typer.Option(help="Copy tokens that are spelled the same.")] = True,
     fuzzy: Annotated[bool, typer.Option(help="Copy tokens equal but for case and word start.")] = True,
     symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
@@ -39,43 +45,51 @@ def command(
         Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of sampled rows.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace the output folder.")] = False,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with hub models.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain SparseEncoder folder."""
-    options: dict[str, Any] = {k: v for k, v in (("alpha", alpha), ("pool", pool)) if v is not None}
-    with atomic_folder(output, overwrite=overwrite) as folder:
-        with working("loading libraries", quiet=json):
-            import isthmus
+    options: dict[str, Any] = {k: v for k, v in (("alpha", alpha), ("pool", pool), ("std", std)) if v is not None}
+    check_folder(output, overwrite=overwrite, marker="modules.json")
+    check_names([encoder, target_tokenizer, bridge])
+    samples = None if sample_texts is None else read_lines(sample_texts)
+    documents = None if idf_texts is None else read_lines(idf_texts)
+    with working("loading libraries", quiet=json):
+        import isthmus
 
-            quiet_libraries()
-        with working(f"transferring {encoder}", quiet=json):
-            result, report = isthmus.transfer(
-                encoder,
-                target_tokenizer=target_tokenizer,
-                bridge=bridge,
-                vectors=vectors,
-                method=method,
-                as_released=as_released,
-                exact=exact,
-                fuzzy=fuzzy,
-                symbol=symbol,
-                strip_marker=strip_marker,
-                bias=bias,
-                sample_texts=None if sample_texts is None else read_lines(sample_texts),
-                idf_texts=None if idf_texts is None else read_lines(idf_texts),
-                seed=seed,
-                trust_remote_code=trust_remote_code,
-                **options,
-            )
-            result.save_pretrained(str(folder))
-            report.save(folder)
+        quiet_libraries()
+    result, report = isthmus.transfer(
+        encoder,
+        target_tokenizer=target_tokenizer,
+        bridge=bridge,
+        vectors=vectors,
+        method=method,
+        as_released=as_released,
+        exact=exact,
+        fuzzy=fuzzy,
+        symbol=symbol,
+        strip_marker=strip_marker,
+        bias=bias,
+        sample_texts=samples,
+        idf_texts=documents,
+        seed=seed,
+        trust_remote_code=trust_remote_code,
+        show_progress_bar=False if json else None,
+        **options,
+    )
+    with atomic_folder(output, overwrite=overwrite) as folder:
+        result.save_pretrained(str(folder))
+        report.save(folder)
     if json:
         print_json([report.to_dict() | {"output": str(output)}])
     else:
-        console.print(escape(str(report)))
-        console.print(f"\nwritten to {escape(str(output))}; try: isthmus inspect {escape(str(output))} TOKEN")
+        print_report(report)
+        console.print(
+            f"\nwritten to {escape(str(output))}; try: isthmus inspect {escape(str(output))} TOKEN", soft_wrap=True
+        )
 
 
 def read_lines(path: Path) -> list[str]:

@@ -40,10 +40,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     with open_text(path) as stream:
         try:
-            for number, line in enumerate(stream, start=1):
+            # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
+            for number, content in enumerate(stream.buffer, start=1):
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
                 if line.strip():
                     yield number, line.rstrip("\r\n")
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise CollectionError(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise CollectionError(f"{path} is damaged after line {number} ({error}); fetch it again") from error
 
 
@@ -58,7 +62,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise CollectionError(f"{path}, line {number}: must be JSON, got {line[:60]!r} ({error})") from error
+            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            raise CollectionError(f"{path}, line {number}: must be JSON, got {line[:60]!r} ({reason})") from error
         if not isinstance(row, dict):
             raise CollectionError(f"{path}, line {number}: must be a JSON object, got {type(row).__name__}")
         yield number, row
@@ -81,7 +86,10 @@ def read_texts(path: Path, id_field: str, *, title: bool = False) -> dict[str, s
         where = f"{path}, line {number}"
         identifier = row.get(id_field)
         if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
-            raise CollectionError(f"{where}: {id_field!r} must be a string that is not empty, got {identifier!r}")
+            fields = "" if id_field in row else f"; the fields are {', '.join(row) or 'none'}"
+            raise CollectionError(
+                f"{where}: {id_field!r} must be a string that is not empty, got {identifier!r}{fields}"
+            )
         key = str(identifier)
         if key in texts:
             raise CollectionError(f"{where}: {id_field!r} must be unique, got {key!r} again")

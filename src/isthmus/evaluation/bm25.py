@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
 from isthmus import assets
-from isthmus.errors import InputError
+from isthmus.errors import InputError, NotFoundError
 
 ENGLISH_TOKENIZER = "isthmus/mini-splade-en"
 
@@ -28,6 +28,9 @@ class BM25:
         k1: Term frequency saturation; bm25s's default.
         b: Length normalisation; bm25s's default.
         trust_remote_code: Passed on when the tokenizer is loaded.
+
+    Raises:
+        NotFoundError: If there is no tokenizer under this name.
     """
 
     method = "lucene"
@@ -42,7 +45,13 @@ class BM25:
             from transformers import AutoTokenizer
 
             path = assets.resolve_model(tokenizer)
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            except (OSError, ValueError, KeyError) as error:
+                raise NotFoundError(
+                    "tokenizer must be a built-in name, or the folder or hub id of a tokenizer, got "
+                    f"{str(tokenizer)!r} ({str(error).splitlines()[0]})"
+                ) from error
         self.tokenizer = tokenizer
 
     @classmethod

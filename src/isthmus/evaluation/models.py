@@ -37,12 +37,12 @@ def load_model(
     from sentence_transformers import SentenceTransformer, SparseEncoder
 
     path = assets.resolve_model(name)
-    kind = SparseEncoder if _stored_as_sparse(path) else SentenceTransformer
     try:
+        kind = SparseEncoder if _stored_as_sparse(path) else SentenceTransformer
         return kind(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         refusal = NotFoundError if isinstance(error, OSError) else EncoderError
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise refusal(
             f"model must be 'bm25', a built-in name, or the folder or hub id of an encoder, got {name!r} ({reason})"
         ) from error

@@ -23,7 +23,7 @@ def segment_maximum(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: Seque
         hidden: Hidden states of all texts end to end, padding left out, shape (tokens, dim).
         weight: Decoder weight, shape (vocabulary, dim).
         bias: Decoder bias, shape (vocabulary,); constant over positions, so it does not move the maximum.
-        lengths: Number of tokens of each text; they sum to ``tokens``.
+        lengths: Number of tokens of each text, at least 1; they sum to ``tokens``.
 
     Returns:
         Largest logits in float32 and the winning rows of ``hidden``, both of shape (texts, vocabulary). The first of

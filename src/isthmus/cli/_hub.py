@@ -1,0 +1,46 @@
+"""Whether the model hub can be asked at all."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+
+from isthmus.assets import resolve_model
+from isthmus.cli._output import errors
+
+TIMEOUT = 10.0
+
+
+def check_names(names: Iterable[str | None]) -> None:
+    """Refuse paths and built-in names that do not exist; without a network, leave hub ids to the local cache.
+
+    The hub's library asks for every file of a model six times before it gives up, which takes minutes. It reads
+    HF_HUB_OFFLINE when it is imported, so this comes before.
+
+    Raises:
+        NotFoundError: If a path does not exist.
+        UnknownNameError: If a name starts with ``isthmus/`` and is not built in.
+    """
+    remote = [name for name in names if name is not None and not os.path.exists(resolve_model(name))]  # noqa: PTH110
+    if remote and "HF_HUB_OFFLINE" not in os.environ and not hub_answers():
+        errors.print(
+            f"the model hub cannot be reached; looking for {', '.join(remote)} among downloaded models",
+            soft_wrap=True,
+            markup=False,
+        )
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def hub_answers() -> bool:
+    """Whether the hub, or its mirror in HF_ENDPOINT, can be connected to; proxies are honoured."""
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError as error:
+        # Certificates are the library's own affair: it brings others than Python's.
+        return "CERTIFICATE" in str(error)
