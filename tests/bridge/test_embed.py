@@ -253,6 +253,13 @@ def test_what_is_no_bridge_is_refused(source, target):
         embed_vocabularies(bridge, source, target, cache=False)
 
 
+def test_a_sparse_encoder_is_no_bridge(source, target, tmp_path):
+    from tests.encoders import splade
+
+    with pytest.raises(BridgeError, match="got a sparse encoder"):
+        embed_vocabularies(splade(tmp_path), source, target, cache=False)
+
+
 def matrices(source, target, dim=4):
     generator = np.random.default_rng(0)
     return {

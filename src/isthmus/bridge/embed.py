@@ -89,6 +89,10 @@ def embed_vocabularies(
     model = _open(bridge, trust_remote_code) if isinstance(bridge, (str, Path)) else bridge
     if not (hasattr(model, "encode") and hasattr(model, "state_dict")):
         raise BridgeError(f"bridge must be a SentenceTransformer, a name or a path, got {type(model).__name__}")
+    if any(type(module).__name__ == "SpladePooling" for module in model.modules()):
+        raise BridgeError(
+            "bridge must be a dense model, got a sparse encoder; choose a multilingual SentenceTransformer"
+        )
     identity = bridge_identity(model)
     folder = disk.default_folder() if cache_folder is None else Path(cache_folder)
 

@@ -37,7 +37,8 @@ WORDS = {
     "ru": ("школа", "вода", "врач", "старый"),
     "zh": ("校", "水", "医", "旧"),
 }
-SEARCHES = 3
+# Questions that the mini encoder answers in every language: this is a show, the measurement follows it.
+SEARCHES = ("q057", "q061", "q066")
 
 
 def command(
@@ -82,7 +83,7 @@ def command(
     with working("indexing and searching the demo passages", quiet=json):
         searches = _searches(encoder, demo)
     if not json:
-        console.print("\n[bold]3. Searching the demo passages[/]")
+        console.print("\n[bold]3. Searching the demo passages: three questions that it answers[/]")
         for found in searches:
             mark = "[green]right[/]" if found["right"] else f"[yellow]right one at rank {found['rank']}[/]"
             print_wrapped("  ", f"[bold]{escape(found['query'])}[/]  ({mark})")
@@ -112,13 +113,12 @@ def _searches(encoder: Any, demo: Collection) -> list[dict[str, Any]]:
 
     texts = list(demo.corpus.values())
     documents = encode_texts(encoder, texts, role="document", show_progress_bar=False)
-    chosen = list(demo.queries)[:: max(1, len(demo.queries) // SEARCHES)][:SEARCHES]
-    questions = [demo.queries[query] for query in chosen]
+    questions = [demo.queries[query] for query in SEARCHES]
     queries = encode_texts(encoder, questions, role="query", show_progress_bar=False)
     hits, scores = search(queries, documents, top_k=len(texts))
     ids = list(demo.corpus)
     found = []
-    for row, query in enumerate(chosen):
+    for row, query in enumerate(SEARCHES):
         ranked = [ids[hit] for hit in hits[row] if hit >= 0]
         rank = next((i for i, passage in enumerate(ranked, 1) if demo.qrels[query].get(passage)), None)
         found.append(

@@ -16,7 +16,7 @@ from isthmus.vocabulary import Coverage, Vocabulary
 
 SCRIPT_TOKENS = 20
 SCRIPT_OF_VOCABULARY = 0.05
-SCRIPT_SHARE = 0.2
+SCRIPT_SHARE = 1 / 3
 UNK_RATE = 0.01
 POSITIONS = 1024
 
@@ -30,7 +30,7 @@ def best_similarities(token_map: TokenMap, vectors: BridgeVectors) -> tuple[NDAr
 def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVectors) -> list[str]:
     """Scripts that the bridge does not know.
 
-    A script is named when more than a fifth of its tokens have no vector, share one with the token of another text, as
+    A script is named when more than a third of its tokens have no vector, share one with the token of another text, as
     unknown tokens do, or are hardly closer to their best source token than to the average one: by less than half of
     what is usual for bridged Latin tokens. Scripts with fewer than 20 tokens or 5 % of the vocabulary are left out:
     most vocabularies hold a few characters of many scripts.

@@ -69,7 +69,8 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> Any:
 def _explain(
     argument: str, name: str | Path, folder: Path | None, error: Exception, damaged: type[EncoderError | TokenizerError]
 ) -> Exception:
-    reason = " ".join(str(error).split())
+    # transformers appends advice by the paragraph; the first sentence says what happened.
+    reason = " ".join(str(error).split()).split(". ")[0]
     if "trust_remote_code" in reason:
         return damaged(f"{argument} {str(name)!r} brings its own code; read it, then pass trust_remote_code=True")
     if folder is not None:

@@ -32,8 +32,8 @@ class TransferReport:
         support_p95: 95th percentile of it.
         support_max: Largest of it.
         best_similarity: Mean cosine, in the bridge, of a bridged token with its best source token; None without one.
-        indistinguishable: Pairs of target tokens that stand for text whose rows have a cosine above .99; None where
-            the rows are too dense to count.
+        indistinguishable: Pairs of target tokens that stand for text whose rows have a cosine above .99, background
+            rows aside; None where the rows are too dense to count.
         indistinguishable_examples: Some of them: token, token, cosine.
         source_coverage: How the source tokenizer splits the sample texts, or None without any.
         target_coverage: How the target tokenizer splits them.
@@ -194,15 +194,11 @@ def summarise(
 
 
 def _count_pairs(token_map: TokenMap, target: Vocabulary) -> tuple[int | None, tuple[tuple[str, str, float], ...]]:
-    """Pairs among the tokens that stand for text; those that share the background row are one group of equal rows."""
+    """Pairs among the tokens that stand for text; the background rows, all equal, are told by their number."""
     text = np.array([token.id for token in target.tokens if token.kind in TEXT_KINDS], dtype=np.int64)
     found = indistinguishable(token_map.weights[text])
-    names = [
+    names = tuple(
         (token_map.target_tokens[text[first]], token_map.target_tokens[text[second]], round(cosine, 4))
         for first, second, cosine in found.examples
-    ]
-    background = np.intersect1d(text, token_map.rows(Fate.BACKGROUND))
-    if len(background) > 1:
-        names.append((token_map.target_tokens[background[0]], token_map.target_tokens[background[1]], 1.0))
-    count = None if found.count is None else found.count + len(background) * (len(background) - 1) // 2
-    return count, tuple(names)
+    )
+    return found.count, names
