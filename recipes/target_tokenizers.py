@@ -44,7 +44,8 @@ def normalizer(language: str) -> normalizers.Normalizer:
 def build(language: str, data: Path, size: int) -> PreTrainedTokenizerFast:
     """A BERT-style tokenizer of ``language``."""
     if language in GIVEN:
-        entries = (data / "vocab" / GIVEN[language]).read_text(encoding="utf-8").splitlines()
+        # Not splitlines: one entry is itself a line separator (U+2028).
+        entries = (data / "vocab" / GIVEN[language]).read_text(encoding="utf-8").rstrip("\n").split("\n")
         tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(entries)}, unk_token="[UNK]"))
     else:
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
