@@ -111,13 +111,16 @@ def notes(summary: dict[str, Any], pools: dict[tuple[str, str, str], dict[str, d
         for place, cells in transferred.items()
         if "bm25" in cells and cells["bm25"]["ndcg@10"] > cells["sembridge"]["ndcg@10"]
     ]
+    lead = f"BM25 stays ahead on {'; '.join(ahead)}." if ahead else "BM25 is ahead nowhere."
+    if len(ahead) == len(transferred):
+        lead = "BM25 stays ahead of every transferred encoder on all of them."
     run = summary["run"]
     lines = [
         f"nDCG@10, exact search; seed {run['seed']}, {run['dtype']}, isthmus {run['isthmus']}. Bold: best of the row.",
         f"† above every other initialisation (random to nearest), paired bootstrap over queries, p < {LEVEL}.",
         f"By the mean over the pools of a language, sembridge leads the other initialisations in {len(led)} of "
         f"{len(languages)} languages{' (' + ', '.join(led) + ')' if led else ''}.",
-        f"BM25 stays ahead on {'; '.join(ahead)}." if ahead else "BM25 is ahead nowhere.",
+        lead,
         "The distractors of the larger pools are off-domain for the most part, so easy ones.",
     ]
     if run["max_queries"] is not None:
