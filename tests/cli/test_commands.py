@@ -37,6 +37,15 @@ def test_inspect_shows_both_directions(run, transferred):
     assert home["sources"][0][0] in out
 
 
+def test_inspect_of_a_source_token_alone_looks_the_other_way(run, transferred):
+    code, out, err = run("inspect", transferred, "water", "--json")
+    assert code == 0, err
+    row = json.loads(out)
+    assert (row["token"], row["fate"], row["sources"]) == ("water", None, [])
+    assert row["used_by"] == [list(pair) for pair in TokenMap.load(transferred).used_by("water")]
+    assert row["used_by"]
+
+
 def test_inspect_splits_a_word_into_its_tokens(run, transferred):
     code, out, err = run("inspect", transferred, "학교의", "--json")
     assert code == 0, err

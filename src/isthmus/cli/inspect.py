@@ -48,15 +48,22 @@ def load_token_map(model: Path) -> TokenMap:
 
 
 def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[dict[str, Any]]:
-    """One row per target token that ``token`` is or consists of; the reverse look-up on the first.
+    """One row per target token that ``token`` is or consists of, or one for a token of the source vocabulary alone.
+
+    The reverse look-up stands in the first row.
 
     Raises:
         InputError: If neither vocabulary knows the token nor any part of it.
     """
+    used_by = [list(pair) for pair in _used_by(token_map, token, top_k)]
     try:
-        used_by = token_map.used_by(token, top_k)
+        ids = [token_map.target_id(token)]
     except InputError:
-        used_by = []
+        if used_by:
+            return [{"token": token, "id": None, "fate": None, "sources": [], "used_by": used_by}]
+        ids = _pieces(token_map, model, token)
+    if not ids:
+        raise InputError(f"TOKEN must be in the source or target vocabulary, got {token!r}; try a part of it")
     rows: list[dict[str, Any]] = [
         {
             "token": token_map.target_tokens[row],
@@ -65,22 +72,23 @@ def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[d
             "sources": [list(pair) for pair in token_map.explain(row, top_k)],
             "used_by": [],
         }
-        for row in _target_ids(token_map, model, token)
+        for row in ids
     ]
-    if used_by and not rows:
-        rows = [{"token": token, "id": None, "fate": None, "sources": [], "used_by": []}]
-    if not rows:
-        raise InputError(f"TOKEN must be in the source or target vocabulary, got {token!r}; try a part of it")
-    rows[0]["used_by"] = [list(pair) for pair in used_by]
+    rows[0]["used_by"] = used_by
     return rows
 
 
-def _target_ids(token_map: TokenMap, model: Path, token: str) -> list[int]:
+def _used_by(token_map: TokenMap, token: str, top_k: int) -> list[tuple[str, float]]:
     try:
-        return [token_map.target_id(token)]
+        return token_map.used_by(token, top_k)
     except InputError:
-        from tokenizers import Tokenizer
+        return []
 
-        tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-        ids = tokenizer.encode(token, add_special_tokens=False).ids
-        return [i for i in dict.fromkeys(ids) if token_map.target_tokens[i] not in ("[UNK]", "<unk>")]
+
+def _pieces(token_map: TokenMap, model: Path, token: str) -> list[int]:
+    """Target ids that a text consists of, unknown ones left out."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    ids = tokenizer.encode(token, add_special_tokens=False).ids
+    return [i for i in dict.fromkeys(ids) if token_map.target_tokens[i] not in ("[UNK]", "<unk>")]
