@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mini-bridge"))
     parser.add_argument("--vocabulary", type=int, default=48_000)
     parser.add_argument("--dim", type=int, default=192)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=1024)
     args = parser.parse_args()
     if args.data is None:
