@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "alpha 3": {"method": "sembridge", "alpha": 3.0},
     "alpha 2.5": {"method": "sembridge", "alpha": 2.5},
     "alpha 2": {"method": "sembridge", "alpha": 2.0},
+    "stripped, nearest": {**STRIPPED, "method": "nearest"},
     "stripped": STRIPPED,
     "stripped, alpha 2": {**STRIPPED, "alpha": 2.0},
     "stripped, alpha 3": {**STRIPPED, "alpha": 3.0},

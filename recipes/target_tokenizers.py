@@ -9,11 +9,10 @@ ar, hi and ru are trained on plain text; ko and zh take published vocabularies. 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 from pathlib import Path
 
-from data import lines
+from data import lines, parse_arguments
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -66,15 +65,12 @@ def build(language: str, data: Path, size: int) -> PreTrainedTokenizerFast:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
     parser.add_argument("--out", type=Path, default=Path("src/isthmus/assets"))
     parser.add_argument("--vocabulary", type=int, default=24_000)
     parser.add_argument("--languages", default="ar,hi,ko,ru,zh")
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data must name the folder with the training files (or set ISTHMUS_DATA)")
+    args = parse_arguments(parser)
     for language in args.languages.split(","):
-        tokenizer = build(language, Path(args.data), args.vocabulary)
+        tokenizer = build(language, args.data, args.vocabulary)
         tokenizer.save_pretrained(str(args.out / f"tokenizer-{language}"))
         print(language, len(tokenizer))
 

@@ -19,6 +19,7 @@ from tests.tokenizers import wordpiece
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RUSSIAN = ["дом", "война", "вода", "школа", "столица", "house", "##а", ".", "?", "1"]
 TRANSFERRED = {
+    "nearest-stripped",
     "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "sembridge-released", "sembridge",
 }  # fmt: skip
 
@@ -74,7 +75,7 @@ def test_from_cells_to_tables(
     zero_shot, tables = scripts
     arguments = [*options, "--languages", "ru", "--distractors", "3"]
     zero_shot.main(arguments)
-    assert "18 cells to measure" in capsys.readouterr().err
+    assert "20 cells to measure" in capsys.readouterr().err
 
     cell = read(tmp_path, "ru.xquad.distractors-3.sembridge.json")
     assert (cell["queries"], cell["documents"], cell["arm"]) == (4, 7, "sembridge")
@@ -88,8 +89,8 @@ def test_from_cells_to_tables(
 
     summary = read(tmp_path, "summary.json")
     assert {cell["arm"] for cell in summary["cells"]} == {"bm25", "base", *TRANSFERRED}
-    # Two pools; eight arms against each of two references.
-    assert len(summary["comparisons"]) == 2 * 2 * 8
+    # Two pools; nine arms against each of two references.
+    assert len(summary["comparisons"]) == 2 * 2 * 9
     assert {test["reference"] for test in summary["comparisons"]} == {"sembridge", "bm25"}
 
     page = tmp_path / "page.md"

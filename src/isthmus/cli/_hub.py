@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from pathlib import Path
 
 from isthmus.assets import resolve_model
 from isthmus.cli._output import errors
@@ -23,7 +24,7 @@ def check_names(names: Iterable[str | None]) -> None:
         NotFoundError: If a path does not exist.
         UnknownNameError: If a name starts with ``isthmus/`` and is not built in.
     """
-    remote = [name for name in names if name is not None and not os.path.exists(resolve_model(name))]  # noqa: PTH110
+    remote = [name for name in names if name is not None and not Path(resolve_model(name)).exists()]
     if remote and "HF_HUB_OFFLINE" not in os.environ and not hub_answers():
         errors.print(
             f"the model hub cannot be reached; looking for {', '.join(remote)} among downloaded models",
