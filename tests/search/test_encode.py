@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from sentence_transformers import SparseEncoder
 from tokenizers.processors import TemplateProcessing
 
 from isthmus.errors import InputError
+from isthmus.modules.fuse import fused_view
 from isthmus.search import encode_texts
-from isthmus.search.encode import has_fast_head
 from tests.encoders import FAMILIES, inference_free, splade
 
 TEXTS = [
@@ -43,7 +44,7 @@ def reference(encoder: Any, texts: list[str], role: str = "document", **options:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_paths_equal_the_encoder(tmp_path: Path, family: str, activation: str) -> None:
     encoder = splade(tmp_path, family, activation=activation)
-    assert has_fast_head(encoder)
+    assert fused_view(encoder) is not None
     expected = reference(encoder, TEXTS)
     assert (expected > 0).any()
     assert (expected == 0).any()
@@ -86,17 +87,16 @@ def test_setting_of_the_encoder_is_the_default_limit(tmp_path: Path) -> None:
 
 
 def test_route_of_each_role(tmp_path: Path) -> None:
-    """An inference-free encoder takes the encoder's own path: static weights for queries, the model for documents."""
+    """An inference-free encoder takes static weights for queries, the model for documents."""
     encoder = inference_free(tmp_path)
-    assert not has_fast_head(encoder)
-    for role in ("query", "document"):
-        found = encode_texts(encoder, ["water war"], role=role).toarray()
+    for role, stock in itertools.product(("query", "document"), (False, True)):
+        found = encode_texts(encoder, ["water war"], role=role, stock_head=stock).toarray()
         np.testing.assert_allclose(found, reference(encoder, ["water war"], role), atol=1e-6)
 
 
 def test_sum_pooling_takes_the_stock_path(tmp_path: Path) -> None:
     encoder = splade(tmp_path, pooling="sum")
-    assert not has_fast_head(encoder)
+    assert fused_view(encoder) is None
     np.testing.assert_allclose(
         encode_texts(encoder, TEXTS, role="query").toarray(), reference(encoder, TEXTS), atol=1e-5
     )

@@ -26,7 +26,9 @@ def command(
     ] = None,
     method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
     alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Source candidates (sembridge, nearest): all or clean.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Source candidates (sembridge, nearest): all, clean or kind.")
+    ] = None,
     std: Annotated[float | None, typer.Option(help="Standard deviation of the noise (random).")] = None,
     as_released: Annotated[
         bool, typer.Option("--as-released", help="Do what the method's released code does, to compare.")

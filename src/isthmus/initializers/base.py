@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ from isthmus.bridge.embed import BridgeVectors
 from isthmus.errors import BridgeError, InputError
 from isthmus.token_map import FATES, Fate, Sampling, TokenMap
 from isthmus.vocabulary import Overlap, Vocabulary
-from isthmus.vocabulary.token import TEXT_KINDS
+from isthmus.vocabulary.token import TEXT_KINDS, Kind
 
-Pool = Literal["all", "clean"]
+Pool = Literal["all", "clean", "kind"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,9 @@ def require_vectors(method: str, problem: Problem) -> BridgeVectors:
 
 
 def check_pool(pool: str) -> None:
-    """Raise InputError unless ``pool`` is one of the two."""
-    if pool not in ("all", "clean"):
-        raise InputError(f"pool must be 'all' or 'clean', got {pool!r}")
+    """Raise InputError unless ``pool`` is a known one."""
+    if pool not in get_args(Pool):
+        raise InputError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
 
 
 def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
@@ -84,8 +84,8 @@ def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
 
     Args:
         problem: With bridge vectors.
-        pool: ``all``: every source token the bridge knows. ``clean``: of these, no special, unused, byte or otherwise
-            unreadable ones.
+        pool: ``all``: every source token the bridge knows. ``clean`` and ``kind``: of these, no special, unused, byte
+            or otherwise unreadable ones.
 
     Raises:
         BridgeError: If none is left.
@@ -102,6 +102,29 @@ def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
             f"bridge must know at least one source token of the pool {pool!r}, got none; choose another bridge"
         )
     return np.array(ids, dtype=np.int64)
+
+
+def candidate_groups(
+    problem: Problem, ids: NDArray[np.int64], pool: Pool
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split target ids by the source ids that may make them.
+
+    Args:
+        problem: With bridge vectors.
+        ids: Target ids to make.
+        pool: As for :func:`candidate_ids`; ``kind``: continuation pieces are made of continuation pieces and all others
+            of all others, unless the source has none of a kind that the bridge knows.
+
+    Returns:
+        (target ids, source ids) pairs; the target ids of all pairs are ``ids`` in some order.
+    """
+    candidates = candidate_ids(problem, pool)
+    pieces = _continues(problem.source, candidates)
+    if pool != "kind" or pieces.all() or not pieces.any():
+        return [(ids, candidates)]
+    continues = _continues(problem.target, ids)
+    groups = [(ids[continues == piece], candidates[pieces == piece]) for piece in (False, True)]
+    return [group for group in groups if len(group[0])] or groups[:1]
 
 
 def open_ids(problem: Problem, *, as_released: bool = False) -> NDArray[np.int64]:
@@ -173,6 +196,11 @@ def assemble(
 def _info(method: Any, problem: Problem) -> dict[str, Any]:
     bridge = problem.vectors.identity if problem.vectors is not None and method.needs_bridge else None
     return {"method": method.name, "options": asdict(method), "seed": problem.seed, "bridge": bridge}
+
+
+def _continues(vocabulary: Vocabulary, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    kinds = {token.id: token.kind for token in vocabulary.tokens}
+    return np.array([kinds[id] == Kind.CONTINUATION for id in ids.tolist()], dtype=bool)
 
 
 def _is_text(vocabulary: Vocabulary, id: int) -> bool:

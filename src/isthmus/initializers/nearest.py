@@ -9,7 +9,15 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from isthmus.bridge.candidates import best_sources
-from isthmus.initializers.base import Pool, Problem, assemble, bridged_ids, candidate_ids, check_pool, require_vectors
+from isthmus.initializers.base import (
+    Pool,
+    Problem,
+    assemble,
+    bridged_ids,
+    candidate_groups,
+    check_pool,
+    require_vectors,
+)
 from isthmus.token_map import TokenMap
 
 
@@ -34,11 +42,18 @@ class Nearest:
         """Give every readable token without a match the row of its best candidate."""
         vectors = require_vectors(self.name, problem)
         ids = bridged_ids(problem, vectors)
-        best, _ = best_sources(
-            vectors.target[ids],
-            vectors.source,
-            candidates=candidate_ids(problem, self.pool),
-            show_progress_bar=problem.show_progress_bar,
+        groups = candidate_groups(problem, ids, self.pool)
+        best = [
+            best_sources(
+                vectors.target[group],
+                vectors.source,
+                candidates=candidates,
+                show_progress_bar=problem.show_progress_bar,
+            )[0]
+            for group, candidates in groups
+        ]
+        ids, columns = np.concatenate([group for group, _ in groups]), np.concatenate(best)
+        shape = (len(ids), problem.source.size)
+        return assemble(
+            self, problem, mixed=(ids, csr_matrix((np.ones(len(ids)), columns, np.arange(len(ids) + 1)), shape=shape))
         )
-        weights = csr_matrix((np.ones(len(ids)), best, np.arange(len(ids) + 1)), shape=(len(ids), problem.source.size))
-        return assemble(self, problem, mixed=(ids, weights))

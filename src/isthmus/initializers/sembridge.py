@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from scipy.sparse import vstack
+
 from isthmus.bridge.entmax import bridge_weights, check_alpha
-from isthmus.initializers.base import Pool, Problem, assemble, bridged_ids, candidate_ids, check_pool, require_vectors
+from isthmus.initializers.base import (
+    Pool,
+    Problem,
+    assemble,
+    bridged_ids,
+    candidate_groups,
+    check_pool,
+    require_vectors,
+)
 from isthmus.token_map import TokenMap
 
 
@@ -16,7 +27,8 @@ class SemBridge:
 
     Attributes:
         alpha: Sparsity, at least 1; 4 is the paper's. Below 2 the mixtures run to thousands of tokens.
-        pool: Source tokens that may get weight: ``clean`` (no special, unused or unreadable ones) or ``all``.
+        pool: Source tokens that may get weight: ``clean`` (no special, unused or unreadable ones), ``kind`` (of these,
+            continuation pieces for continuation pieces, others for others) or ``all``.
         as_released: Do as the released code: pool ``all``, and every token without a match is mixed.
     """
 
@@ -36,11 +48,15 @@ class SemBridge:
         """Mix the row of every readable token without a match."""
         vectors = require_vectors(self.name, problem)
         ids = bridged_ids(problem, vectors, as_released=self.as_released)
-        weights = bridge_weights(
-            vectors.target[ids],
-            vectors.source,
-            self.alpha,
-            candidates=candidate_ids(problem, "all" if self.as_released else self.pool),
-            show_progress_bar=problem.show_progress_bar,
-        )
-        return assemble(self, problem, mixed=(ids, weights))
+        groups = candidate_groups(problem, ids, "all" if self.as_released else self.pool)
+        weights = [
+            bridge_weights(
+                vectors.target[group],
+                vectors.source,
+                self.alpha,
+                candidates=candidates,
+                show_progress_bar=problem.show_progress_bar,
+            )
+            for group, candidates in groups
+        ]
+        return assemble(self, problem, mixed=(np.concatenate([group for group, _ in groups]), vstack(weights, "csr")))

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
-from sentence_transformers.util import select_max_active_dims
+from sentence_transformers.util import batch_to_device, select_max_active_dims
 from torch import Tensor
 
 from isthmus._progress import progress, wanted
 from isthmus.errors import InputError
-from isthmus.modules.max_head import segment_maximum
+from isthmus.modules.fuse import fused_view
+from isthmus.modules.max_head import ActiveEntries
 
 Role = Literal["query", "document"]
 DType = Literal["float32", "bfloat16"]
 
-# What each family does between its last hidden state and its decoder.
-_TRANSFORMS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "BertForMaskedLM": lambda model, hidden: model.cls.predictions.transform(hidden),
-    "DistilBertForMaskedLM": lambda model, hidden: model.vocab_layer_norm(
-        model.activation(model.vocab_transform(hidden))
-    ),
-    "RobertaForMaskedLM": lambda model, hidden: _roberta_transform(model.lm_head, hidden),
-    "XLMRobertaForMaskedLM": lambda model, hidden: _roberta_transform(model.lm_head, hidden),
-    "ModernBertForMaskedLM": lambda model, hidden: model.head(hidden),
-}
 _PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
@@ -47,8 +37,8 @@ def encode_texts(
 ) -> csr_matrix:
     """Encode texts with a SparseEncoder.
 
-    Encoders that are a masked language model with SPLADE max pooling take a faster path: the maximum over positions is
-    taken before the activation and padding never reaches the vocabulary head. Both paths are equal up to rounding.
+    Encoders that are a masked language model with SPLADE max pooling take a faster path, :mod:`isthmus.modules.fuse`:
+    the same vectors up to rounding, straight to sparse rows.
 
     Args:
         encoder: A ``sentence_transformers.SparseEncoder``; its prompts and routes for ``role`` are honoured and it is
@@ -77,86 +67,54 @@ def encode_texts(
     autocast = torch.autocast(torch.device(encoder.device).type, torch.bfloat16, enabled=dtype == "bfloat16")
     try:
         with torch.inference_mode(), autocast:
-            if stock_head or not has_fast_head(encoder):
+            view = None if stock_head else fused_view(encoder)
+            if view is None:
                 return _encode_stock(encoder, texts, role, batch_size, max_active_dims, show_progress_bar)
-            return _encode_fast(encoder, texts, role, batch_size, max_active_dims, dtype, show_progress_bar)
+            return _encode_fused(view, texts, role, batch_size, max_active_dims, show_progress_bar)
     finally:
         encoder.train(was_training)
 
 
-def has_fast_head(encoder: Any) -> bool:
-    """Whether the faster path knows this encoder: one of five families, SPLADE max pooling, nothing in between."""
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sparse_encoder.modules import SpladePooling
-
-    if len(encoder) != 2 or not isinstance(encoder[0], Transformer) or type(encoder[1]) is not SpladePooling:
-        return False
-    transformer, pooling = encoder[0], encoder[1]
-    model = transformer.auto_model
-    return (
-        pooling.pooling_strategy == "max"
-        and transformer.transformer_task == "fill-mask"
-        and transformer.backend == "torch"
-        and transformer.query_expansion is None
-        and not transformer.can_flatten_inputs
-        and type(model).__name__ in _TRANSFORMS
-        # Remote code may reuse a class name for another head.
-        and type(model).__module__.startswith("transformers.")
-        and type(model.get_output_embeddings()) is torch.nn.Linear
-    )
-
-
-def _encode_fast(
-    encoder: Any,
+def _encode_fused(
+    view: Any,
     texts: Sequence[str],
     role: Role,
     batch_size: int,
     max_active_dims: int | None,
-    dtype: DType,
     show_progress_bar: bool | None,
 ) -> csr_matrix:
-    model, pooling = encoder[0].auto_model, encoder[1]
-    decoder = model.get_output_embeddings()
-    weight = decoder.weight.to(getattr(torch, dtype))
-    bias = torch.zeros_like(decoder.weight[:, 0]) if decoder.bias is None else decoder.bias
-    name = next((name for name in _PROMPT_NAMES[role] if name in encoder.prompts), encoder.default_prompt_name)
-    prompt = None if name is None else encoder.prompts[name]
+    name = next((name for name in _PROMPT_NAMES[role] if name in view.prompts), view.default_prompt_name)
+    prompt = None if name is None else view.prompts[name]
     order = np.argsort([-len(text) for text in texts], kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    parts = [csr_matrix((0, weight.shape[0]), dtype=np.float32)]
+    parts = [csr_matrix((0, view.get_embedding_dimension() or 0), dtype=np.float32)]
     for batch in progress(batches, desc=f"Encoding ({role})", total=len(batches), show=show_progress_bar):
-        features = encoder.preprocess([texts[i] for i in batch], prompt=prompt, task=role)
-        hidden, lengths = _hidden_states(model, features)
-        filled = [row for row, length in enumerate(lengths) if length]
-        values = torch.zeros(len(lengths), weight.shape[0], device=weight.device)
-        if filled:
-            logits, _ = segment_maximum(hidden.to(weight.dtype), weight, bias, [lengths[row] for row in filled])
-            values[filled] = logits.relu_().log1p_()
-        if pooling.activation_function == "log1p_relu":
-            values.log1p_()
-        if max_active_dims is not None:
-            values = select_max_active_dims(values, max_active_dims)
-        parts.append(_to_csr(values))
+        features = view.preprocess([texts[i] for i in batch], prompt=prompt, task=role)
+        if "input_ids" in features and not features["input_ids"].numel():
+            parts.append(csr_matrix((len(batch), parts[0].shape[1]), dtype=np.float32))
+            continue
+        vectors = view.forward(batch_to_device(features, view.device), task=role)["sentence_embedding"]
+        if isinstance(vectors, ActiveEntries):
+            parts.append(_gather(vectors, (len(batch), parts[0].shape[1]), max_active_dims))
+        else:
+            parts.append(_to_csr(_limited(vectors, max_active_dims)))
     return vstack(parts, format="csr")[np.argsort(order)]
 
 
-def _hidden_states(model: Any, features: dict[str, Any]) -> tuple[Tensor, list[int]]:
-    """Decoder inputs of the real tokens, end to end, and the number of tokens of each text."""
-    # A tokenizer may return token types that its model does not know.
-    known = inspect.signature(model.base_model.forward).parameters
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    inputs = {name: features[name].to(model.device) for name in names if name in features and name in known}
-    mask = inputs["attention_mask"].bool()
-    lengths = mask.sum(dim=1).tolist()
-    if not any(lengths):
-        return torch.empty(0, 0), lengths
-    hidden = model.base_model(**inputs).last_hidden_state[mask]
-    return _TRANSFORMS[type(model).__name__](model, hidden), lengths
+def _gather(active: ActiveEntries, shape: tuple[int, int], max_active_dims: int | None) -> csr_matrix:
+    texts, entries, values = (part.cpu().numpy() for part in active[:3])
+    starts = np.concatenate([[0], np.cumsum(np.bincount(texts, minlength=shape[0]))])
+    if max_active_dims is not None:
+        # By text, then by falling value; the lowest id goes first among equals.
+        order = np.lexsort((-values, texts))
+        kept = np.sort(order[np.arange(len(order)) - starts[texts] < max_active_dims])
+        return _gather(ActiveEntries(*(part[torch.from_numpy(kept)] for part in active)), shape, None)
+    return csr_matrix((values, entries.astype(np.int32), starts), shape=shape)
 
 
-def _roberta_transform(head: Any, hidden: Tensor) -> Tensor:
-    transformed: Tensor = head.layer_norm(torch.nn.functional.gelu(head.dense(hidden)))
-    return transformed
+def _limited(vectors: Tensor, max_active_dims: int | None) -> Tensor:
+    dense = vectors.to_dense()
+    return dense if max_active_dims is None else select_max_active_dims(dense, max_active_dims)
 
 
 def _encode_stock(
