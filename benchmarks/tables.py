@@ -227,10 +227,10 @@ def head(results: Path) -> str:
         for row in found["rows"]
     ]  # fmt: skip
     lines = [
-        f"Against sentence-transformers {libraries['sentence-transformers']} with the best of three chunk sizes, torch",
-        f"{libraries['torch']}, {found['threads']} threads, float32. Memory: peak of what a step allocates, fused / stock.",
-        "Head / product: time of the fused head alone over that of the bare float32 product; below 1 because most of it",
-        "runs in bfloat16. Largest difference: of the vectors (encode), of the gradients (train).",
+        f"Against sentence-transformers {libraries['sentence-transformers']} with the best of three chunk sizes,",
+        f"torch {libraries['torch']}, {found['threads']} threads, float32. Memory: peak of what a step allocates,",
+        "fused / stock. Head / product: time of the fused head alone over that of the bare float32 product; below 1",
+        "because most of it runs in bfloat16. Largest difference: of the vectors (encode), of the gradients (train).",
     ]
     header = ["task, body", "vocabulary", "length", "device", "speed", "memory", "head / product", "largest difference"]
     return markdown(header, rows) + "\n" + "\n".join(lines) + "\n"

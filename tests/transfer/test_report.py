@@ -27,7 +27,9 @@ LATIN = [f"wort{letter}{other}" for letter in "abcdef" for other in "mnopq"]
 def test_counts_and_six_lines(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
     encoder = splade(tmp_path)
     vectors = vectors_for(encoder.tokenizer, korean)
-    _, report = transfer_encoder(encoder, korean, vectors=vectors, sample_texts=["서울의 학교 zzz", "집 물"])
+    _, report = transfer_encoder(
+        encoder, korean, vectors=vectors, pool="clean", sample_texts=["서울의 학교 zzz", "집 물"]
+    )
     record = report.to_dict()
     assert record["target_tokens"] == record["copied"] + record["bridged"] + record["sampled"] + record["background"]
     assert record["bridged"] == 10

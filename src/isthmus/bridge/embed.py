@@ -57,7 +57,7 @@ def embed_vocabularies(
     source: Vocabulary,
     target: Vocabulary,
     *,
-    strip_marker: bool = False,
+    strip_marker: bool = True,
     as_released: bool = False,
     batch_size: int = 256,
     cache: bool = True,

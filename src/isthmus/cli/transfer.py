@@ -26,9 +26,7 @@ def command(
     ] = None,
     method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
     alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
-    pool: Annotated[
-        str | None, typer.Option(help="Source candidates (sembridge, nearest): all, clean or kind.")
-    ] = None,
+    pool: Annotated[str | None, typer.Option(help="Candidates (sembridge, nearest): all, clean or kind.")] = None,
     std: Annotated[float | None, typer.Option(help="Standard deviation of the noise (random).")] = None,
     as_released: Annotated[
         bool, typer.Option("--as-released", help="Do what the method's released code does, to compare.")
@@ -36,7 +34,7 @@ def command(
     exact: Annotated[bool, typer.Option(help="Copy tokens that are spelled the same.")] = True,
     fuzzy: Annotated[bool, typer.Option(help="Copy tokens equal but for case and word start.")] = True,
     symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
-    strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = False,
+    strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
     bias: Annotated[
         Literal["mixed", "zero", "position"], typer.Option(help="Decoder bias: as the rows, none, or left by position.")
     ] = "mixed",

@@ -29,7 +29,7 @@ class Nearest:
         pool: As for SemBridge.
     """
 
-    pool: Pool = "clean"
+    pool: Pool = "kind"
 
     name: ClassVar[str] = "nearest"
     summary: ClassVar[str] = "row of the single source token closest in a multilingual model"

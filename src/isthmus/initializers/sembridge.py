@@ -33,7 +33,7 @@ class SemBridge:
     """
 
     alpha: float = 4.0
-    pool: Pool = "clean"
+    pool: Pool = "kind"
     as_released: bool = False
 
     name: ClassVar[str] = "sembridge"

@@ -41,8 +41,8 @@ def transfer(
     exact: bool = True,
     fuzzy: bool = True,
     symbol: bool = True,
-    strip_marker: bool = False,
-    pool: Pool = "clean",
+    strip_marker: bool = True,
+    pool: Pool = "kind",
     bias: Bias = "mixed",
     idf_texts: Iterable[str] | None = None,
     sample_texts: Sequence[str] | None = None,
@@ -66,8 +66,9 @@ def transfer(
         exact: Copy tokens with an equal canonical form.
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing"; left off, pieces mix with pieces, which measured better.
-        pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out.
+        strip_marker: The bridge reads "ing" for "##ing".
+        pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
+            makes continuation pieces of continuation pieces alone, ``all`` takes everything.
         bias: Decoder bias: ``mixed`` as the rows, ``zero``, or left by ``position``.
         idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
             source's weights go through the map.
@@ -131,8 +132,8 @@ def transfer_encoder(
     exact: bool = True,
     fuzzy: bool = True,
     symbol: bool = True,
-    strip_marker: bool = False,
-    pool: Pool = "clean",
+    strip_marker: bool = True,
+    pool: Pool = "kind",
     bias: Bias = "mixed",
     idf_texts: Iterable[str] | None = None,
     sample_texts: Sequence[str] | None = None,
@@ -154,8 +155,8 @@ def transfer_encoder(
         exact: Copy tokens with an equal canonical form.
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing"; left off, pieces mix with pieces, which measured better.
-        pool: Source tokens that may be mixed, ``clean`` or ``all``.
+        strip_marker: The bridge reads "ing" for "##ing".
+        pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero`` or ``position``.
         idf_texts: Target documents for the query weights of an inference-free encoder.
         sample_texts: Target texts to measure fertility and unknown tokens on.
