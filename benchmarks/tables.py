@@ -20,7 +20,7 @@ from isthmus._files import atomic_write, read_json
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 INITIALISATIONS = (
-    "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "nearest-stripped",
+    "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "nearest-any-kind",
     "sembridge-released", "sembridge",
 )  # fmt: skip
 TITLES = {
@@ -28,7 +28,7 @@ TITLES = {
     "base": "base",
     "multivariate-gaussian": "multivar. Gaussian",
     "gaussian": "Gaussian",
-    "nearest-stripped": "nearest (stripped)",
+    "nearest-any-kind": "nearest (any kind)",
     "sembridge-released": "sembridge (released)",
     "sembridge": "**sembridge**",
     "minilm": "MiniLM (dense)",

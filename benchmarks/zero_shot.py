@@ -43,11 +43,11 @@ TRANSFERS: dict[str, dict[str, Any]] = {
     "gaussian": {"method": "gaussian"},
     "multivariate-gaussian": {"method": "multivariate-gaussian"},
     "nearest": {"method": "nearest"},
-    "nearest-stripped": {"method": "nearest", "strip_marker": True},
+    "nearest-any-kind": {"method": "nearest", "pool": "clean"},
     "sembridge-released": {"method": "sembridge", "as_released": True},
     "sembridge": {"method": "sembridge"},
 }
-BRIDGED = ("nearest", "nearest-stripped", "sembridge-released", "sembridge")
+BRIDGED = ("nearest", "nearest-any-kind", "sembridge-released", "sembridge")
 ARMS = ("bm25", "base", *TRANSFERS)
 REFERENCES = ("sembridge", "bm25")
 

@@ -19,7 +19,7 @@ from tests.tokenizers import wordpiece
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RUSSIAN = ["дом", "война", "вода", "школа", "столица", "house", "##а", ".", "?", "1"]
 TRANSFERRED = {
-    "nearest-stripped",
+    "nearest-any-kind",
     "random", "mean", "gaussian", "multivariate-gaussian", "nearest", "sembridge-released", "sembridge",
 }  # fmt: skip
 
