@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -246,7 +247,10 @@ def main() -> None:
         if (*cell, options.device) in done:
             continue
         command = [sys.executable, __file__, "--device", options.device, "--repeats", str(options.repeats)]
-        child = subprocess.run([*command, "--row", *map(str, cell)], stdout=subprocess.PIPE, check=True, text=True)
+        # The profiler that counts memory is talkative.
+        quiet = os.environ | {"KINETO_LOG_LEVEL": "99"}
+        command += ["--row", *map(str, cell)]
+        child = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=quiet)
         rows.append(json.loads(child.stdout))
         print(summary(rows[-1]), file=sys.stderr, flush=True)
         if options.output:
