@@ -1,6 +1,7 @@
 """What the fused vocabulary head saves, against the stock SparseEncoder with its settings at their best.
 
     python benchmarks/head.py --json [--quick] [-o FILE]
+    python benchmarks/head.py --profile benchmarks/results/head_profile.txt
 
 Per row one process times both in turn on the same texts, all of them ``length`` tokens long: padding, which the fused
 head never computes and the stock head does, would only widen the gap. Weights are random in published shapes (MiniLM:
@@ -217,6 +218,20 @@ def measure(task: str, body: str, vocabulary: int, length: int, device: str, rep
     }  # fmt: skip
 
 
+def profile(body: str, vocabulary: int, length: int, device: str) -> str:
+    """Where the time of each side goes, by operator."""
+    tables = []
+    for task in ("encode", "train"):
+        bench = Bench(task, body, vocabulary, length, device)
+        for fused in (False, True):
+            bench.step(fused)
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+                bench.step(fused)
+            title = f"{task}, {'fused' if fused else 'stock'}, {body}, {vocabulary:,} tokens, length {length}, {device}"
+            tables.append(f"{title}\n{found.key_averages().table(sort_by='self_cpu_time_total', row_limit=12)}")
+    return "\n".join(tables)
+
+
 def grid(quick: bool, tasks: list[str], bodies: list[str]) -> list[tuple[str, str, int, int]]:
     """(task, body, vocabulary, length) of every row."""
     vocabularies, lengths = (VOCABULARIES[:1], (128,)) if quick else (VOCABULARIES, LENGTHS)
@@ -235,8 +250,13 @@ def main() -> None:
     parser.add_argument("--bodies", nargs="+", choices=list(BODIES), default=list(BODIES))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--profile", type=Path, help="only write where the time of one shape goes to this file")
     parser.add_argument("--row", nargs=4, metavar=("TASK", "BODY", "VOCABULARY", "LENGTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.profile:
+        text = profile(options.bodies[0], VOCABULARIES[0], LENGTHS[1], options.device)
+        atomic_write(options.profile, "\n".join(line.rstrip() for line in text.splitlines()).encode() + b"\n")
+        return
     if options.row:
         task, body, vocabulary, length = options.row
         print(json.dumps(measure(task, body, int(vocabulary), int(length), options.device, options.repeats)))
