@@ -14,6 +14,7 @@ from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesR
 
 from isthmus.modules.fuse import fuse_head, fused_view, is_fused, unfuse_head
 from isthmus.modules.max_head import ActiveEntries
+from isthmus.search import encode_texts
 from tests.encoders import FAMILIES, inference_free, splade
 
 TEXTS = ["house", "water war .", "the capital of the school of the house of war 1 2 ?", "houses", "zzz", "12"]
@@ -150,6 +151,24 @@ def test_what_cannot_be_fused_stays_as_it_is(tmp_path: Path) -> None:
     expected = vectors_of(scaled)
     assert fuse_head(scaled) == 0
     assert torch.equal(vectors_of(scaled), expected)
+
+
+class Doubled(torch.nn.Module):
+    """Something that follows the pooling and expects its tensor."""
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        return features | {"sentence_embedding": features["sentence_embedding"] * 2}
+
+
+def test_what_follows_the_pooling_still_gets_a_tensor(tmp_path: Path) -> None:
+    encoder = splade(tmp_path)
+    expected = vectors_of(encoder)
+    encoder.append(Doubled())
+    assert fused_view(encoder) is None
+    found = encode_texts(encoder, TEXTS, role="document").toarray()
+    torch.testing.assert_close(torch.from_numpy(found), expected * 2, atol=1e-5, rtol=1e-5)
+    assert fuse_head(encoder) == 1
+    torch.testing.assert_close(vectors_of(encoder), expected * 2, atol=1e-5, rtol=1e-5)
 
 
 def test_flattened_inputs(tmp_path: Path) -> None:

@@ -102,8 +102,10 @@ def fused_view(encoder: SparseEncoder) -> SparseEncoder | None:
         encoder: Stays as it is.
 
     Returns:
-        None where no head can be fused.
+        None where no head can be fused, or where more modules follow it.
     """
+    if not _ends_in_pooling(encoder):
+        return None
     shared = [*encoder.parameters(), *encoder.buffers()]
     shared += [part for module in encoder.modules() for part in _preprocessors(module)]
     view: SparseEncoder = copy.deepcopy(encoder, {id(part): part for part in shared})
@@ -127,6 +129,18 @@ def _pairs(encoder: SparseEncoder) -> Iterator[tuple[Any, Any]]:
         for first, second in itertools.pairwise(parent.children()):
             if isinstance(first, Transformer) and type(second) is SpladePooling:
                 yield first, second
+
+
+def _ends_in_pooling(encoder: SparseEncoder) -> bool:
+    """Whether nothing comes after any pooling, in a route or behind the ``Router``."""
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    last = list(encoder.children())[-1]
+    if not isinstance(last, Router):
+        return isinstance(last, SpladePooling)
+    routes = [list(route.children()) for route in last.sub_modules.values()]
+    return not any(isinstance(part, SpladePooling) for route in routes for part in route[:-1])
 
 
 def _fits(transformer: Any, pooling: Any) -> bool:
