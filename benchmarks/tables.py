@@ -196,6 +196,22 @@ def settings(results: Path) -> str:
     return markdown(["setting", *languages, *pools, "mean"], rows) + "\n" + text
 
 
+def own_tokens(results: Path) -> str:
+    """Whether texts keep their own tokens, by method."""
+    found = read_json(results / "own_tokens.json")["rows"]
+    rows = [
+        [
+            f"{row['language']}, {row['method']}", f"{row['median_norm']:.2f}",
+            *(f"{row[f'{role}_own_active']:.0%}" for role in ("query", "document")),
+            *(f"{row[f'{role}_active_dims']:.0f}" for role in ("query", "document")),
+        ]
+        for row in found
+    ]  # fmt: skip
+    text = f"Over {found[0]['passages']} development passages of prose a language, and the sentence taken from each.\n"
+    header = ["language, method", "norm of a bridged row", "own tokens active, query", "document", "dims, query"]
+    return markdown([*header, "document"], rows) + "\n" + text
+
+
 def speed(results: Path) -> str:
     """Time of the token map against loop and matrix product, and its growth with the target vocabulary."""
     found = read_json(results / "transfer_speed.json")
@@ -239,6 +255,7 @@ def head(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "base": base,
     "head": head,
+    "own-tokens": own_tokens,
     "settings": settings,
     "speed": speed,
     "zero-shot": zero_shot,
