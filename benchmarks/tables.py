@@ -240,7 +240,7 @@ def head(results: Path) -> str:
             f"{row['speedup']:.2f}x", f"{row['activation_memory_ratio']:.2f}", f"{row['head_vs_product']:.2f}",
             f"{row['max_abs_diff']:.0e}",
         ]
-        for row in found["rows"]
+        for row in sorted(found["rows"], key=lambda row: (row["task"], row["body"], row["vocabulary"], row["length"]))
     ]  # fmt: skip
     lines = [
         f"Against sentence-transformers {libraries['sentence-transformers']} with the best of three chunk sizes,",
