@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isthmus.modules.max_head import ActiveEntries, active_maxima, max_head
+from isthmus.modules.max_head import active_maxima, max_head
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
@@ -175,4 +175,4 @@ def _real_tokens(features: dict[str, Any]) -> tuple[Tensor, list[int]]:
     return hidden[mask], mask.sum(dim=1).tolist()
 
 
-__all__ = ["ActiveEntries", "FusedHead", "fuse_head", "fused_view", "is_fused", "unfuse_head"]
+__all__ = ["FusedHead", "fuse_head", "fused_view", "is_fused", "unfuse_head"]

@@ -65,7 +65,8 @@ def active_maxima(
         screen: Search in bfloat16 first. None does where the processor has instructions for it.
 
     Returns:
-        The active entries. Values are float32 sums of products whatever the dtypes are. Of equal logits the first
+        The active entries. Values are float32 sums of products whatever the dtypes are; on a GPU the weight is first
+        rounded to the dtype of ``hidden``. Of equal logits the first
         position wins, as in ``torch.max`` on CPUs; logits that differ by rounding alone may fall either way.
     """
     if bias is None:

@@ -103,12 +103,13 @@ def _encode_fused(
 
 def _gather(active: ActiveEntries, shape: tuple[int, int], max_active_dims: int | None) -> csr_matrix:
     texts, entries, values = (part.cpu().numpy() for part in active[:3])
-    starts = np.concatenate([[0], np.cumsum(np.bincount(texts, minlength=shape[0]))])
     if max_active_dims is not None:
         # By text, then by falling value; the lowest id goes first among equals.
         order = np.lexsort((-values, texts))
-        kept = np.sort(order[np.arange(len(order)) - starts[texts] < max_active_dims])
-        return _gather(ActiveEntries(*(part[torch.from_numpy(kept)] for part in active)), shape, None)
+        rank = np.arange(len(texts)) - np.searchsorted(texts, texts)
+        kept = np.sort(order[rank < max_active_dims])
+        texts, entries, values = texts[kept], entries[kept], values[kept]
+    starts = np.searchsorted(texts, np.arange(shape[0] + 1))
     return csr_matrix((values, entries.astype(np.int32), starts), shape=shape)
 
 
