@@ -153,3 +153,34 @@ def test_text_without_tokens_has_no_entry() -> None:
     active = active_maxima(hidden, weight, bias + 100, [0, 3, 0])
     assert set(active.texts.tolist()) == {1}
     assert not len(active_maxima(hidden[:0], weight, bias, [0, 0]).entries)
+
+
+@pytest.mark.parametrize("screen", [False, True])
+@pytest.mark.parametrize("entries", [4, 7, 8192])
+@pytest.mark.parametrize("masked", ["none", "some", "a whole product", "all"])
+def test_columns_that_must_not_be_written_are_skipped(
+    masked: str, entries: int, screen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENTRIES_PER_PRODUCT", entries)
+    hidden, weight, bias = (part.detach() for part in random_parts([5, 3]))
+    columns = {"none": [], "some": [0, 3, 11, 29], "a whole product": range(4, 20), "all": range(30)}[masked]
+    bias[list(columns)] = -1e4
+    multiplied = []
+    reachable = module._reachable
+
+    def spy(*args: object) -> torch.Tensor:
+        multiplied.append(reachable(*args))
+        return multiplied[-1]
+
+    monkeypatch.setattr(module, "_reachable", spy)
+    active = active_maxima(hidden, weight, bias, [5, 3], screen=screen)
+    torch.testing.assert_close(dense(active, (2, 30)), plain(hidden, weight, bias, [5, 3]).relu())
+    assert sum(map(len, multiplied)) == 30 - len(columns)
+
+
+def test_a_product_that_outweighs_a_low_bias_is_found() -> None:
+    hidden, weight, bias = (part.detach() for part in random_parts([4]))
+    weight[7] = hidden[2] * (-module.HOPELESS_BIAS * 2 / hidden[2].square().sum())
+    bias[7] = module.HOPELESS_BIAS - 1
+    active = active_maxima(hidden, weight, bias, [4])
+    assert active.values[active.entries == 7].item() == pytest.approx(-module.HOPELESS_BIAS - 1, rel=1e-4)

@@ -27,6 +27,8 @@ ENTRIES_PER_PRODUCT = 8192
 # Rounding both factors to bfloat16 (unit roundoff 2^-8) and the result once more moves a logit by at most
 # (3u + 3u^2 + u^3) |h| |w|; the rest is room for the float32 sums.
 SCREENING_MARGIN = 3.1 * 2**-8
+# Biases above this are not worth the question whether any product can outweigh them.
+HOPELESS_BIAS = -100.0
 
 
 class ActiveEntries(NamedTuple):
@@ -73,9 +75,12 @@ def active_maxima(
         bias = torch.zeros(weight.shape[0], device=weight.device)
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
         if triton_max.is_available(hidden.device) and min(lengths, default=0) > 0:
-            values, winners = triton_max.triton_maxima(hidden, weight, bias, lengths)
+            written = _reachable(hidden, weight, bias, threshold)
+            every = len(written) == len(weight)
+            rows = (weight, bias) if every else (weight[written], bias[written])
+            values, winners = triton_max.triton_maxima(hidden, *rows, lengths)
             texts, entries = (~(values <= threshold)).nonzero(as_tuple=True)
-            return ActiveEntries(texts, entries, values[texts, entries], winners[texts, entries])
+            return ActiveEntries(texts, written[entries], values[texts, entries], winners[texts, entries])
         if screen is None:
             screen = _multiplies_bfloat16(hidden.device)
         texts, entries = _candidates(hidden, weight, bias.float(), lengths, threshold, screen)
@@ -95,7 +100,10 @@ def _candidates(
         reach[text] = torch.maximum(reach[text], norms[start:stop].amax())
     found: list[tuple[Tensor, Tensor]] = []
     for first in range(0, weight.shape[0], ENTRIES_PER_PRODUCT):
-        chunk = weight[first : first + ENTRIES_PER_PRODUCT]
+        chunk, offsets = weight[first : first + ENTRIES_PER_PRODUCT], bias[first : first + ENTRIES_PER_PRODUCT]
+        written = _reachable(hidden, chunk, offsets, threshold)
+        if len(written) < len(chunk):
+            chunk, offsets = chunk[written], offsets[written]
         width = chunk.float().norm(dim=1)
         columns = chunk.to(dtype).T
         largest = torch.full((len(lengths), len(chunk)), -torch.inf, dtype=dtype, device=hidden.device)
@@ -104,12 +112,23 @@ def _candidates(
             logits = searched[start : group[-1][2]] @ columns
             for text, low, high in group:
                 torch.maximum(largest[text], logits[low - start : high - start].amax(dim=0), out=largest[text])
-        bound = torch.addcmul(largest.float() + bias[first : first + len(chunk)], reach[:, None], width)
+        bound = torch.addcmul(largest.float() + offsets, reach[:, None], width)
         texts, entries = (~(bound <= threshold)).nonzero(as_tuple=True)
-        found.append((texts, entries + first))
+        found.append((texts, written[entries] + first))
     texts, entries = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = texts.argsort(stable=True)
     return texts[order], entries[order]
+
+
+def _reachable(hidden: Tensor, weight: Tensor, bias: Tensor, threshold: float) -> Tensor:
+    """Entries whose bias some product could outweigh; the others are columns an encoder must not write."""
+    low = (bias <= HOPELESS_BIAS).nonzero().squeeze(1)
+    reached = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    if len(low) and len(hidden):
+        # By Cauchy and Schwarz; the surplus is room for rounding either factor to half precision.
+        largest = 1.01 * hidden.float().norm(dim=1).amax() * weight[low].float().norm(dim=1)
+        reached[low] = ~(largest + bias[low] <= threshold)
+    return reached.nonzero().squeeze(1)
 
 
 def _rescore(
