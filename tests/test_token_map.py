@@ -147,7 +147,7 @@ def test_unknown_tokens_are_refused(token, token_map):
         ({"source_tokens": [*SOURCE, "x"]}, "one column per source token"),
         ({"fates": codes(*ROWS[:4])}, "one row per target token"),
         ({"fates": codes(*ROWS).astype(np.int64)}, "uint8"),
-        ({"fates": np.array([3, 5, 0, 6, 99], dtype=np.uint8)}, "fates must be uint8 below 8"),
+        ({"fates": np.array([3, 5, 0, 6, 99], dtype=np.uint8)}, "fates must be uint8 below 9"),
         ({"fates": codes(*ROWS[:3], Fate.BRIDGED, Fate.SAMPLED)}, "row 3 must hold weights exactly when"),
         ({"fates": codes(Fate.BACKGROUND, *ROWS[1:])}, "row 0 must hold weights exactly when"),
         ({"weights": csr_matrix(DENSE * np.nan)}, "weights must be finite"),

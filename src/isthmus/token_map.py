@@ -31,7 +31,7 @@ Distribution = Literal["normal", "gaussian", "multivariate-gaussian"]
 
 
 class Fate(str, Enum):
-    """Where a target row came from; the first five are copies of one source row."""
+    """Where a target row came from; ``kept`` is a source token that stays, the other copies are new tokens."""
 
     EXACT = "exact"
     FUZZY = "fuzzy"
@@ -41,10 +41,12 @@ class Fate(str, Enum):
     BRIDGED = "bridged"
     BACKGROUND = "background"
     SAMPLED = "sampled"
+    KEPT = "kept"
 
 
+# Saved maps hold places in this order: new fates go to the end.
 FATES = tuple(Fate)
-COPIES = frozenset(FATES[:5])
+COPIES = frozenset((Fate.EXACT, Fate.FUZZY, Fate.SYMBOL, Fate.SPECIAL, Fate.BYTE, Fate.KEPT))
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class TokenMap:
         if not np.isfinite(self.weights.data).all():
             raise TokenMapError("weights must be finite, got NaN or infinity; check the bridge vectors")
         filled = np.diff(self.weights.indptr) > 0
-        mixed = self.fates <= FATES.index(Fate.BRIDGED)
+        mixed = np.isin(self.fates, [FATES.index(fate) for fate in (*COPIES, Fate.BRIDGED)])
         if not np.array_equal(filled, mixed):
             bad = int(np.flatnonzero(filled != mixed)[0])
             raise TokenMapError(

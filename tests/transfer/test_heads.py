@@ -218,9 +218,11 @@ def test_refusals() -> None:
     model, tokenizer = masked_lm("bert")
     token_map = hand_made(tokenizer, target_roles())
     with pytest.raises(EncoderError, match="BertModel without one; use BERT, DistilBERT"):
-        swap_vocabulary(model.bert, token_map, target_roles())
+        find_head(model.bert)
     image = transformers.ViTModel(transformers.ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1))
     with pytest.raises(EncoderError, match="must have an MLM head, got ViTModel"):
+        find_head(image)
+    with pytest.raises(EncoderError, match="floating-point token embeddings, got ViTModel with none; use BERT"):
         swap_vocabulary(image, token_map, target_roles())
     tokenizer.add_tokens(["zebra", "yak"])
     with pytest.raises(EncoderError, match=r"none for zebra \(\d+\), yak \(\d+\); remove"):

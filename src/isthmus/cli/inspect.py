@@ -27,7 +27,9 @@ def command(
         return
     for row in rows:
         if row["fate"] is not None:
-            console.print(f"[bold]{escape(row['token'])}[/]  [dim]target id {row['id']}, {row['fate']}[/]")
+            alias = f", written as {row['written_as']}" if row["written_as"] else ""
+            note = escape(f"target id {row['id']}, {row['fate']}{alias}")
+            console.print(f"[bold]{escape(row['token'])}[/]  [dim]{note}[/]")
             for source, weight in row["sources"]:
                 console.print(f"  {weight:6.3f}  {escape(source)}")
         if row["used_by"]:
@@ -60,7 +62,7 @@ def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[d
         ids = [token_map.target_id(token)]
     except InputError:
         if used_by:
-            return [{"token": token, "id": None, "fate": None, "sources": [], "used_by": used_by}]
+            return [{"token": token, "id": None, "fate": None, "written_as": None, "sources": [], "used_by": used_by}]
         ids = _pieces(token_map, model, token)
     if not ids:
         raise InputError(f"TOKEN must be in the source or target vocabulary, got {token!r}; try a part of it")
@@ -69,6 +71,7 @@ def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[d
             "token": token_map.target_tokens[row],
             "id": row,
             "fate": token_map.fate(row).value,
+            "written_as": token_map.info.get("written_as", {}).get(token_map.target_tokens[row]),
             "sources": [list(pair) for pair in token_map.explain(row, top_k)],
             "used_by": [],
         }

@@ -18,8 +18,11 @@ def command(
     encoder: Annotated[
         str, typer.Argument(help="English sparse encoder: built-in name, folder or hub id.", metavar="ENCODER")
     ],
-    target_tokenizer: Annotated[str, typer.Option(help="Tokenizer of the target language: name, folder or hub id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the new encoder to.")],
+    target_tokenizer: Annotated[
+        list[str],
+        typer.Option(help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number."),
+    ],
+    folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder to write the new encoder to.")],
     bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="Bridge vectors computed elsewhere: safetensors with `source` and `target`.")
@@ -38,6 +41,16 @@ def command(
     bias: Annotated[
         Literal["mixed", "zero", "position"], typer.Option(help="Decoder bias: as the rows, none, or left by position.")
     ] = "mixed",
+    keep_source: Annotated[
+        bool, typer.Option("--keep-source", help="Add the target tokens to the source's: one encoder for all.")
+    ] = False,
+    output: Annotated[
+        Literal["source", "target", "both"] | None,
+        typer.Option(help="Vocabulary written with --keep-source.", show_default="source"),
+    ] = None,
+    fold: Annotated[
+        float | None, typer.Option(help="Write tokens whose rows have a cosine above this as one; 1 folds none.")
+    ] = None,
     sample_texts: Annotated[
         Path | None, typer.Option(help="Target text, one a line: fertility and unknown tokens in the report.")
     ] = None,
@@ -51,10 +64,10 @@ def command(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Build every new token from the English tokens that mean the same, and write a plain SparseEncoder folder."""
+    """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
     options: dict[str, Any] = {k: v for k, v in (("alpha", alpha), ("pool", pool), ("std", std)) if v is not None}
-    check_folder(output, overwrite=overwrite, marker="modules.json")
-    check_names([encoder, target_tokenizer, bridge])
+    check_folder(folder, overwrite=overwrite, marker="modules.json")
+    check_names([encoder, *target_tokenizer, bridge])
     samples = None if sample_texts is None else read_lines(sample_texts)
     documents = None if idf_texts is None else read_lines(idf_texts)
     with working("loading libraries", quiet=json):
@@ -73,6 +86,9 @@ def command(
         symbol=symbol,
         strip_marker=strip_marker,
         bias=bias,
+        keep_source=keep_source,
+        output=output,
+        fold=fold,
         sample_texts=samples,
         idf_texts=documents,
         seed=seed,
@@ -80,16 +96,15 @@ def command(
         show_progress_bar=False if json else None,
         **options,
     )
-    with atomic_folder(output, overwrite=overwrite) as folder:
-        result.save_pretrained(str(folder))
-        report.save(folder)
+    with atomic_folder(folder, overwrite=overwrite) as written:
+        result.save_pretrained(str(written))
+        report.save(written)
     if json:
-        print_json([report.to_dict() | {"output": str(output)}])
+        print_json([report.to_dict() | {"folder": str(folder)}])
     else:
         print_report(report)
-        console.print(
-            f"\nwritten to {escape(str(output))}; try: isthmus inspect {escape(str(output))} TOKEN", soft_wrap=True
-        )
+        place = escape(str(folder))
+        console.print(f"\nwritten to {place}; try: isthmus inspect {place} TOKEN", soft_wrap=True)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from isthmus import assets
 from isthmus._progress import wanted
 from isthmus.errors import EncoderError, NotFoundError
 from isthmus.evaluation.bm25 import BM25
+from isthmus.transfer.load import stored_as_sparse
 
 
 def load_model(
@@ -38,7 +38,7 @@ def load_model(
 
     path = assets.resolve_model(name)
     try:
-        kind = SparseEncoder if _stored_as_sparse(path) else SentenceTransformer
+        kind = SparseEncoder if stored_as_sparse(path) else SentenceTransformer
         return kind(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         refusal = NotFoundError if isinstance(error, OSError) else EncoderError
@@ -141,17 +141,3 @@ def _encode_dense(
             show_progress_bar=wanted(show_progress_bar),
         )
     return np.asarray(vectors, dtype=np.float32)
-
-
-def _stored_as_sparse(path: str) -> bool:
-    """Whether a folder or hub repository holds a SparseEncoder, or a bare masked language model to make one of."""
-    from sentence_transformers.util import load_file_path
-
-    own = load_file_path(path, "config_sentence_transformers.json")
-    if own is not None:
-        return bool(json.loads(Path(own).read_text(encoding="utf-8")).get("model_type") == "SparseEncoder")
-    if load_file_path(path, "modules.json") is not None:
-        return False
-    bare = load_file_path(path, "config.json")
-    architectures = json.loads(Path(bare).read_text(encoding="utf-8")).get("architectures") if bare else None
-    return any(architecture.endswith("ForMaskedLM") for architecture in architectures or ())

@@ -15,7 +15,7 @@ def read_license(encoder: Any, folder: Path | None = None) -> str | None:
     """Licence of an encoder, in lower case: from its card data, the card it was loaded with, or ``folder/README.md``.
 
     Args:
-        encoder: A SparseEncoder.
+        encoder: A SparseEncoder or SentenceTransformer.
         folder: The local folder it came from, if any.
     """
     texts = [getattr(encoder, "_model_card_text", None)]
@@ -69,13 +69,11 @@ def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
         origin: Names to give; without a base model, what the encoder's own card says.
         license: Licence of the source, carried over.
     """
-    from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
-
     base = origin.base_model or encoder.model_card_data.base_model or _name(encoder.transformers_model)
-    names = [base or "SPLADE"]
+    names = [base or type(encoder).__name__]
     if origin.tokenizer_name:
         names.append(f"with the vocabulary of {origin.tokenizer_name}")
-    card = SparseEncoderModelCardData(
+    card = encoder.model_card_data_class(
         language=list(origin.languages),
         license=license,
         model_name=" ".join(names),

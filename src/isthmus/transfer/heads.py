@@ -1,4 +1,7 @@
-"""Where a masked language model keeps its vocabulary, and how to give it another one.
+"""Where a model keeps its vocabulary, and how to give it another one.
+
+A masked language model has input embeddings, a decoder and its bias; the model inside a dense encoder has input
+embeddings alone.
 
 The model is not edited in place: a second one is built from a changed config and filled from the state dict of the
 first. What ``from_pretrained`` would build is therefore what comes out, ties and non-persistent buffers included, and
@@ -20,10 +23,7 @@ from isthmus.token_map import TokenMap
 from isthmus.transfer.settings import Bias
 
 BIASES: tuple[Bias, ...] = ("mixed", "zero", "position")
-SUPPORTED = (
-    "BERT, DistilBERT, RoBERTa, XLM-R, ModernBERT, "
-    "or another masked language model with plain input and output embeddings"
-)
+SUPPORTED = "BERT, DistilBERT, RoBERTa, XLM-R, ModernBERT, or another text model with plain token embeddings"
 # A config names the same role twice where an architecture knows both spellings (ModernBERT: cls and bos).
 CONFIG_ROLES = {
     "pad_token_id": "pad",
@@ -62,7 +62,7 @@ class Head:
 
     Attributes:
         inputs: Input embeddings, shape (rows, dim); also the decoder where the two are tied.
-        decoder: Decoder weight, shape (rows, dim); empty where tied.
+        decoder: Decoder weight, shape (rows, dim); empty where tied, or where the model has no decoder.
         bias: Decoder biases, shape (rows,); empty where there is none.
         rows: Rows of the embeddings; at least the size of the source vocabulary.
         positions: The positions that count from the pad id, or None.
@@ -76,44 +76,49 @@ class Head:
 
     @property
     def tied(self) -> bool:
-        """Whether input embeddings and decoder are one tensor."""
+        """Whether there is no decoder beside the input embeddings."""
         return not self.decoder
 
 
-def find_head(model: Any) -> Head:
-    """Find the vocabulary tensors of a masked language model.
+def find_head(model: Any, *, needs_decoder: bool = True) -> Head:
+    """Find the vocabulary tensors of a model.
 
     Args:
-        model: A transformers model with an MLM head.
+        model: A transformers model.
+        needs_decoder: Refuse a model without an MLM head; False takes it, with its input embeddings alone.
 
     Raises:
-        EncoderError: If there is no MLM head, its tensors have no common vocabulary dimension, or the model carries
-            adapters.
+        EncoderError: If there are no token embeddings, or no MLM head where one is needed, or they have no common
+            vocabulary dimension, or the model carries adapters.
     """
     name = type(model).__name__
     if getattr(model, "_hf_peft_config_loaded", False) or hasattr(model, "peft_config"):
         raise EncoderError(f"encoder must hold plain weights, got {name} with adapters; merge_and_unload() them first")
-    try:
-        inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
-    except (NotImplementedError, AttributeError):
-        inputs = outputs = None
+    inputs, outputs = _ask(model, "get_input_embeddings"), _ask(model, "get_output_embeddings")
     weight, decoder = getattr(inputs, "weight", None), getattr(outputs, "weight", None)
-    if weight is None or decoder is None:
+    if needs_decoder and (weight is None or decoder is None):
         raise EncoderError(f"encoder must have an MLM head, got {name} without one; use {SUPPORTED}")
-    if weight.ndim != 2 or decoder.ndim != 2 or len(weight) != len(decoder) or not weight.is_floating_point():
+    if weight is None or weight.ndim != 2 or not weight.is_floating_point():
+        found = "none" if weight is None else f"{tuple(weight.shape)} {weight.dtype}"
         raise EncoderError(
-            f"encoder must have floating-point embeddings and a decoder of the same vocabulary, got {name} with "
-            f"{tuple(weight.shape)} {weight.dtype} and {tuple(decoder.shape)}; use {SUPPORTED}"
+            f"encoder must have floating-point token embeddings, got {name} with {found}; use {SUPPORTED}"
+        )
+    if decoder is not None and (decoder.ndim != 2 or len(weight) != len(decoder)):
+        raise EncoderError(
+            f"encoder must have embeddings and a decoder of the same vocabulary, got {name} with "
+            f"{tuple(weight.shape)} and {tuple(decoder.shape)}; use {SUPPORTED}"
         )
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    inputs_names = _names(parameters, weight)
+    inputs_names, positions = _names(parameters, weight), _find_positions(model, parameters)
+    if decoder is None:
+        return Head(inputs_names, (), (), len(weight), positions)
     decoder_names = tuple(key for key in _names(parameters, decoder) if key not in inputs_names)
     head = next(key for key, module in model.named_modules() if module is outputs).rpartition(".")[0]
     # RoBERTa and BERT keep the bias beside the decoder too: left alone, the old one comes back when weights are tied.
     beside = parameters.get(f"{head}.bias" if head else "bias")
     biases = [bias for bias in (getattr(outputs, "bias", None), beside) if bias is not None]
     bias_names = dict.fromkeys(key for bias in biases if len(bias) == len(weight) for key in _names(parameters, bias))
-    return Head(inputs_names, decoder_names, tuple(bias_names), len(weight), _find_positions(model, parameters))
+    return Head(inputs_names, decoder_names, tuple(bias_names), len(weight), positions)
 
 
 def check_bias(bias: Bias) -> Bias:
@@ -155,11 +160,12 @@ def check_finite(model: Any) -> None:
 def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *, bias: Bias = "mixed") -> Any:
     """Build the same model over the target vocabulary.
 
-    Input embeddings and an untied decoder become ``W @ rows`` in float64, rounded to the checkpoint's dtype. Where
+    Input embeddings and an untied decoder become ``W @ rows`` in float64, rounded to the checkpoint's dtype; a model
+    without a decoder has input embeddings alone, and whether its encoder needs one is not asked here. Where
     positions count from the pad id and that changes, the position rows move along: every token keeps the row it had.
 
     Args:
-        model: A transformers masked language model; not modified.
+        model: A transformers model; not modified.
         token_map: Map of shape (target, source).
         roles: Target id of each special role the target tokenizer has ("pad" at least).
         bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
@@ -169,11 +175,12 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
         A model of the same class, in evaluation mode, its weights in the same dtypes and on the same devices.
 
     Raises:
-        EncoderError: If the model has no MLM head, too few rows, non-finite weights, or its config does not rebuild it.
+        EncoderError: If the model has no token embeddings, too few rows, non-finite weights, or its config does not
+            rebuild it.
         UnknownNameError: If ``bias`` is none of the three.
     """
     check_bias(bias)
-    head = find_head(model)
+    head = find_head(model, needs_decoder=False)
     check_rows(head, token_map.source_tokens)
     check_finite(model)
     state = dict(model.state_dict())
@@ -191,7 +198,7 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
         config.max_position_embeddings = head.positions.rows + shift
         for name in head.positions.names:
             result[name] = _shift_rows(state[name], head.positions.padding_idx, roles["pad"])
-    return _build(type(model), config, result, roles["pad"])
+    return _build(model, config, result, roles["pad"])
 
 
 def mix(token_map: TokenMap, tensor: torch.Tensor) -> torch.Tensor:
@@ -213,6 +220,14 @@ def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias) -> torch.Ten
     result = torch.full((target,), mean, dtype=tensor.dtype, device=tensor.device)
     result[:kept] = tensor.detach()[:kept]
     return result
+
+
+def _ask(model: Any, method: str) -> Any:
+    """What a getter of transformers returns; None where an architecture does not have it."""
+    try:
+        return getattr(model, method)()
+    except (NotImplementedError, AttributeError):
+        return None
 
 
 def _names(parameters: Mapping[str, torch.Tensor], tensor: torch.Tensor) -> tuple[str, ...]:
@@ -246,11 +261,15 @@ def _target_config(config: Any, size: int, roles: Mapping[str, int], *, tied: bo
     return changed
 
 
-def _build(model_class: Any, config: Any, state: dict[str, torch.Tensor], pad: int) -> Any:
-    name = model_class.__name__
+def _build(source: Any, config: Any, state: dict[str, torch.Tensor], pad: int) -> Any:
+    name = type(source).__name__
     try:
         with torch.random.fork_rng(devices=[]):
-            model = model_class(config)
+            model = type(source)(config)
+        for part in dict(model.named_children()):
+            if getattr(source, part, None) is None:
+                # No config remembers that a model was loaded without its pooler.
+                setattr(model, part, None)
         model.load_state_dict(state, strict=True, assign=True)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().replace("\n", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def local_folder(name: str | Path) -> Path | None:
 
 
 def load_encoder(name: str | Path, *, trust_remote_code: bool = False) -> Any:
-    """Open a SparseEncoder.
+    """Open a SparseEncoder or a SentenceTransformer, whichever is stored.
 
     Args:
         name: A built-in name, a folder or a hub id.
@@ -32,18 +33,39 @@ def load_encoder(name: str | Path, *, trust_remote_code: bool = False) -> Any:
         NotFoundError: If it is neither there nor can be downloaded.
         EncoderError: If it is there but is no model.
     """
-    from sentence_transformers import SparseEncoder
+    from sentence_transformers import SentenceTransformer, SparseEncoder
 
     folder = local_folder(name)
+    path = str(folder or name)
     try:
+        kind = SparseEncoder if stored_as_sparse(path) else SentenceTransformer
         # A local model needs nothing from the hub, unless its own code lives there.
-        return SparseEncoder(
-            str(folder or name),
+        return kind(
+            path,
             trust_remote_code=trust_remote_code,
             local_files_only=folder is not None and not trust_remote_code,
         )
     except (OSError, ValueError, KeyError) as error:
         raise _explain("encoder", name, folder, error, EncoderError) from error
+
+
+def stored_as_sparse(path: str) -> bool:
+    """Whether a folder or hub repository holds a SparseEncoder, or a bare masked language model to make one of."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from sentence_transformers.util import load_file_path
+
+    try:
+        own = load_file_path(path, "config_sentence_transformers.json")
+    except RepositoryNotFoundError:
+        # SentenceTransformer alone knows short names (all-MiniLM-L6-v2), and says what is wrong with the others.
+        return False
+    if own is not None:
+        return bool(json.loads(Path(own).read_text(encoding="utf-8")).get("model_type") == "SparseEncoder")
+    if load_file_path(path, "modules.json") is not None:
+        return False
+    bare = load_file_path(path, "config.json")
+    architectures = json.loads(Path(bare).read_text(encoding="utf-8")).get("architectures") if bare else None
+    return any(architecture.endswith("ForMaskedLM") for architecture in architectures or ())
 
 
 def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> Any:

@@ -19,11 +19,11 @@ from isthmus.transfer.card import build_card, license_warning, read_language, re
 from isthmus.transfer.idf import check_without_holes, idf_from_texts
 from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
 from isthmus.transfer.report import TransferReport, summarise
-from isthmus.transfer.settings import Bias, MakeVectors, Origin, Settings, languages_of
-from isthmus.vocabulary import Vocabulary, check_target, coverage
+from isthmus.transfer.settings import Bias, MakeVectors, Origin, Output, Settings, languages_of
+from isthmus.vocabulary import Vocabulary, coverage
 
 if TYPE_CHECKING:
-    from sentence_transformers import SparseEncoder
+    from sentence_transformers import SentenceTransformer, SparseEncoder
 
     from isthmus.token_map import TokenMap
     from isthmus.transfer.rebuild import Parts
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def transfer(
     encoder: str | Path,
     *,
-    target_tokenizer: str | Path,
+    target_tokenizer: str | Path | Sequence[str | Path],
     bridge: str | Path | None = None,
     vectors: str | Path | None = None,
     method: str = "sembridge",
@@ -44,6 +44,9 @@ def transfer(
     strip_marker: bool = True,
     pool: Pool = "kind",
     bias: Bias = "mixed",
+    keep_source: bool = False,
+    output: Output | None = None,
+    fold: float | None = None,
     idf_texts: Iterable[str] | None = None,
     sample_texts: Sequence[str] | None = None,
     language: str | Sequence[str] | None = None,
@@ -51,12 +54,14 @@ def transfer(
     trust_remote_code: bool = False,
     show_progress_bar: bool | None = None,
     **options: Any,
-) -> tuple[SparseEncoder, TransferReport]:
-    """Give a sparse encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
+) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
+    """Give an encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
+
+    A sparse encoder reads and writes the new vocabulary; of a dense one, only what it reads changes.
 
     Args:
-        encoder: SPLADE-like encoder: a built-in name, a folder or a hub id.
-        target_tokenizer: Tokenizer of the target language, likewise.
+        encoder: SPLADE-like or dense encoder: a built-in name, a folder or a hub id.
+        target_tokenizer: Tokenizer of the target language, likewise; any number of them with ``keep_source``.
         bridge: Multilingual dense model that embeds the tokens of both, likewise; for methods that need one.
         vectors: File of token vectors computed elsewhere (safetensors or npz), instead of ``bridge``.
         method: A key of ``isthmus.initializers.INITIALIZERS``.
@@ -70,6 +75,14 @@ def transfer(
         pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
             makes continuation pieces of continuation pieces alone, ``all`` takes everything.
         bias: Decoder bias: ``mixed`` as the rows, ``zero``, or left by ``position``.
+        keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
+            the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
+            in the source's vocabulary are made anew like the added tokens.
+        output: Vocabulary that a sparse result writes with ``keep_source``: ``source``, ``target`` or ``both``; None is
+            the one that measured best, ``source``.
+        fold: Cosine of two tokens' rows above which only the one with the lower id is written, on behalf of both; 1
+            folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
+            ``source``, else 1.
         idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
             source's weights go through the map.
         sample_texts: Target texts to measure fertility and unknown tokens on.
@@ -86,19 +99,20 @@ def transfer(
         NotFoundError: If a name or path leads nowhere.
         UnknownNameError: If there is no such method, bias or built-in asset.
         InputError: If an option does not fit.
-        EncoderError: If the encoder has no MLM head, ids beyond its rows, or NaN weights.
+        EncoderError: If a sparse encoder has no MLM head, or any has ids beyond its rows or NaN weights.
         TokenizerError: If the tokenizer cannot be a target.
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
     """
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, idf_texts, sample_texts, seed,
-        show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, keep_source, output, fold,
+        idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
     settings.initializer()
-    folder, tokenizer_folder = local_folder(encoder), local_folder(target_tokenizer)
+    names = (target_tokenizer,) if isinstance(target_tokenizer, (str, Path)) else tuple(target_tokenizer)
+    folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
     loaded = load_encoder(encoder, trust_remote_code=trust_remote_code)
-    tokenizer = load_tokenizer(target_tokenizer, trust_remote_code=trust_remote_code)
+    tokenizers = [load_tokenizer(name, trust_remote_code=trust_remote_code) for name in names]
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
         if vectors is not None:
@@ -107,21 +121,24 @@ def transfer(
         return embed_vocabularies(bridge, source, target, trust_remote_code=trust_remote_code, **texts)
 
     languages = languages_of(language)
-    if not languages and tokenizer_folder is not None:
-        languages = tuple(read_language(tokenizer_folder))
+    if not languages:
+        found = [code for place in tokenizer_folders if place is not None for code in read_language(place)]
+        languages = tuple(dict.fromkeys(["en", *found] if found and keep_source else found))
     origin = Origin(
         license=read_license(loaded, folder),
         # A path on this machine says nothing on a card.
         base_model=str(encoder) if folder is None or str(encoder).startswith("isthmus/") else None,
-        tokenizer_name=str(target_tokenizer) if tokenizer_folder is None else tokenizer_folder.name,
+        tokenizer_name=" + ".join(
+            str(name) if place is None else place.name for name, place in zip(names, tokenizer_folders, strict=True)
+        ),
         languages=languages,
     )
     given = bridge is not None or vectors is not None
-    return _run(loaded, tokenizer, make_vectors if given else None, settings, origin)
+    return _run(loaded, tokenizers, make_vectors if given else None, settings, origin)
 
 
 def transfer_encoder(
-    encoder: SparseEncoder,
+    encoder: SparseEncoder | SentenceTransformer,
     tokenizer: Any,
     *,
     bridge: Any = None,
@@ -135,18 +152,21 @@ def transfer_encoder(
     strip_marker: bool = True,
     pool: Pool = "kind",
     bias: Bias = "mixed",
+    keep_source: bool = False,
+    output: Output | None = None,
+    fold: float | None = None,
     idf_texts: Iterable[str] | None = None,
     sample_texts: Sequence[str] | None = None,
     language: str | Sequence[str] | None = None,
     seed: int = 0,
     show_progress_bar: bool | None = None,
     **options: Any,
-) -> tuple[SparseEncoder, TransferReport]:
+) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     """As :func:`transfer`, on objects; touches neither disk nor network and modifies none of its arguments.
 
     Args:
         encoder: The source encoder.
-        tokenizer: The target tokenizer.
+        tokenizer: The target tokenizer, or several with ``keep_source``.
         bridge: A SentenceTransformer.
         vectors: Token vectors, instead of ``bridge``.
         method: A key of ``isthmus.initializers.INITIALIZERS``.
@@ -158,6 +178,9 @@ def transfer_encoder(
         strip_marker: The bridge reads "ing" for "##ing".
         pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero`` or ``position``.
+        keep_source: Keep the source vocabulary and add the target tokens to it.
+        output: Vocabulary that is written with ``keep_source``: ``source``, ``target`` or ``both``.
+        fold: Cosine of two tokens' rows above which only one of them is written.
         idf_texts: Target documents for the query weights of an inference-free encoder.
         sample_texts: Target texts to measure fertility and unknown tokens on.
         language: Languages of the result for its card, ISO 639-1.
@@ -178,8 +201,8 @@ def transfer_encoder(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, idf_texts, sample_texts, seed,
-        show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, keep_source, output, fold,
+        idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
@@ -188,14 +211,18 @@ def transfer_encoder(
         return embed_vocabularies(bridge, source, target, cache=False, **settings.bridge_texts())
 
     given = bridge is not None or vectors is not None
-    return _run(encoder, tokenizer, make_vectors if given else None, settings, Origin(languages=languages_of(language)))
+    tokenizers = list(tokenizer) if isinstance(tokenizer, (list, tuple)) else [tokenizer]
+    origin = Origin(languages=languages_of(language))
+    return _run(encoder, tokenizers, make_vectors if given else None, settings, origin)
 
 
 def _run(
-    encoder: Any, tokenizer: Any, make_vectors: MakeVectors | None, settings: Settings, origin: Origin
-) -> tuple[SparseEncoder, TransferReport]:
+    encoder: Any, tokenizers: Sequence[Any], make_vectors: MakeVectors | None, settings: Settings, origin: Origin
+) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
+    from isthmus.transfer.output import silence
     from isthmus.transfer.rebuild import put_together, take_apart
+    from isthmus.transfer.target import fold, make_target
 
     start = time.perf_counter()
     initializer = settings.initializer()
@@ -208,18 +235,26 @@ def _run(
             f"method {settings.method} must have a bridge, got None; pass bridge= (a multilingual SentenceTransformer) "
             f"or vectors=, or choose a method without one: {without}"
         )
+    made = make_target(parts, tokenizers, settings)
+    tokenizer = made.tokenizer
     source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(tokenizer)
-    check_target(tokenizer, target)
+    if made.foreign is not None:
+        # An English encoder learnt next to nothing about letters of other scripts: nothing is to be made of them.
+        source = source.without(made.foreign[: source.size])
     _check_statics(parts, target, settings)
     for module, head in zip(parts.transformers, parts.heads, strict=True):
         check_rows(head, source.raw_tokens())
         check_finite(module.model)
     vectors = make_vectors(source, target) if initializer.needs_bridge and make_vectors is not None else None
-    overlap = settings.overlap(target, source)
+    overlap = settings.overlap(target, source, made.kept)
     problem = Problem(source, target, overlap, vectors, settings.seed, settings.show_progress_bar)
     token_map = initializer.token_map(problem)
     roles = dict(target.roles)
     models = {id(module): swap_vocabulary(module.model, token_map, roles, bias=bias) for module in parts.transformers}
+    if parts.sparse:
+        token_map, unwritten = fold(token_map, made.unwritten, settings)
+        for module, head in zip(parts.transformers, parts.heads, strict=True):
+            silence(models[id(module)], head, unwritten)
     weights = _query_weights(parts, tokenizer, target, token_map, settings)
     card = build_card(encoder, origin, license)
     result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
@@ -237,7 +272,7 @@ def _run(
         token_map,
         settings.method,
         target,
-        settings=settings.recorded(),
+        settings=settings.recorded(sparse=parts.sparse),
         vectors=vectors,
         coverages=coverages,
         license=license,

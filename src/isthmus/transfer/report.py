@@ -18,6 +18,7 @@ from isthmus.vocabulary import Coverage, Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS
 
 FORMAT_VERSION = 1
+NEW_COPIES = tuple(fate for fate in Fate if fate in COPIES - {Fate.KEPT})
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,20 @@ class TransferReport:
         return self.token_map.shape[0]
 
     @property
+    def kept(self) -> int:
+        """Ids of the source's own tokens, which stay."""
+        return self.counts[Fate.KEPT.value]
+
+    @property
     def copied(self) -> int:
-        """Target ids that copy one source row."""
-        return sum(count for fate, count in self.counts.items() if Fate(fate) in COPIES)
+        """New ids that copy one source row."""
+        return sum(self.counts[fate.value] for fate in NEW_COPIES)
 
     def __str__(self) -> str:
-        copies = ", ".join(f"{fate.value} {self.counts[fate.value]}" for fate in Fate if fate in COPIES)
+        copies = ", ".join(f"{fate.value} {self.counts[fate.value]}" for fate in NEW_COPIES)
         bridged, background, sampled = (self.counts[fate] for fate in ("bridged", "background", "sampled"))
         lines = [
-            f"Transferred to {self.target_tokens} target tokens by {self.method} in {self.seconds:.1f} s",
+            f"Transferred to {self._tokens()} by {self.method} in {self.seconds:.1f} s",
             f"  copied      {self._share(self.copied)}: {copies}",
             f"  bridged     {self._share(bridged)}" + self._bridged() * bool(bridged),
             f"  other       {background} share the background row, {sampled} sampled{self._pairs()}",
@@ -82,8 +88,17 @@ class TransferReport:
         ]
         return "\n".join(lines)
 
+    def _tokens(self) -> str:
+        if not self.kept:
+            return f"{self.target_tokens} target tokens"
+        source = self.token_map.shape[1]
+        again = f", {source - self.kept} made anew" if source > self.kept else ""
+        output = self.settings.get("output")
+        written = f" ({output} written)" if output else ""
+        return f"{self.kept} source tokens kept{again} and {self.target_tokens - source} added{written}"
+
     def _share(self, count: int) -> str:
-        return f"{count} ({count / max(self.target_tokens, 1):.1%})"
+        return f"{count} ({count / max(self.target_tokens - self.kept, 1):.1%})"
 
     def _bridged(self) -> str:
         best = f"; best similarity {self.best_similarity:.2f}" if self.best_similarity is not None else ""
@@ -111,10 +126,13 @@ class TransferReport:
         return {
             "format_version": FORMAT_VERSION,
             "method": self.method,
-            "options": self.token_map.info,
+            "options": {key: value for key, value in self.token_map.info.items() if key != "written_as"},
+            "folded": len(self.token_map.info.get("written_as", {})),
             "settings": dict(self.settings),
             "source_tokens": self.token_map.shape[1],
             "target_tokens": self.target_tokens,
+            "output": self.settings.get("output"),
+            "kept": self.kept,
             "copied": self.copied,
             "bridged": self.counts["bridged"],
             "sampled": self.counts["sampled"],

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.bridge import BridgeVectors
+from isthmus.errors import InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
 from isthmus.vocabulary import Overlap, Vocabulary, match
 
 Bias = Literal["mixed", "zero", "position"]
+Output = Literal["source", "target", "both"]
+DEFAULT_OUTPUT: Output = "source"
+DEFAULT_FOLD = 0.8
 MakeVectors = Callable[[Vocabulary, Vocabulary], BridgeVectors]
 
 
@@ -28,11 +35,18 @@ class Settings:
     strip_marker: bool
     pool: Pool
     bias: Bias
+    keep_source: bool
+    output: Output | None
+    fold: float | None
     idf_texts: Iterable[str] | None
     sample_texts: Sequence[str] | None
     seed: int
     show_progress_bar: bool | None
     options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        # A wrong choice is told before anything is downloaded.
+        _ = self.fold_in_effect
 
     def initializer(self) -> Initializer:
         """Make the method, with those of the shared options that it has.
@@ -49,20 +63,58 @@ class Settings:
         known = {option.name for option in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
         return create(self.method, **{name: value for name, value in shared.items() if name in known}, **self.options)
 
-    def overlap(self, target: Vocabulary, source: Vocabulary) -> Overlap:
-        """Match the vocabularies."""
+    def overlap(self, target: Vocabulary, source: Vocabulary, kept: NDArray[np.bool_] | None) -> Overlap:
+        """Match the vocabularies; ``kept`` as for :func:`isthmus.vocabulary.match`."""
         switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol}
-        return match(target, source, **switches, as_released=self.as_released)
+        return match(target, source, **switches, as_released=self.as_released, kept=kept)
+
+    @property
+    def output_in_effect(self) -> Output:
+        """The vocabulary that is written.
+
+        Raises:
+            UnknownNameError: If ``output`` is none of the three.
+            InputError: If it asks for the source's tokens, which are only there when they are kept.
+        """
+        if self.output is not None and self.output not in get_args(Output):
+            raise UnknownNameError("output", self.output, get_args(Output))
+        if self.keep_source:
+            return self.output or DEFAULT_OUTPUT
+        if self.output in ("source", "both"):
+            raise InputError(f"output must be 'target' unless keep_source is set, got {self.output!r}")
+        return "target"
 
     @property
     def bias_in_effect(self) -> Bias:
         """The decoder bias, which the released code leaves by position."""
         return "position" if self.as_released else self.bias
 
-    def recorded(self) -> dict[str, Any]:
-        """What took effect beside the options of the method, as JSON values."""
+    @property
+    def fold_in_effect(self) -> float:
+        """Cosine above which columns are folded into one; 1 folds none.
+
+        Raises:
+            InputError: If it is outside 0..1, or the source's vocabulary is the one written, which has nothing to fold.
+        """
+        output = self.output_in_effect
+        if self.fold is None:
+            return DEFAULT_FOLD if self.keep_source and output != "source" else 1.0
+        if not 0 <= self.fold <= 1:
+            raise InputError(f"fold must be in 0..1, got {self.fold}; 1 folds nothing")
+        if output == "source" and self.fold < 1:
+            raise InputError(f"fold must be None where the source vocabulary is written, got {self.fold}")
+        return self.fold
+
+    def recorded(self, *, sparse: bool = True) -> dict[str, Any]:
+        """What took effect beside the options of the method, as JSON values; dense encoders have no bias nor output."""
         switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol, "as_released": self.as_released}
-        return switches | {"strip_marker": self.bridge_texts()["strip_marker"], "bias": self.bias_in_effect}
+        return switches | {
+            "strip_marker": self.bridge_texts()["strip_marker"],
+            "bias": self.bias_in_effect if sparse else None,
+            "keep_source": self.keep_source,
+            "output": self.output_in_effect if sparse else None,
+            "fold": self.fold_in_effect if sparse else None,
+        }
 
     def bridge_texts(self) -> dict[str, Any]:
         """How token texts reach the bridge, as arguments of ``embed_vocabularies``."""

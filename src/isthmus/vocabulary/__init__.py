@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from isthmus.vocabulary.checks import Coverage, check_target, coverage
+from isthmus.vocabulary.join import Joined, join_tokenizers
 from isthmus.vocabulary.overlap import Overlap, match
 from isthmus.vocabulary.token import ROLES, Kind, Token, Vocabulary
 
-__all__ = ["ROLES", "Coverage", "Kind", "Overlap", "Token", "Vocabulary", "check_target", "coverage", "match"]
+__all__ = [
+    "ROLES",
+    "Coverage",
+    "Joined",
+    "Kind",
+    "Overlap",
+    "Token",
+    "Vocabulary",
+    "check_target",
+    "coverage",
+    "join_tokenizers",
+    "match",
+]

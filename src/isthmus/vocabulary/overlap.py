@@ -40,6 +40,7 @@ def match(
     fuzzy: bool = True,
     symbol: bool = True,
     as_released: bool = False,
+    kept: NDArray[np.bool_] | None = None,
 ) -> Overlap:
     """Match every target token to at most one source token.
 
@@ -56,6 +57,8 @@ def match(
             exactly or fuzzily, whatever ``exact`` and ``fuzzy`` say.
         as_released: Match as SemBridge's released code does (arXiv 2605.26002): by spelling only, special tokens too;
             the highest id among several candidates of any kind; all bytes that are no text alone are U+FFFD.
+        kept: Mask of target ids, shape (target.size,), that are the source's own tokens under the same id and stay as
+            they are; None where there are none.
 
     Returns:
         The match and its reason for every target id.
@@ -68,6 +71,9 @@ def match(
         if found is not None:
             source_ids[token.id] = found[0]
         fates[token.id] = FATES.index(Fate.BRIDGED if found is None else found[1])
+    if kept is not None:
+        source_ids[kept] = np.flatnonzero(kept)
+        fates[kept] = FATES.index(Fate.KEPT)
     return Overlap(source_ids, fates)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.errors import InputError, TokenizerError, UnknownNameError
 from isthmus.vocabulary.spelling import (
@@ -149,6 +152,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def without(self, ids: NDArray[np.bool_]) -> Vocabulary:
+        """The same vocabulary with the tokens of a mask of ids as unused ones, which match and mix into nothing."""
+        tokens = [replace(token, kind=Kind.UNUSED) if ids[token.id] else token for token in self.tokens]
+        return replace(self, tokens=tuple(tokens))
 
     @functools.cached_property
     def _by_id(self) -> list[Token | None]:

@@ -1,0 +1,182 @@
+"""Pools of the bilingual benchmark, and the vectors that they share.
+
+Queries and passages are in English, in another language, and the passages in both at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+from scipy.sparse import issparse, vstack
+from zero_shot import sample_queries
+
+from isthmus.corpora import Collection, add_distractors, load
+from isthmus.corpora.distractors import read_distractors
+from isthmus.errors import CollectionError, EncoderError
+from isthmus.evaluation.models import encode
+from isthmus.transfer.load import load_tokenizer
+from isthmus.transfer.output import unwritten_columns
+from isthmus.transfer.settings import Output
+from isthmus.vocabulary.join import join_tokenizers
+
+ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one row of results is measured on.
+
+    Attributes:
+        collection: The passages, their ids led by their language, and the queries.
+        name: ``alone`` or ``distractors-N``.
+        query_language: Language of the queries.
+        document_languages: Language of the passages, or both.
+    """
+
+    collection: Collection
+    name: str
+    query_language: str
+    document_languages: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What tells the pool from the others of its language."""
+        return f"{self.collection.name}.{self.name}.{self.query_language}-{self.document_language}"
+
+    @property
+    def document_language(self) -> str:
+        """Languages of the passages as one text, "en+ru" for both."""
+        return "+".join(self.document_languages)
+
+
+def pools_of(language: str, args: argparse.Namespace) -> list[Pool]:
+    """All pools of a language: XQuAD, or KorQuAD and the parallel demo collection for Korean, which XQuAD has not."""
+    if language != "ko":
+        return list(_pools(parallel("xquad", language, args), args.distractors, args))
+    korquad = sample_queries(load("korquad", language=language), args.max_queries, args.seed)
+    demo = parallel("demo", language, args)
+    return [*_pools({language: korquad}, args.distractors, args), *_pools(demo, 0, args)]
+
+
+def parallel(name: str, language: str, args: argparse.Namespace) -> dict[str, Collection]:
+    """A collection in English and in another language, with the same sample of its queries.
+
+    Raises:
+        CollectionError: If an id does not mean the same in both.
+    """
+    sides = {code: load(name, language=code) for code in (ENGLISH, language)}
+    english, other = sides.values()
+    if list(english.corpus) != list(other.corpus) or english.qrels != other.qrels:
+        raise CollectionError(
+            f"collection {name!r} must have the same passage ids, query ids and qrels in 'en' and {language!r}, got "
+            f"{len(english.corpus)} and {len(other.corpus)} passages, {len(english.queries)} and "
+            f"{len(other.queries)} queries; give files that are translations of each other, in the same order"
+        )
+    kept = sample_queries(english, args.max_queries, args.seed)
+    queries = {query: other.queries[query] for query in kept.queries}
+    return {ENGLISH: kept, language: replace(other, queries=queries, qrels=kept.qrels)}
+
+
+def _pools(sides: Mapping[str, Collection], distractors: int, args: argparse.Namespace) -> Iterator[Pool]:
+    """Every query language on every document language and on all at once, alone and with distractors of those."""
+    # Read before the loops: a file of distractors belongs to several pools.
+    more = {code: _distractors(code, distractors, args) for code in sides} if distractors else {}
+    for languages in dict.fromkeys([*((code,) for code in sides), tuple(sides)]):
+        for asked in sides:
+            alone = join(sides[asked], {code: sides[code] for code in languages})
+            yield Pool(alone, "alone", asked, languages)
+            if more:
+                added = {identifier: text for code in languages for identifier, text in more[code].items()}
+                yield Pool(add_distractors(alone, added), f"distractors-{distractors}", asked, languages)
+
+
+def join(queries: Collection, documents: Mapping[str, Collection]) -> Collection:
+    """The queries of a collection on passages by language; all that are parallel to a relevant one are relevant."""
+    corpus = {f"{code}:{id}": text for code, side in documents.items() for id, text in side.corpus.items()}
+    qrels = {
+        query: {f"{code}:{id}": grade for code in documents for id, grade in grades.items()}
+        for query, grades in queries.qrels.items()
+    }
+    return replace(queries, corpus=corpus, qrels=qrels)
+
+
+def _distractors(language: str, limit: int, args: argparse.Namespace) -> dict[str, str]:
+    return read_distractors(args.data / "distractors" / f"{language}.jsonl.xz", limit=limit, seed=args.seed)
+
+
+@dataclass(eq=False)
+class Encoder:
+    """A model that encodes every text once.
+
+    Attributes:
+        model: What encodes.
+        outputs: Columns by what a row calls its output; None for all of them.
+        report: What its transfer did.
+        made: Seconds it took to make.
+        seconds: Seconds spent encoding so far.
+        characters: Characters encoded so far.
+    """
+
+    model: Any
+    outputs: dict[str | None, Any]
+    report: dict[str, Any] | None = None
+    made: float = 0.0
+    seconds: float = 0.0
+    characters: int = 0
+    _places: dict[str, dict[str, int]] = field(default_factory=lambda: {"query": {}, "document": {}})
+    _vectors: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, role: Any, texts: Sequence[str], args: argparse.Namespace) -> None:
+        """Encode those of ``texts`` that are new."""
+        places = self._places[role]
+        new = [text for text in dict.fromkeys(texts) if text not in places]
+        if not new:
+            return
+        started = time.perf_counter()
+        vectors = encode(self.model, new, role=role, batch_size=args.batch_size, dtype=args.dtype)
+        self.seconds += time.perf_counter() - started
+        self.characters += sum(map(len, new))
+        if role in self._vectors:
+            parts = [self._vectors[role], vectors]
+            vectors = vstack(parts, format="csr") if issparse(vectors) else np.concatenate(parts)
+        self._vectors[role] = vectors
+        places.update({text: row for row, text in enumerate(new, start=len(places))})
+
+    def seconds_for(self, texts: Sequence[str]) -> float:
+        """What encoding texts takes, by their characters."""
+        return self.seconds / max(1, self.characters) * sum(map(len, texts))
+
+    def vectors(self, role: str, texts: Sequence[str]) -> Any:
+        """The vectors of texts that were added, one row each."""
+        return self._vectors[role][[self._places[role][text] for text in texts]]
+
+
+def columns_of(model: Any, source: str, targets: Sequence[str]) -> dict[str | None, Any]:
+    """Columns of each output of an encoder that writes both vocabularies, as its transfer would choose them.
+
+    Args:
+        model: The encoder.
+        source: Tokenizer of the source, or its encoder.
+        targets: Target tokenizers.
+
+    Raises:
+        EncoderError: If the encoder limits its active dimensions.
+    """
+    if model.max_active_dims is not None:
+        raise EncoderError(
+            f"max_active_dims of {source!r} must be None for its outputs to be cut from one encoding, got "
+            f"{model.max_active_dims}; save the encoder without the limit"
+        )
+    joined = join_tokenizers(load_tokenizer(source), [load_tokenizer(name) for name in targets])
+    return {output: np.flatnonzero(~unwritten_columns(output, joined)) for output in get_args(Output)}
+
+
+def index_bytes(documents: Any) -> int:
+    """Bytes of a document matrix: float32 rows, or the three arrays of a CSR matrix in 32 bits a number."""
+    rows, columns = documents.shape
+    return 4 * (2 * int(np.count_nonzero(documents.data)) + rows + 1 if issparse(documents) else rows * columns)
