@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bilingual_pools import ENGLISH, Encoder, Pool, columns_of, index_bytes, pools_of
+from bilingual_pools import ENGLISH, FOLDS, Encoder, Pool, columns_of, index_bytes, pools_of
 from cells import fingerprint
 from zero_shot import dense_folder, say
 
@@ -41,8 +41,8 @@ from isthmus.vocabulary.join import join_tokenizers
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 TRANSFERS: dict[str, dict[str, Any]] = {
-    "keep-source": {"method": "sembridge", "keep_source": True, "output": "both"},
-    "keep-source-all": {"method": "sembridge", "keep_source": True, "output": "both"},
+    "keep-source": {"method": "sembridge", "keep_source": True, "output": "both", "fold": 1.0},
+    "keep-source-all": {"method": "sembridge", "keep_source": True, "output": "both", "fold": 1.0},
     "target-only": {"method": "sembridge"},
     "minilm-keep-source": {"method": "sembridge", "keep_source": True},
     "minilm-keep-source-all": {"method": "sembridge", "keep_source": True},
@@ -110,7 +110,7 @@ def make_encoder(model: str, language: str, args: argparse.Namespace) -> Encoder
         loaded, made = isthmus.transfer(source, target_tokenizer=names if len(names) > 1 else names[0], **options)
         report, outputs = made.to_dict(), {None: None}
         if is_sparse(loaded):
-            outputs = columns_of(loaded, args.encoder, names) if "output" in options else {"target": None}
+            outputs = columns_of(loaded, made.token_map, args.encoder, names) if "fold" in options else {"target": None}
     else:
         loaded, report = load_model(source), None
         outputs = {"source" if is_sparse(loaded) else None: None}
@@ -219,12 +219,14 @@ def make_jobs(run: dict[str, Any], args: argparse.Namespace) -> list[Job]:
     """Everything that is asked for, model by model."""
     jobs = []
     for model in args.models:
+        transfer = TRANSFERS.get(model) if args.stage == "zero-shot" else None
         settings = {
             "run": run,
             "stage": args.stage,
             "model": model,
             "source": None if model == "BM25" else fingerprint(source_of(model, args)),
-            "transfer": TRANSFERS.get(model) if args.stage == "zero-shot" else None,
+            "transfer": transfer,
+            "folds": FOLDS if transfer is not None and "fold" in transfer else None,
         }
         for language in args.languages:
             path = args.output / f"{args.stage}.{model}.{language}.json"

@@ -19,12 +19,16 @@ from isthmus.corpora import Collection, add_distractors, load
 from isthmus.corpora.distractors import read_distractors
 from isthmus.errors import CollectionError, EncoderError
 from isthmus.evaluation.models import encode
+from isthmus.token_map import TokenMap
+from isthmus.transfer.fold import representatives
 from isthmus.transfer.load import load_tokenizer
 from isthmus.transfer.output import unwritten_columns
-from isthmus.transfer.settings import Output
+from isthmus.transfer.settings import DEFAULT_FOLD, Output
 from isthmus.vocabulary.join import join_tokenizers
 
 ENGLISH = "en"
+# Cosine above which a transfer writes two tokens as one, by what it writes: its own defaults.
+FOLDS = {"source": 1.0, "target": DEFAULT_FOLD, "both": DEFAULT_FOLD}
 
 
 @dataclass(frozen=True)
@@ -156,24 +160,31 @@ class Encoder:
         return self._vectors[role][[self._places[role][text] for text in texts]]
 
 
-def columns_of(model: Any, source: str, targets: Sequence[str]) -> dict[str | None, Any]:
-    """Columns of each output of an encoder that writes both vocabularies, as its transfer would choose them.
+def columns_of(encoder: Any, token_map: TokenMap, source: str, targets: Sequence[str]) -> dict[str | None, Any]:
+    """Columns that a transfer writes for each output, of an encoder that writes all of them.
 
     Args:
-        model: The encoder.
+        encoder: The transferred encoder.
+        token_map: What its rows were made with.
         source: Tokenizer of the source, or its encoder.
         targets: Target tokenizers.
 
     Raises:
         EncoderError: If the encoder limits its active dimensions.
     """
-    if model.max_active_dims is not None:
+    if encoder.max_active_dims is not None:
         raise EncoderError(
             f"max_active_dims of {source!r} must be None for its outputs to be cut from one encoding, got "
-            f"{model.max_active_dims}; save the encoder without the limit"
+            f"{encoder.max_active_dims}; save the encoder without the limit"
         )
     joined = join_tokenizers(load_tokenizer(source), [load_tokenizer(name) for name in targets])
-    return {output: np.flatnonzero(~unwritten_columns(output, joined)) for output in get_args(Output)}
+    columns: dict[str | None, Any] = {}
+    for output in get_args(Output):
+        written = ~unwritten_columns(output, joined)
+        if FOLDS[output] < 1:
+            written &= representatives(token_map.weights, written, FOLDS[output]) == np.arange(len(written))
+        columns[output] = np.flatnonzero(written)
+    return columns
 
 
 def index_bytes(documents: Any) -> int:

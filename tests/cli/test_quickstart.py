@@ -15,9 +15,17 @@ def test_quickstart_carries_the_encoder_over_and_searches(run, tmp_path, monkeyp
     assert row["transfer"]["bridged"] > 10_000
     assert any(source == "school" for source, _ in row["words"]["학교"])
     assert len(row["searches"]) == 3
-    assert all(found["terms"] for found in row["searches"])
+    assert [(found["asked_in"], found["found_in"]) for found in row["searches"]] == [
+        ("en", "ko"), ("ko", "en"), ("ko", "ko")
+    ]  # fmt: skip
+    assert all(found["terms"] and found["right"] for found in row["searches"])
     scores = row["ndcg@10"]
-    assert scores["sembridge"] > 0.4 > scores["mean"]
+    assert scores["sembridge"] > scores["vocabulary replaced"] > 0.4 > scores["mean"]
+    directions = row["directions"]
+    assert directions["sembridge"]["en-en"] == pytest.approx(directions["base"]["en-en"], abs=0.005)
+    for direction in ("en-ko", "ko-en"):
+        assert directions["sembridge"][direction] > 0.4 > directions["base"][direction]
+        assert directions["BM25"][direction] is None
     code, out, _ = run("inspect", tmp_path / "ko", "학교", "--json")
     assert json.loads(out)["sources"][0][0] == "school"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from isthmus.corpora import Collection
     from isthmus.transfer import TransferReport
 
+    Vectors = dict[str, tuple[csr_matrix, csr_matrix]]
+
 ENCODER, BRIDGE = "isthmus/mini-splade-en", "isthmus/mini-bridge"
 TOKENIZER = "isthmus/tokenizer-"
 WORDS = {
@@ -37,69 +40,73 @@ WORDS = {
     "ru": ("школа", "вода", "врач", "старый"),
     "zh": ("校", "水", "医", "旧"),
 }
-# Questions that the mini encoder answers in every language: this is a show, the measurement follows it.
-SEARCHES = ("q052", "q061", "q066")
+# Questions that the mini encoder answers in every language: this is a show, the measurement follows it. Each with the
+# language it is asked in and that of the passages it is to find; "" is the new language.
+SEARCHES = (("q052", "en", ""), ("q061", "", "en"), ("q066", "", ""))
 
 
 def command(
     language: Annotated[str, typer.Argument(help="ar, hi, ko, ru or zh.")] = "ko",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the new encoder in this folder.")] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", "-o", help="Keep the new encoder in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Carry the English mini encoder into a language, look at its tokens, search with it and measure it."""
+    """Let the English mini encoder read another language too, search both at once and measure it."""
     known = sorted(name.removeprefix(TOKENIZER) for name in assets.names() if name.startswith(TOKENIZER))
     if language not in known:
         raise UnknownNameError("LANGUAGE", language, known)
-    if output is not None:
-        check_folder(output, overwrite=overwrite, marker="modules.json")
+    if folder is not None:
+        check_folder(folder, overwrite=overwrite, marker="modules.json")
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
         import isthmus
         from isthmus.corpora import load
 
         quiet_libraries()
-    demo: Collection = load("demo", language=language)
+    demos: dict[str, Collection] = {code: load("demo", language=code) for code in ("en", language)}
     with working(f"carrying {ENCODER} into {language}", quiet=json):
         encoder, report = isthmus.transfer(
             ENCODER,
             target_tokenizer=TOKENIZER + language,
             bridge=BRIDGE,
-            sample_texts=list(demo.corpus.values()),
+            keep_source=True,
+            sample_texts=list(demos[language].corpus.values()),
             show_progress_bar=False,
         )
-    if output is not None:
-        with atomic_folder(output, overwrite=overwrite) as folder:
-            encoder.save_pretrained(str(folder))
-            report.save(folder)
+    if folder is not None:
+        with atomic_folder(folder, overwrite=overwrite) as written:
+            encoder.save_pretrained(str(written))
+            report.save(written)
     words = _explained(report, WORDS.get(language, ()))
     if not json:
-        console.print(f"[bold]1. {ENCODER} carried into {language}[/]")
+        console.print(f"[bold]1. {ENCODER} reads {language} as well[/]")
         print_report(report)
         console.print("\n[bold]2. What new tokens are made of[/]")
         for token, sources in words.items():
             made_of = ", ".join(f"{source} {weight:.2f}" for source, weight in sources)
             print_wrapped(f"  {escape(token)} = ", escape(made_of))
     with working("indexing and searching the demo passages", quiet=json):
-        searches = _searches(encoder, demo)
+        vectors = _encode(encoder, demos)
+        searches = [_search(encoder, demos, vectors, *wanted) for wanted in _searches(language)]
     if not json:
-        console.print("\n[bold]3. Searching the demo passages: three questions that it answers[/]")
+        total = sum(len(demo.corpus) for demo in demos.values())
+        console.print(f"\n[bold]3. Searching one index of {total} passages, English and {language}[/]")
         for found in searches:
-            mark = "[green]right[/]" if found["right"] else f"[yellow]right one at rank {found['rank']}[/]"
-            print_wrapped("  ", f"[bold]{escape(found['query'])}[/]  ({mark})")
-            print_wrapped(f"    {found['score']:.1f}  ", escape(_cut(found["text"])))
-            terms = ", ".join(f"{term} {score:.1f}" for term, score in found["terms"])
-            print_wrapped("    matched: ", f"[dim]{escape(terms)}[/]")
+            _print_search(found)
     with working("measuring", quiet=json):
-        scores = _scores(encoder, demo, language)
+        scores = _scores(vectors, demos, language)
     seconds = time.perf_counter() - started
     if json:
-        row = {"language": language, "words": words, "searches": searches, "ndcg@10": scores, "seconds": seconds}
-        print_json([row | {"transfer": report.to_dict()}])
+        row = {"language": language, "words": words, "searches": searches, "seconds": seconds}
+        same = {name: found[f"{language}-{language}"] for name, found in scores.items()}
+        print_json([row | {"ndcg@10": same, "directions": scores, "transfer": report.to_dict()}])
         return
+    demo = demos[language]
     console.print(f"\n[bold]4. nDCG@10 on the demo: {len(demo.queries)} questions, {len(demo.corpus)} passages[/]")
-    print_table(["model", "ndcg@10"], list(scores.items()))
-    kept = f"kept in {output}; look: isthmus inspect {output} TOKEN" if output else "keep the encoder with -o FOLDER"
+    directions = [f"{query}-{document}" for query in demos for document in demos]
+    names = [f"{query} to {document}" for query in demos for document in demos]
+    print_table(["model", *names], [[name, *(found[d] for d in directions)] for name, found in scores.items()])
+    kept = f"kept in {folder}; look: isthmus inspect {folder} TOKEN" if folder else "keep the encoder with -o FOLDER"
     console.print(f"\n{seconds:.0f} s; {escape(kept)}", soft_wrap=True)
 
 
@@ -108,30 +115,56 @@ def _explained(report: TransferReport, words: tuple[str, ...]) -> dict[str, list
     return {word: report.token_map.explain(word, 4) for word in words if word in tokens}
 
 
-def _searches(encoder: Any, demo: Collection) -> list[dict[str, Any]]:
-    from isthmus.search import encode_texts, search
+def _encode(encoder: Any, demos: Mapping[str, Collection]) -> Vectors:
+    """(queries, documents) by language."""
+    from isthmus.search import encode_texts
 
-    texts = list(demo.corpus.values())
-    documents = encode_texts(encoder, texts, role="document", show_progress_bar=False)
-    questions = [demo.queries[query] for query in SEARCHES]
-    queries = encode_texts(encoder, questions, role="query", show_progress_bar=False)
-    hits, scores = search(queries, documents, top_k=len(texts))
-    ids = list(demo.corpus)
-    found = []
-    for row, query in enumerate(SEARCHES):
-        ranked = [ids[hit] for hit in hits[row] if hit >= 0]
-        rank = next((i for i, passage in enumerate(ranked, 1) if demo.qrels[query].get(passage)), None)
-        found.append(
-            {
-                "query": demo.queries[query],
-                "text": demo.corpus[ranked[0]] if ranked else "",
-                "score": float(scores[row, 0]),
-                "right": rank == 1,
-                "rank": rank,
-                "terms": _terms(encoder, queries[row], documents[hits[row, 0]]) if ranked else [],
-            }
+    return {
+        code: (
+            encode_texts(encoder, list(demo.queries.values()), role="query", show_progress_bar=False),
+            encode_texts(encoder, list(demo.corpus.values()), role="document", show_progress_bar=False),
         )
-    return found
+        for code, demo in demos.items()
+    }
+
+
+def _searches(language: str) -> list[tuple[str, str, str]]:
+    return [(query, asked or language, wanted or language) for query, asked, wanted in SEARCHES]
+
+
+def _search(
+    encoder: Any, demos: Mapping[str, Collection], vectors: Vectors, query: str, asked: str, wanted: str
+) -> dict[str, Any]:
+    """Search all passages at once, and pick the best one of the wanted language."""
+    from scipy.sparse import vstack
+
+    from isthmus.search import search
+
+    places = [(code, id) for code, demo in demos.items() for id in demo.corpus]
+    documents = vstack([documents for _, documents in vectors.values()], format="csr")
+    row = vectors[asked][0][list(demos[asked].queries).index(query)]
+    hits, scores = search(row, documents, top_k=len(places))
+    ranked = [(places[hit], float(score), hit) for hit, score in zip(hits[0], scores[0], strict=True) if hit >= 0]
+    own = [(id, score, hit) for (code, id), score, hit in ranked if code == wanted]
+    rank = next((i for i, (id, _, _) in enumerate(own, 1) if demos[wanted].qrels[query].get(id)), None)
+    return {
+        "query": demos[asked].queries[query],
+        "asked_in": asked,
+        "found_in": wanted,
+        "text": demos[wanted].corpus[own[0][0]] if own else "",
+        "score": own[0][1] if own else 0.0,
+        "right": rank == 1,
+        "rank": rank,
+        "terms": _terms(encoder, row, documents[own[0][2]]) if own else [],
+    }
+
+
+def _print_search(found: dict[str, Any]) -> None:
+    mark = "[green]right[/]" if found["right"] else f"[yellow]right one at rank {found['rank']}[/]"
+    print_wrapped("  ", f"[bold]{escape(found['query'])}[/]  (first {found['found_in']} passage: {mark})")
+    print_wrapped(f"    {found['score']:.1f}  ", escape(_cut(found["text"])))
+    terms = ", ".join(f"{term} {score:.1f}" for term, score in found["terms"])
+    print_wrapped("    matched: ", f"[dim]{escape(terms)}[/]")
 
 
 def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5) -> list[tuple[str, float]]:
@@ -142,15 +175,38 @@ def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5
     return [(token, float(product.data[i])) for token, i in zip(tokens, order, strict=True)]
 
 
-def _scores(encoder: Any, demo: Collection, language: str) -> dict[str, float]:
+def _scores(vectors: Vectors, demos: Mapping[str, Collection], language: str) -> dict[str, dict[str, float | None]]:
+    """nDCG@10 by model and direction; None where a model cannot do it."""
     import isthmus
+    from isthmus.transfer.load import load_encoder
 
-    tokenizer = TOKENIZER + language
-    mean, _ = isthmus.transfer(ENCODER, target_tokenizer=tokenizer, method="mean", show_progress_bar=False)
-    arms = {"base": ENCODER, "mean": mean, "sembridge": encoder, "BM25": "BM25"}
+    options: dict[str, Any] = {"target_tokenizer": TOKENIZER + language, "show_progress_bar": False}
+    replaced, _ = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)
+    mean, _ = isthmus.transfer(ENCODER, method="mean", keep_source=True, **options)
+    arms = {
+        "base": _encode(load_encoder(ENCODER), demos),
+        "mean": _encode(mean, demos),
+        "vocabulary replaced": _encode(replaced, demos),
+        "sembridge": vectors,
+    }
+    scores = {name: _directions(found, demos) for name, found in arms.items()}
+    tokenizers = {"en": ENCODER, language: TOKENIZER + language}
+    scores["BM25"] = {f"{query}-{document}": None for query in demos for document in demos} | {
+        f"{code}-{code}": isthmus.evaluate("BM25", demo, tokenizer=tokenizers[code]).to_dict()["ndcg@10"]
+        for code, demo in demos.items()
+    }
+    return scores
+
+
+def _directions(vectors: Vectors, demos: Mapping[str, Collection]) -> dict[str, float | None]:
+    from isthmus.evaluation import evaluate_vectors
+
     return {
-        name: float(isthmus.evaluate(model, demo, tokenizer=tokenizer).to_dict()["ndcg@10"])
-        for name, model in arms.items()
+        f"{query}-{document}": evaluate_vectors(vectors[query][0], vectors[document][1], demo, name="demo").to_dict()[
+            "ndcg@10"
+        ]
+        for query in demos
+        for document, demo in demos.items()
     }
 
 

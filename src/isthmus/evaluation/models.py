@@ -131,6 +131,9 @@ def _encode_dense(
 ) -> NDArray[np.float32]:
     import torch
 
+    from isthmus.search.encode import full_precision
+
+    model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
     with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=dtype == "bfloat16"):
         vectors = encode_role(

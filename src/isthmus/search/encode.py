@@ -59,7 +59,7 @@ def encode_texts(
         InputError: If an argument is out of its range.
     """
     _check(texts, role, batch_size, max_active_dims, dtype)
-    encoder = _full_precision(encoder)
+    encoder = full_precision(encoder)
     if max_active_dims is None:
         max_active_dims = encoder.max_active_dims
     was_training = encoder.training
@@ -152,7 +152,7 @@ def _to_csr(values: Tensor) -> csr_matrix:
     return csr_matrix((data, columns.to(torch.int32).cpu().numpy(), indptr), shape=tuple(values.shape))
 
 
-def _full_precision(encoder: Any) -> Any:
+def full_precision(encoder: Any) -> Any:
     """The encoder itself, or a float32 copy where it holds half-precision weights."""
     half = (torch.float16, torch.bfloat16)
     if any(parameter.dtype in half for parameter in encoder.parameters()):

@@ -1,0 +1,229 @@
+"""Remedies against crowding, each alone, on development pairs; evaluation collections are never read.
+
+    ISTHMUS_DATA=... python benchmarks/crowding.py --output benchmarks/results/crowding.json
+
+Where rows are mixed, dozens of inflections of a word get one weight and crowd out the rest. Every encoder keeps the
+English vocabulary; what differs is what it writes and what is done about it. Two pools (documentation sections asked
+by their headings, and inverse cloze over general prose, arXiv 1906.00300) in four directions between English and the
+language. Calibration reads passages of the training files without their queries. Resumable by language.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cells import fingerprint
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from settings import LANGUAGES, PROSE, SENTENCES
+
+import isthmus
+from isthmus._files import atomic_write
+from isthmus.corpora import Collection
+from isthmus.evaluation import evaluate_vectors
+from isthmus.search import encode_texts
+from isthmus.token_map import Fate, TokenMap
+from isthmus.transfer.fold import representatives
+from isthmus.transfer.load import load_tokenizer
+from isthmus.transfer.output import unwritten_columns
+from isthmus.vocabulary import join_tokenizers
+
+ENCODER, BRIDGE = "isthmus/mini-splade-en", "isthmus/mini-bridge"
+SIDES = ("query_en", "passage_en", "query", "passage")
+DIRECTIONS = {"en-en": (0, 1), "en-l": (0, 3), "l-en": (2, 1), "l-l": (2, 3)}
+FOLDS = (0.99, 0.9, 0.8, 0.6)
+RATES = (0.05, 0.02, 0.01)
+ALPHAS = (2.0, 3.0, 6.0)
+Texts = dict[str, list[str]]
+
+
+def sections(data: Path, language: str, limit: int, seed: int) -> Texts:
+    """Headings and sections of documentation in both languages."""
+    with lzma.open(data / f"sections/dev.en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
+        rows = [row for row in map(json.loads, stream) if row["query"].strip() and row["query_en"].strip()]
+    rows = list({row["passage"]: row for row in rows}.values())
+    chosen = np.random.default_rng(seed).choice(len(rows), min(limit, len(rows)), replace=False)
+    return {side: [rows[i][side] for i in sorted(chosen.tolist())] for side in SIDES}
+
+
+def blocks(data: Path, language: str) -> list[list[tuple[str, str]]]:
+    """Neighbouring sentences of general prose, (English, translation) each."""
+    runs: list[list[tuple[str, str]]] = []
+    previous = None
+    with lzma.open(data / f"parallel/en-{language}.tsv.xz", "rt", encoding="utf-8") as stream:
+        for line in stream:
+            source, english, translation = line.rstrip("\n").split("\t")[:3]
+            if source.startswith(PROSE):
+                if source != previous:
+                    runs.append([])
+                runs[-1].append((english, translation))
+            previous = source
+    return [run[i : i + SENTENCES] for run in runs for i in range(0, len(run) - SENTENCES + 1, SENTENCES)]
+
+
+def split_blocks(data: Path, language: str, limit: int, seed: int) -> tuple[list[Any], list[Any]]:
+    """``limit`` blocks for the pool and as many others to calibrate on."""
+    found = blocks(data, language)
+    order = np.random.default_rng(seed).permutation(len(found)).tolist()
+    return [found[i] for i in order[:limit]], [found[i] for i in order[limit : 2 * limit]]
+
+
+def cloze(data: Path, language: str, limit: int, seed: int) -> Texts:
+    """Blocks without one sentence, which is the query."""
+    rng = np.random.default_rng(seed)
+    texts: Texts = {side: [] for side in SIDES}
+    for block in split_blocks(data, language, limit, seed)[0]:
+        taken = int(rng.integers(SENTENCES))
+        for number, suffix in enumerate(("_en", "")):
+            texts[f"query{suffix}"].append(block[taken][number])
+            texts[f"passage{suffix}"].append(" ".join(pair[number] for i, pair in enumerate(block) if i != taken))
+    return texts
+
+
+def unlabelled(data: Path, language: str, limit: int, seed: int) -> list[str]:
+    """Passages of the language that are in neither pool."""
+    with lzma.open(data / f"sections/en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
+        passages = [json.loads(line)["passage"] for line in stream]
+    rng = np.random.default_rng(seed)
+    found = [passages[i] for i in rng.choice(len(passages), min(limit, len(passages)), replace=False).tolist()]
+    return found + [" ".join(pair[1] for pair in block) for block in split_blocks(data, language, limit, seed)[1]]
+
+
+def lengthened(encoder: Any, token_map: TokenMap, power: float) -> Any:
+    """Give mixed rows back, to a power, the length that averaging takes from them."""
+    rows = torch.from_numpy(token_map.rows(Fate.BRIDGED))
+    weight = encoder[0].auto_model.get_input_embeddings().weight
+    lengths = weight[: token_map.shape[1]].norm(dim=1).double().detach().numpy()
+    factor = token_map.weights[rows.numpy()] @ lengths / weight[rows].norm(dim=1).double().detach().numpy()
+    with torch.no_grad():
+        weight[rows] *= torch.from_numpy(factor**power).to(weight.dtype)[:, None]
+    return encoder
+
+
+def capped_rates(vectors: csr_matrix, added: NDArray[np.bool_], rate: float) -> NDArray[np.float64]:
+    """Shift of every added column, in logits, that leaves it active in at most a share ``rate`` of the texts."""
+    columns = vectors.tocsc()
+    allowed = int(rate * vectors.shape[0])
+    shift = np.zeros(vectors.shape[1])
+    for column in np.flatnonzero(added & (np.diff(columns.indptr) > allowed)):
+        values = columns.data[columns.indptr[column] : columns.indptr[column + 1]]
+        shift[column] = np.expm1(np.sort(values)[::-1][allowed])
+    return shift
+
+
+def shifted(vectors: csr_matrix, shift: NDArray[np.float64]) -> csr_matrix:
+    """What the encoder gives with a decoder bias lowered by ``shift``."""
+    result = vectors.copy()
+    result.data = np.log1p(np.maximum(np.expm1(result.data) - shift[result.indices], 0)).astype(np.float32)
+    result.eliminate_zeros()
+    return result
+
+
+def scores(vectors: dict[str, csr_matrix], keep: NDArray[np.bool_]) -> dict[str, float]:
+    """nDCG@10 in four directions, and active entries in the language."""
+    kept = {side: matrix.multiply(keep.astype(np.float32)).tocsr() for side, matrix in vectors.items()}
+    for matrix in kept.values():
+        matrix.eliminate_zeros()
+    count = kept["query"].shape[0]
+    texts = {f"d{i}": "." for i in range(count)}
+    pool = Collection("dev", texts, {f"q{i}": "." for i in range(count)}, {f"q{i}": {f"d{i}": 1} for i in range(count)})
+    found = {}
+    for name, (query, document) in DIRECTIONS.items():
+        result = evaluate_vectors(kept[SIDES[query]], kept[SIDES[document]], pool, name=name, started=0.0, settings={})
+        found[name] = float(result.to_dict()["ndcg@10"])
+    return found | {f"{side}_active_dims": kept[side].nnz / count for side in SIDES}
+
+
+def encodings(encoder: Any, texts: dict[str, Texts]) -> dict[str, dict[str, csr_matrix]]:
+    roles = {side: "query" if side.startswith("query") else "document" for side in SIDES}
+    return {
+        pool: {side: encode_texts(encoder, found[side], role=roles[side], dtype="bfloat16") for side in SIDES}  # type: ignore[arg-type]
+        for pool, found in texts.items()
+    }
+
+
+def carried(language: str, alpha: float = 4.0) -> tuple[Any, TokenMap]:
+    encoder, report = isthmus.transfer(
+        ENCODER,
+        target_tokenizer=[f"isthmus/tokenizer-{language}"],
+        bridge=BRIDGE,
+        keep_source=True,
+        output="both",
+        fold=1,
+        alpha=alpha,
+    )
+    return encoder.float(), report.token_map
+
+
+def measure(data: Path, language: str, limit: int, seed: int) -> Iterator[dict[str, Any]]:
+    """One row for every output, remedy and pool."""
+    texts = {"sections": sections(data, language, limit, seed), "cloze": cloze(data, language, limit, seed)}
+    encoder, token_map = carried(language)
+    masks = written(language)
+    vectors = encodings(encoder, texts)
+    background = encode_texts(encoder, unlabelled(data, language, 2 * limit, seed), role="document", dtype="bfloat16")
+
+    def rows(remedy: str, found: dict[str, dict[str, csr_matrix]], keeps: dict[str, NDArray[np.bool_]]) -> Any:
+        for output, keep in keeps.items():
+            for pool, sides in found.items():
+                place = {"language": language, "pool": pool, "output": output, "remedy": remedy}
+                yield place | {"pairs": len(texts[pool]["query"])} | scores(sides, keep)
+
+    yield from rows("none", vectors, masks)
+    crowded = {output: masks[output] for output in ("target", "both")}
+    own = np.arange(token_map.shape[0])
+    for threshold in FOLDS:
+        folded = {
+            output: keep & (representatives(token_map.weights, keep, threshold) == own)
+            for output, keep in crowded.items()
+        }
+        yield from rows(f"one for all above cosine {threshold}", vectors, folded)
+    for rate in RATES:
+        shift = capped_rates(background, ~masks["source"], rate)
+        calibrated = {pool: {side: shifted(m, shift) for side, m in sides.items()} for pool, sides in vectors.items()}
+        yield from rows(f"active in at most {rate:.0%} of texts", calibrated, crowded)
+    yield from rows("length restored by half", encodings(lengthened(encoder, token_map, 0.5), texts), masks)
+    for alpha in ALPHAS:
+        encoder, _ = carried(language, alpha)
+        yield from rows(f"alpha {alpha:g}", encodings(encoder, texts), masks)
+
+
+def written(language: str) -> dict[str, NDArray[np.bool_]]:
+    """Columns of every output."""
+    joined = join_tokenizers(load_tokenizer(ENCODER), [load_tokenizer(f"isthmus/tokenizer-{language}")])
+    return {output: ~unwritten_columns(output, joined) for output in ("source", "target", "both")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/crowding.json"))
+    parser.add_argument("--languages", default=",".join(LANGUAGES))
+    parser.add_argument("--limit", type=int, default=150)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data must name the folder with the development pairs (or set ISTHMUS_DATA)")
+    run = {"encoder": fingerprint(ENCODER), "bridge": fingerprint(BRIDGE), "limit": args.limit, "seed": args.seed}
+    found = json.loads(args.output.read_text())["rows"] if args.output.exists() else []
+    found = [row for row in found if row["run"] == run]
+    for language in args.languages.split(","):
+        if any(row["language"] == language for row in found):
+            continue
+        for row in measure(Path(args.data), language, args.limit, args.seed):
+            found.append(row | {"run": run})
+            sys.stderr.write(f"{language} {row['pool']} {row['output']}, {row['remedy']}: {row['l-l']:.3f}\n")
+        atomic_write(args.output, json.dumps({"rows": found}, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main()
