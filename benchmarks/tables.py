@@ -12,8 +12,11 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
 
 from isthmus._files import atomic_write, read_json
 
@@ -253,6 +256,10 @@ def head(results: Path) -> str:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
+    **{
+        make.__name__.replace("_", "-"): partial(make, markdown=markdown)
+        for make in (bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding)
+    },
     "base": base,
     "head": head,
     "own-tokens": own_tokens,
