@@ -89,13 +89,14 @@ def cloze(data: Path, language: str, limit: int, seed: int) -> Texts:
     return texts
 
 
-def unlabelled(data: Path, language: str, limit: int, seed: int) -> list[str]:
-    """Passages of the language that are in neither pool."""
+def unlabelled(data: Path, language: str, limit: int, seed: int) -> tuple[list[str], list[str]]:
+    """English passages, and passages of the language, that are in neither pool."""
     with lzma.open(data / f"sections/en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
-        passages = [json.loads(line)["passage"] for line in stream]
-    rng = np.random.default_rng(seed)
-    found = [passages[i] for i in rng.choice(len(passages), min(limit, len(passages)), replace=False).tolist()]
-    return found + [" ".join(pair[1] for pair in block) for block in split_blocks(data, language, limit, seed)[1]]
+        rows = [json.loads(line) for line in stream]
+    chosen = np.random.default_rng(seed).choice(len(rows), min(limit, len(rows)), replace=False).tolist()
+    spare = split_blocks(data, language, limit, seed)[1]
+    english = [rows[i]["passage_en"] for i in chosen] + [" ".join(pair[0] for pair in block) for block in spare]
+    return english, [rows[i]["passage"] for i in chosen] + [" ".join(pair[1] for pair in block) for block in spare]
 
 
 def lengthened(encoder: Any, token_map: TokenMap, power: float) -> Any:
@@ -109,15 +110,21 @@ def lengthened(encoder: Any, token_map: TokenMap, power: float) -> Any:
     return encoder
 
 
-def capped_rates(vectors: csr_matrix, added: NDArray[np.bool_], rate: float) -> NDArray[np.float64]:
-    """Shift of every added column, in logits, that leaves it active in at most a share ``rate`` of the texts."""
+def capped_rates(vectors: csr_matrix, added: NDArray[np.bool_], rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift of every added column, in logits, that leaves it active in at most a share ``rates`` of the texts."""
     columns = vectors.tocsc()
-    allowed = int(rate * vectors.shape[0])
+    allowed = (rates * vectors.shape[0]).astype(np.int64)
     shift = np.zeros(vectors.shape[1])
     for column in np.flatnonzero(added & (np.diff(columns.indptr) > allowed)):
         values = columns.data[columns.indptr[column] : columns.indptr[column + 1]]
-        shift[column] = np.expm1(np.sort(values)[::-1][allowed])
+        shift[column] = np.expm1(np.sort(values)[::-1][allowed[column]])
     return shift
+
+
+def mixed_rates(english: csr_matrix, token_map: TokenMap) -> NDArray[np.float64]:
+    """How often every token would be active if it were so as often as the tokens it is made of are in English."""
+    rates = np.diff(english.tocsc().indptr)[: token_map.shape[1]] / english.shape[0]
+    return np.asarray(token_map.weights @ rates)
 
 
 def shifted(vectors: csr_matrix, shift: NDArray[np.float64]) -> csr_matrix:
@@ -170,7 +177,10 @@ def measure(data: Path, language: str, limit: int, seed: int) -> Iterator[dict[s
     encoder, token_map = carried(language)
     masks = written(language)
     vectors = encodings(encoder, texts)
-    background = encode_texts(encoder, unlabelled(data, language, 2 * limit, seed), role="document", dtype="bfloat16")
+    english, background = (
+        encode_texts(encoder, found, role="document", dtype="bfloat16")
+        for found in unlabelled(data, language, limit, seed)
+    )
 
     def rows(remedy: str, found: dict[str, dict[str, csr_matrix]], keeps: dict[str, NDArray[np.bool_]]) -> Any:
         for output, keep in keeps.items():
@@ -187,10 +197,12 @@ def measure(data: Path, language: str, limit: int, seed: int) -> Iterator[dict[s
             for output, keep in crowded.items()
         }
         yield from rows(f"one for all above cosine {threshold}", vectors, folded)
-    for rate in RATES:
-        shift = capped_rates(background, ~masks["source"], rate)
+    caps = {f"active in at most {rate:.0%} of texts": np.full(len(own), rate) for rate in RATES}
+    caps["active as often as its source tokens in English"] = mixed_rates(english, token_map)
+    for remedy, rates in caps.items():
+        shift = capped_rates(background, ~masks["source"], rates)
         calibrated = {pool: {side: shifted(m, shift) for side, m in sides.items()} for pool, sides in vectors.items()}
-        yield from rows(f"active in at most {rate:.0%} of texts", calibrated, crowded)
+        yield from rows(remedy, calibrated, crowded)
     yield from rows("length restored by half", encodings(lengthened(encoder, token_map, 0.5), texts), masks)
     for alpha in ALPHAS:
         encoder, _ = carried(language, alpha)

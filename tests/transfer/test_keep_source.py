@@ -14,11 +14,11 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from isthmus.bridge import BridgeVectors
 from isthmus.errors import EncoderError, InputError, TokenizerError, UnknownNameError
 from isthmus.token_map import Fate
-from isthmus.transfer import transfer_encoder
+from isthmus.transfer import transfer, transfer_encoder
 from isthmus.transfer.heads import find_head
 from isthmus.transfer.output import UNWRITTEN
 from isthmus.vocabulary.join import join_tokenizers
-from tests.encoders import FAMILIES, bert_tokenizer, inference_free, splade
+from tests.encoders import FAMILIES, inference_free, splade
 from tests.tokenizers import wordpiece
 from tests.transfer.linearity import assert_linear
 
@@ -228,11 +228,91 @@ def test_refusals(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None
         transfer_encoder(silent, korean, vectors=made, keep_source=True, output="source")
 
 
-def test_an_inference_free_query_side_keeps_its_weights(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+@pytest.mark.parametrize("output", [None, "both", "target"])
+def test_an_inference_free_query_finds_documents_in_the_new_language(
+    output: Any, tmp_path: Path, korean: Any, vectors_for: MakeVectors
+) -> None:
     source = inference_free(tmp_path, "distilbert")
     made = vectors(source, [korean], vectors_for)
-    result, report = transfer_encoder(source, korean, vectors=made, keep_source=True, output="source")
+    result, report = transfer_encoder(source, korean, vectors=made, keep_source=True, output=output)
+    assert (report.to_dict()["output"], report.to_dict()["folded"]) == (output or "both", 0)
     before = source.encode_query(ENGLISH_TEXTS, convert_to_tensor=True).to_dense()
     after = result.encode_query(ENGLISH_TEXTS, convert_to_tensor=True).to_dense()
     torch.testing.assert_close(after[:, : report.kept], before)
-    assert bert_tokenizer().get_vocab().keys() <= result.tokenizer.get_vocab().keys()
+    query = result.encode_query(["전쟁 물"], convert_to_tensor=True).to_dense()[0]
+    ids = [result.tokenizer.get_vocab()[token] for token in ("전쟁", "물")]
+    assert query.nonzero().flatten().tolist() == sorted(ids)
+    bias = result[0].sub_modules["document"][0].model.get_output_embeddings().bias
+    assert (bias[ids] > UNWRITTEN / 2).all()
+    for wrong in ({"output": "source"}, {"output": "both", "fold": 0.9}):
+        with pytest.raises(InputError, match="for an inference-free encoder"):
+            transfer_encoder(source, korean, vectors=made, keep_source=True, **wrong)
+
+
+def test_texts_of_the_new_language_do_not_weigh_english_tokens(
+    tmp_path: Path, korean: Any, vectors_for: MakeVectors
+) -> None:
+    source = inference_free(tmp_path, "distilbert")
+    made = vectors(source, [korean], vectors_for)
+    texts = ["서울의 학교", "한국의 수도 서울", "집"]
+    result, report = transfer_encoder(source, korean, vectors=made, keep_source=True, idf_texts=texts)
+    weights = [encoder[0].sub_modules["query"][0].weight for encoder in (source, result)]
+    torch.testing.assert_close(weights[1][: report.kept], weights[0])
+    vocabulary = result.tokenizer.get_vocab()
+    assert weights[1][vocabulary["서울"]] < weights[1][vocabulary["집"]]
+
+
+@pytest.mark.parametrize("bias", ["zero", "position", "mixed"])
+def test_kept_tokens_keep_their_bias(bias: Any, tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    made = vectors(source, [korean], vectors_for)
+    result, report = transfer_encoder(source, korean, vectors=made, keep_source=True, bias=bias)
+    before, after = (encoder[0].model.get_output_embeddings().bias for encoder in (source, result))
+    assert torch.equal(after[: report.kept], before)
+
+
+def test_silenced_columns_are_not_passed_on(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    made = vectors(source, [korean], vectors_for)
+    first, _ = transfer_encoder(source, korean, vectors=made, keep_source=True)
+    for options in ({}, {"keep_source": True}):
+        with pytest.raises(EncoderError, match="columns that an earlier transfer silenced; start again"):
+            transfer_encoder(first, russian(), method="mean", **options)
+    whole, _ = transfer_encoder(source, korean, vectors=made, keep_source=True, output="both", fold=1)
+    again, report = transfer_encoder(whole, russian(), method="mean", keep_source=True, output="both", fold=1)
+    assert report.kept == len(whole.tokenizer)
+    np.testing.assert_allclose(
+        encoded(again, KOREAN_TEXTS)[:, : report.kept], encoded(whole, KOREAN_TEXTS), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_released_code_keeps_nothing(tmp_path: Path, korean: Any) -> None:
+    source = splade(tmp_path)
+    for options in ({"as_released": True}, {"pool": "all"}):
+        with pytest.raises(InputError, match="the released code replaces the vocabulary"):
+            transfer_encoder(source, korean, method="mean", keep_source=True, **options)
+    with pytest.raises(InputError, match="at least one, got none"):
+        transfer_encoder(source, [], method="mean", keep_source=True)
+    (tmp_path / "korean").mkdir()
+    korean.save_pretrained(tmp_path / "korean")
+    with pytest.raises(InputError, match="twice"):
+        transfer(tmp_path, target_tokenizer=[tmp_path / "korean"] * 2, method="mean", keep_source=True)
+
+
+def test_a_bridge_that_does_not_know_the_script_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(60)]
+    syllables = [chr(0xAC00 + 28 * i) for i in range(60)]
+    target = wordpiece(syllables, lowercase=False)
+    monkeypatch.setitem(FAMILIES, "bert", (lambda: wordpiece(words, max_length=24), FAMILIES["bert"][1]))
+    source = splade(tmp_path)
+    size = join_tokenizers(source.tokenizer, [target]).tokenizer.vocab_size
+    noise = np.random.default_rng(1).standard_normal((2, size, 64)).astype(np.float32)
+    # Words in pairs that mean nearly the same; syllables that mean what a word means, or nothing.
+    words_of = noise[0, np.arange(len(source.tokenizer)) // 2] + 0.3 * noise[1, : len(source.tokenizer)]
+    meant = words_of[np.arange(size) % len(words_of)] + 0.3 * noise[1]
+    for known, rows in ((True, meant), (False, noise[1])):
+        rows = np.concatenate([words_of, rows[len(words_of) :]])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        made = BridgeVectors(rows[: len(words_of)], rows, "pairs")
+        _, report = transfer_encoder(source, target, vectors=made, keep_source=True)
+        assert any("hardly knows the script Hangul" in warning for warning in report.warnings) != known

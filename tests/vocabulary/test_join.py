@@ -391,7 +391,7 @@ def test_a_target_that_adds_nothing_is_refused():
         join_tokenizers(wordpiece(ENGLISH), [korean(), korean()])
     with pytest.raises(TokenizerError, match=r"targets\[1\] .*CYRILLIC by targets\[0\], .*; leave it out"):
         join_tokenizers(english(), [of("ru"), of("ru")])
-    with pytest.raises(TokenizerError, match=r"targets\[0\] must have a script of its own.*HANGUL by source"):
+    with pytest.raises(TokenizerError, match=r"targets\[0\] must have a script of its own.*HANGUL by the source"):
         join_tokenizers(wordpiece([*ENGLISH, *KOREAN]), [korean(["집", "나라"])])
     with pytest.raises(TokenizerError, match=r"targets\[0\] must have tokens that text can give"):
         join_tokenizers(wordpiece(ENGLISH), [wordpiece(KOREAN)])

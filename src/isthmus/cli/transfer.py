@@ -16,7 +16,7 @@ from isthmus.errors import InputError, NotFoundError
 
 def command(
     encoder: Annotated[
-        str, typer.Argument(help="English sparse encoder: built-in name, folder or hub id.", metavar="ENCODER")
+        str, typer.Argument(help="English sparse or dense encoder: built-in name, folder or hub id.", metavar="ENCODER")
     ],
     target_tokenizer: Annotated[
         list[str],
@@ -49,7 +49,11 @@ def command(
         typer.Option(help="Vocabulary written with --keep-source.", show_default="source"),
     ] = None,
     fold: Annotated[
-        float | None, typer.Option(help="Write tokens whose rows have a cosine above this as one; 1 folds none.")
+        float | None,
+        typer.Option(
+            help="Write tokens whose rows have a cosine above this as one; 1 folds none.",
+            show_default="0.8 with --output target or both",
+        ),
     ] = None,
     sample_texts: Annotated[
         Path | None, typer.Option(help="Target text, one a line: fertility and unknown tokens in the report.")

@@ -72,7 +72,7 @@ def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
     base = origin.base_model or encoder.model_card_data.base_model or _name(encoder.transformers_model)
     names = [base or type(encoder).__name__]
     if origin.tokenizer_name:
-        names.append(f"with the vocabulary of {origin.tokenizer_name}")
+        names.append(f"{'and' if origin.keeps_source else 'with'} the vocabulary of {origin.tokenizer_name}")
     card = encoder.model_card_data_class(
         language=list(origin.languages),
         license=license,

@@ -19,6 +19,7 @@ SCRIPT_OF_VOCABULARY = 0.05
 SCRIPT_SHARE = 1 / 3
 UNK_RATE = 0.01
 POSITIONS = 1024
+KEPT_SAMPLE = 500
 
 
 def best_similarities(token_map: TokenMap, vectors: BridgeVectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -40,6 +41,8 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
     rows, best = best_similarities(token_map, vectors)
     margins = best - vectors.target[rows] @ vectors.source.mean(axis=0, dtype=np.float64)
     latin = margins[[scripts.get(int(row)) == "Latin" for row in rows]]
+    if token_map.has(Fate.KEPT):
+        latin = _margins_of_kept(token_map, vectors)
     weak = set()
     if len(latin) >= SCRIPT_TOKENS:
         weak = {int(row) for row in rows[margins < np.median(latin) / 2]}
@@ -58,6 +61,18 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
                 )
                 break
     return found
+
+
+def _margins_of_kept(token_map: TokenMap, vectors: BridgeVectors) -> NDArray[np.float64]:
+    """What to compare with where Latin tokens are not bridged: kept ones and the most similar other source token."""
+    kept = token_map.rows(Fate.KEPT)
+    chosen = kept[np.linspace(0, len(kept) - 1, min(KEPT_SAMPLE, len(kept))).astype(np.int64)]
+    chosen = chosen[vectors.source[chosen].any(axis=1)]
+    cosines = vectors.source[chosen] @ vectors.source.T
+    cosines[np.arange(len(chosen)), chosen] = -1.0
+    # A token that shares its vector with another text says nothing about closeness.
+    best = np.where(cosines < 1 - 1e-5, cosines, -1.0).max(axis=1)
+    return np.asarray(best - vectors.source[chosen] @ vectors.source.mean(axis=0, dtype=np.float64), dtype=np.float64)
 
 
 def unk_warning(coverage: Coverage) -> str | None:

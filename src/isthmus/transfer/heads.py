@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
-from isthmus.token_map import TokenMap
+from isthmus.token_map import Fate, TokenMap
 from isthmus.transfer.settings import Bias
 
 BIASES: tuple[Bias, ...] = ("mixed", "zero", "position")
@@ -214,7 +214,10 @@ def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias) -> torch.Ten
     if bias == "mixed":
         return mix(token_map, tensor)
     if bias == "zero":
-        return torch.zeros(target, dtype=tensor.dtype, device=tensor.device)
+        result = torch.zeros(target, dtype=tensor.dtype, device=tensor.device)
+        own = torch.from_numpy(token_map.rows(Fate.KEPT)).to(tensor.device)
+        result[own] = tensor.detach()[own]
+        return result
     kept = min(target, len(tensor))
     mean = float(np.mean(tensor.detach().to("cpu", torch.float64).numpy()))
     result = torch.full((target,), mean, dtype=tensor.dtype, device=tensor.device)

@@ -32,6 +32,21 @@ def unwritten_columns(output: Output, joined: Joined) -> NDArray[np.bool_]:
     return ~joined.known if output == "target" else np.zeros(len(joined.known), dtype=np.bool_)
 
 
+def check_all_written(model: Any, head: Head) -> None:
+    """Check that no column is silenced: new columns would be made of silenced ones, and be silent too.
+
+    Raises:
+        EncoderError: If one is.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    silent = max((int((parameters[name] <= UNWRITTEN / 2).sum()) for name in head.bias), default=0)
+    if silent:
+        raise EncoderError(
+            f"encoder must write its whole vocabulary, got {silent} columns that an earlier transfer silenced; start "
+            "again from the encoder that it came from, with all target tokenizers at once"
+        )
+
+
 def check_can_mask(head: Head) -> None:
     """Check that columns can be left out.
 

@@ -14,6 +14,7 @@ from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
 from isthmus.errors import BridgeError, InputError
 from isthmus.initializers import INITIALIZERS, Problem
 from isthmus.initializers.base import Pool
+from isthmus.token_map import Fate
 from isthmus.transfer import checks
 from isthmus.transfer.card import build_card, license_warning, read_language, read_license
 from isthmus.transfer.idf import check_without_holes, idf_from_texts
@@ -110,6 +111,9 @@ def transfer(
     # A wrong option is told before anything is downloaded.
     settings.initializer()
     names = (target_tokenizer,) if isinstance(target_tokenizer, (str, Path)) else tuple(target_tokenizer)
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"target_tokenizer must name every tokenizer once, got {str(name)!r} twice; leave one out")
     folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
     loaded = load_encoder(encoder, trust_remote_code=trust_remote_code)
     tokenizers = [load_tokenizer(name, trust_remote_code=trust_remote_code) for name in names]
@@ -132,9 +136,11 @@ def transfer(
             str(name) if place is None else place.name for name, place in zip(names, tokenizer_folders, strict=True)
         ),
         languages=languages,
+        keeps_source=keep_source,
     )
     given = bridge is not None or vectors is not None
-    return _run(loaded, tokenizers, make_vectors if given else None, settings, origin)
+    shown = [f"target tokenizer {name}" for name in names]
+    return _run(loaded, tokenizers, shown, make_vectors if given else None, settings, origin)
 
 
 def transfer_encoder(
@@ -213,16 +219,22 @@ def transfer_encoder(
     given = bridge is not None or vectors is not None
     tokenizers = list(tokenizer) if isinstance(tokenizer, (list, tuple)) else [tokenizer]
     origin = Origin(languages=languages_of(language))
-    return _run(encoder, tokenizers, make_vectors if given else None, settings, origin)
+    names = ["target tokenizer" if len(tokenizers) == 1 else f"target tokenizer {i}" for i in range(len(tokenizers))]
+    return _run(encoder, tokenizers, names, make_vectors if given else None, settings, origin)
 
 
 def _run(
-    encoder: Any, tokenizers: Sequence[Any], make_vectors: MakeVectors | None, settings: Settings, origin: Origin
+    encoder: Any,
+    tokenizers: Sequence[Any],
+    names: Sequence[str],
+    make_vectors: MakeVectors | None,
+    settings: Settings,
+    origin: Origin,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
     from isthmus.transfer.output import silence
     from isthmus.transfer.rebuild import put_together, take_apart
-    from isthmus.transfer.target import fold, make_target
+    from isthmus.transfer.target import fold_columns, make_target
 
     start = time.perf_counter()
     initializer = settings.initializer()
@@ -235,7 +247,9 @@ def _run(
             f"method {settings.method} must have a bridge, got None; pass bridge= (a multilingual SentenceTransformer) "
             f"or vectors=, or choose a method without one: {without}"
         )
-    made = make_target(parts, tokenizers, settings)
+    if parts.statics:
+        settings = settings.for_static_queries()
+    made = make_target(parts, tokenizers, names, settings)
     tokenizer = made.tokenizer
     source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(tokenizer)
     if made.foreign is not None:
@@ -252,7 +266,7 @@ def _run(
     roles = dict(target.roles)
     models = {id(module): swap_vocabulary(module.model, token_map, roles, bias=bias) for module in parts.transformers}
     if parts.sparse:
-        token_map, unwritten = fold(token_map, made.unwritten, settings)
+        token_map, unwritten = fold_columns(token_map, made.unwritten, settings)
         for module, head in zip(parts.transformers, parts.heads, strict=True):
             silence(models[id(module)], head, unwritten)
     weights = _query_weights(parts, tokenizer, target, token_map, settings)
@@ -304,4 +318,11 @@ def _query_weights(
     if settings.idf_texts is None:
         return {id(module): mix(token_map, module.weight) for module in parts.statics}
     idf = torch.from_numpy(idf_from_texts(tokenizer, target, settings.idf_texts))
-    return {id(module): idf.to(module.weight.device, module.weight.dtype) for module in parts.statics}
+    kept = torch.from_numpy(token_map.rows(Fate.KEPT))
+    weights = {}
+    for module in parts.statics:
+        weight = idf.to(module.weight.device, module.weight.dtype, copy=True)
+        # Texts of the new language say nothing about the source's tokens.
+        weight[kept] = module.weight.detach()[kept]
+        weights[id(module)] = weight
+    return weights

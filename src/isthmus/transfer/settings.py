@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -47,6 +47,24 @@ class Settings:
     def __post_init__(self) -> None:
         # A wrong choice is told before anything is downloaded.
         _ = self.fold_in_effect
+        if self.keep_source and (self.as_released or self.pool == "all"):
+            raise InputError(
+                "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
+                f"as_released={self.as_released} and {self.pool!r}; the released code replaces the vocabulary"
+            )
+
+    def for_static_queries(self) -> Settings:
+        """The same for an encoder whose query side writes the very tokens of a text: documents must write them too.
+
+        Raises:
+            InputError: If they are not to.
+        """
+        if (self.keep_source and self.output == "source") or (self.fold is not None and self.fold < 1):
+            raise InputError(
+                "output must be 'both' or 'target' and fold 1 for an inference-free encoder, whose queries weigh the "
+                f"tokens of their own text, got {self.output!r} and {self.fold}; leave both out"
+            )
+        return replace(self, output=self.output or ("both" if self.keep_source else None), fold=1.0)
 
     def initializer(self) -> Initializer:
         """Make the method, with those of the shared options that it has.
@@ -81,7 +99,10 @@ class Settings:
         if self.keep_source:
             return self.output or DEFAULT_OUTPUT
         if self.output in ("source", "both"):
-            raise InputError(f"output must be 'target' unless keep_source is set, got {self.output!r}")
+            raise InputError(
+                f"output must be 'target' unless keep_source is set, got {self.output!r}; set keep_source, or leave "
+                "output out"
+            )
         return "target"
 
     @property
@@ -102,7 +123,10 @@ class Settings:
         if not 0 <= self.fold <= 1:
             raise InputError(f"fold must be in 0..1, got {self.fold}; 1 folds nothing")
         if output == "source" and self.fold < 1:
-            raise InputError(f"fold must be None where the source vocabulary is written, got {self.fold}")
+            raise InputError(
+                f"fold must be None where the source vocabulary is written, got {self.fold}; leave it out, or write "
+                "another vocabulary with output='both' or 'target'"
+            )
         return self.fold
 
     def recorded(self, *, sparse: bool = True) -> dict[str, Any]:
@@ -133,6 +157,7 @@ class Origin:
     base_model: str | None = None
     tokenizer_name: str | None = None
     languages: tuple[str, ...] = ()
+    keeps_source: bool = False
 
 
 def languages_of(language: str | Sequence[str] | None) -> tuple[str, ...]:

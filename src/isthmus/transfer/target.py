@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.token_map import TokenMap
 from isthmus.transfer.fold import representatives
-from isthmus.transfer.output import check_can_mask, unwritten_columns
+from isthmus.transfer.output import check_all_written, check_can_mask, unwritten_columns
 from isthmus.transfer.rebuild import Parts
 from isthmus.transfer.settings import Settings
 from isthmus.vocabulary import Vocabulary, check_target
@@ -36,16 +36,27 @@ class Target:
     unwritten: NDArray[np.bool_] | None = None
 
 
-def make_target(parts: Parts, tokenizers: Sequence[Any], settings: Settings) -> Target:
+def make_target(parts: Parts, tokenizers: Sequence[Any], names: Sequence[str], settings: Settings) -> Target:
     """Join the target tokenizers to the source's if that is wanted.
+
+    Args:
+        parts: The source encoder.
+        tokenizers: The target tokenizers.
+        names: What error messages call them.
+        settings: How to transfer.
 
     Raises:
         InputError: If there are several and the source is not kept, or a dense encoder is to write a vocabulary.
         TokenizerError: If a tokenizer cannot be a target, or they cannot be joined.
-        EncoderError: If columns must not be written and the decoder has no bias to tell it with.
+        EncoderError: If columns must not be written and the decoder has no bias to tell it with, or the source leaves
+            columns unwritten already.
     """
-    for tokenizer in tokenizers:
-        check_target(tokenizer, Vocabulary.from_tokenizer(tokenizer))
+    if not tokenizers:
+        raise InputError("target tokenizers must be at least one, got none; pass the tokenizer of the new language")
+    for name, tokenizer in zip(names, tokenizers, strict=True):
+        check_target(tokenizer, Vocabulary.from_tokenizer(tokenizer), name)
+    for module, head in zip(parts.transformers, parts.heads, strict=True):
+        check_all_written(module.model, head)
     if parts.sparse:
         if (settings.output_in_effect != "both" and settings.keep_source) or settings.fold_in_effect < 1:
             for head in parts.heads:
@@ -62,12 +73,12 @@ def make_target(parts: Parts, tokenizers: Sequence[Any], settings: Settings) -> 
                 "transfer to each alone"
             )
         return Target(tokenizers[0])
-    joined = join_tokenizers(parts.tokenizer, tokenizers)
+    joined = join_tokenizers(parts.tokenizer, tokenizers, names)
     kept = (np.arange(len(joined.known)) < joined.source_size) & ~joined.handed_over
     return Target(joined.tokenizer, kept, joined.foreign, unwritten_columns(settings.output_in_effect, joined))
 
 
-def fold(
+def fold_columns(
     token_map: TokenMap, unwritten: NDArray[np.bool_] | None, settings: Settings
 ) -> tuple[TokenMap, NDArray[np.bool_]]:
     """Leave out columns that say the same as another one.

@@ -20,12 +20,13 @@ _WORD = re.compile(rf"{_CHARACTER}|(?:(?!{_CHARACTER})\S)+")
 _CHARACTER_WORD = re.compile(_CHARACTER)
 
 
-def check_target(tokenizer: Any, vocabulary: Vocabulary) -> None:
+def check_target(tokenizer: Any, vocabulary: Vocabulary, name: str = "target tokenizer") -> None:
     """Refuse a tokenizer that cannot serve a transferred encoder.
 
     Args:
         tokenizer: The target tokenizer.
         vocabulary: What ``Vocabulary.from_tokenizer`` read from it.
+        name: What messages call it.
 
     Raises:
         TokenizerError: If it has no pad token; no unknown token, unless it spells every byte; or a normalizer that
@@ -34,19 +35,19 @@ def check_target(tokenizer: Any, vocabulary: Vocabulary) -> None:
     """
     if vocabulary.role("pad") is None:
         raise TokenizerError(
-            "target tokenizer must have a pad token, got none; set tokenizer.pad_token to a token of its vocabulary"
+            f"{name} must have a pad token, got none; set tokenizer.pad_token to a token of its vocabulary"
         )
     spelled = {token.byte for token in vocabulary.tokens if token.byte is not None}
     if vocabulary.role("unk") is None and vocabulary.family != "byte-bpe" and len(spelled) < 256:
         raise TokenizerError(
-            "target tokenizer must have an unknown token or a token for each of the 256 bytes, got no unknown "
+            f"{name} must have an unknown token or a token for each of the 256 bytes, got no unknown "
             f"token and {len(spelled)} byte tokens; set tokenizer.unk_token to a token of its vocabulary"
         )
     tried, lost = unreachable(tokenizer, vocabulary)
     if len(lost) > _UNREACHABLE * tried:
         examples = ", ".join(f"{surface!r} becomes {normalised!r}" for surface, normalised in lost[:5])
         raise TokenizerError(
-            f"target tokenizer must be able to produce its own tokens, got a normalizer that makes {len(lost)} of "
+            f"{name} must be able to produce its own tokens, got a normalizer that makes {len(lost)} of "
             f"{tried} sampled word tokens unreachable ({examples}); switch its lower-casing or accent stripping off "
             "(do_lower_case=False, strip_accents=False) or choose another tokenizer"
         )

@@ -6,7 +6,7 @@ import functools
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class Joined:
     scripts: dict[str, int]
 
 
-def join_tokenizers(source: Any, targets: Sequence[Any]) -> Joined:
+def join_tokenizers(source: Any, targets: Sequence[Any], names: Sequence[str] | None = None) -> Joined:
     """Join a source tokenizer and target tokenizers of languages in other scripts into one.
 
     Every script belongs to the tokenizer with most tokens in it, Latin always to the source. Characters are normalised
@@ -69,6 +69,7 @@ def join_tokenizers(source: Any, targets: Sequence[Any]) -> Joined:
         source: A WordPiece tokenizer. Its special tokens, template and limits are those of the result.
         targets: WordPiece tokenizers with the source's pre-tokenizer. Normalizers are taken to treat characters alone,
             up to composition.
+        names: What messages call the targets; None numbers them.
 
     Returns:
         An ordinary tokenizer, which needs no code of this package, and what it was made of.
@@ -82,7 +83,8 @@ def join_tokenizers(source: Any, targets: Sequence[Any]) -> Joined:
     targets = list(targets)
     if not targets:
         raise InputError("targets must hold at least one tokenizer, got none; pass a tokenizer of the new language")
-    _check(source, targets)
+    names = [f"targets[{index}]" for index in range(len(targets))] if names is None else list(names)
+    _check(source, dict(zip(names, targets, strict=True)))
     vocabularies = [Vocabulary.from_tokenizer(tokenizer) for tokenizer in (source, *targets)]
     owners = _owners(vocabularies)
     backend = backend_of(source)
@@ -99,7 +101,7 @@ def join_tokenizers(source: Any, targets: Sequence[Any]) -> Joined:
             if token.raw not in have and any(owners.get(_script(character)) == index + 1 for character in token.surface)
         ]
         taken = _reachable(own, normalizer, backend.pre_tokenizer)
-        _check_share(index, vocabulary, len(taken), owners)
+        _check_share(names, index, vocabulary, len(taken), owners)
         raws += taken
         have.update(taken)
         added.append(len(taken))
@@ -123,11 +125,11 @@ def join_tokenizers(source: Any, targets: Sequence[Any]) -> Joined:
     )
 
 
-def _check(source: Any, targets: list[Any]) -> None:
+def _check(source: Any, targets: Mapping[str, Any]) -> None:
     """Refuse tokenizers whose tokens cannot stand in one vocabulary."""
     wanted = pipeline_of(source)
     prefix = Spelling.of(wanted).prefix
-    for name, tokenizer in [("source", source), *((f"targets[{i}]", target) for i, target in enumerate(targets))]:
+    for name, tokenizer in {"source": source, **targets}.items():
         pipeline = pipeline_of(tokenizer)
         spelling = Spelling.of(pipeline)
         if spelling.family != "wordpiece" or not spelling.prefix:
@@ -145,16 +147,32 @@ def _check(source: Any, targets: list[Any]) -> None:
                 f"{name} must split text into words as the source does, by the pre-tokenizer "
                 f"{wanted['pre_tokenizer'] or 'BertPreTokenizer'}, got {pipeline['pre_tokenizer']}; {_INSTEAD}"
             )
+        longer = [step for step in _steps(pipeline["normalizer"]) if _spans_characters(step)]
+        if longer:
+            raise TokenizerError(
+                f"{name} must have a normalizer that treats every character alone, got the step {longer[0]}; {_INSTEAD}"
+            )
 
 
-def _check_share(index: int, vocabulary: Vocabulary, added: int, owners: dict[str, int]) -> None:
+def _steps(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if normalizer is None:
+        return []
+    return [step for part in normalizer.get("normalizers", ()) for step in _steps(part)] or [normalizer]
+
+
+def _spans_characters(step: dict[str, Any]) -> bool:
+    """Whether a step is known to look at more than one character; of regular expressions it is not known."""
+    return step["type"] in ("Prepend", "Strip") or len(step.get("pattern", {}).get("String", "")) > 1
+
+
+def _check_share(names: Sequence[str], index: int, vocabulary: Vocabulary, added: int, owners: dict[str, int]) -> None:
     """Refuse a target that would add next to nothing."""
     tokens = _text_tokens(vocabulary)
     if added < _FEW or added < _SHARE * len(tokens):
         latin = sum(any(_is_latin(character) for character in token.surface) for token in tokens)
         if 2 * latin > len(tokens):
             raise TokenizerError(
-                f"targets[{index}] must be of a language in another script than Latin, got {latin} Latin tokens of "
+                f"{names[index]} must be of a language in another script than Latin, got {latin} Latin tokens of "
                 f"{len(tokens)}, which would split the source's language anew; transfer without keep_source, which "
                 "replaces the vocabulary"
             )
@@ -162,17 +180,17 @@ def _check_share(index: int, vocabulary: Vocabulary, added: int, owners: dict[st
         return
     counts = Counter(script for token in tokens for script in _letters(token))
     others = [
-        f"{script} by {f'targets[{owner - 1}]' if owner else 'source'}"
+        f"{script} by {names[owner - 1] if owner else 'the source'}"
         for script, _ in counts.most_common()
         if (owner := owners[script]) != index + 1
     ]
     if others:
         raise TokenizerError(
-            f"targets[{index}] must have a script of its own, got one whose scripts others read with at least as many "
+            f"{names[index]} must have a script of its own, got one whose scripts others read with at least as many "
             f"tokens: {', '.join(others[:5])}; leave it out"
         )
     raise TokenizerError(
-        f"targets[{index}] must have tokens that text can give, got none that its normalizer leaves as they are; "
+        f"{names[index]} must have tokens that text can give, got none that its normalizer leaves as they are; "
         "choose another tokenizer"
     )
 
