@@ -16,8 +16,11 @@ import lzma
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -159,6 +162,7 @@ def encodings(encoder: Any, texts: dict[str, Texts]) -> dict[str, dict[str, csr_
 
 
 def carried(language: str, alpha: float = 4.0) -> tuple[Any, TokenMap]:
+    """An encoder that reads English and the language, and writes everything."""
     encoder, report = isthmus.transfer(
         ENCODER,
         target_tokenizer=[f"isthmus/tokenizer-{language}"],
@@ -204,9 +208,26 @@ def measure(data: Path, language: str, limit: int, seed: int) -> Iterator[dict[s
         calibrated = {pool: {side: shifted(m, shift) for side, m in sides.items()} for pool, sides in vectors.items()}
         yield from rows(remedy, calibrated, crowded)
     yield from rows("length restored by half", encodings(lengthened(encoder, token_map, 0.5), texts), masks)
+    with letters_kept():
+        encoder, _ = carried(language)
+    every = {"source": own < token_map.shape[1]}
+    yield from rows("letters of other scripts kept", encodings(encoder, texts), every)
     for alpha in ALPHAS:
         encoder, _ = carried(language, alpha)
         yield from rows(f"alpha {alpha:g}", encodings(encoder, texts), masks)
+
+
+@contextmanager
+def letters_kept() -> Iterator[None]:
+    """Transfer as if the English vocabulary's letters of other scripts were English."""
+
+    def join(*arguments: Any) -> Any:
+        joined = join_tokenizers(*arguments)
+        none = np.zeros(len(joined.known), dtype=np.bool_)
+        return replace(joined, foreign=none, handed_over=none)
+
+    with patch("isthmus.transfer.target.join_tokenizers", join):
+        yield
 
 
 def written(language: str) -> dict[str, NDArray[np.bool_]]:
