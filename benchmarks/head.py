@@ -6,7 +6,8 @@
 Per row one process times both in turn on the same texts, all of them ``length`` tokens long: padding, which the fused
 head never computes and the stock head does, would only widen the gap. Weights are random in published shapes (MiniLM:
 6 layers of 384, BERT base: 12 of 768); the decoder bias is set so that about 120 entries of a text are active, as
-after training. One more row is the built-in trained encoder.
+after training. Two more bodies are the built-in trained encoder, alone and reading five more languages of which it
+writes nothing (three columns of four are silent).
 
 - encode: hidden layers, head and pooling of a batch, to sparse vectors; ``documents_per_second``.
 - train: a step of SpladeLoss with in-batch negatives, forward, backward and AdamW.
@@ -37,6 +38,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 from transformers import BertConfig, BertForMaskedLM
 
+import isthmus
 from isthmus import assets
 from isthmus._files import atomic_write
 from isthmus.modules.fuse import fuse_head, fused_view, unfuse_head
@@ -47,9 +49,13 @@ BODIES: dict[str, dict[str, int]] = {
     "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 TRAINED = "mini-splade-en"
+# With the tokens of five languages beside its own, which it reads but does not write.
+JOINED = "mini-splade-en, source kept"
+LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
+JOINED_VOCABULARY = 131_303
 VOCABULARIES = (30_522, 105_000, 250_002)
 LENGTHS = (32, 128, 512)
-TOKENS = {"minilm": 2048, "bert-base": 1024, TRAINED: 2048}
+TOKENS = {"minilm": 2048, "bert-base": 1024, TRAINED: 2048, JOINED: 2048}
 ACTIVE = 120
 CHUNKS = (None, 16, 64)
 
@@ -122,6 +128,10 @@ def make_encoder(body: str, vocabulary: int) -> SparseEncoder:
     source = assets.resolve("isthmus/mini-splade-en")
     if body == TRAINED:
         return SparseEncoder(str(source), device="cpu").float()
+    if body == JOINED:
+        targets = [f"isthmus/tokenizer-{language}" for language in LANGUAGES]
+        options = {"method": "gaussian", "keep_source": True, "output": "source", "show_progress_bar": False}
+        return isthmus.transfer(f"isthmus/{TRAINED}", target_tokenizer=targets, **options)[0].float()
     transformer = Transformer(str(source), transformer_task="fill-mask", max_seq_length=512)
     config = BertConfig(vocab_size=vocabulary, max_position_embeddings=512, **BODIES[body])
     transformer.model = BertForMaskedLM(config).float()
@@ -250,7 +260,8 @@ def grid(quick: bool, tasks: list[str], bodies: list[str]) -> list[tuple[str, st
     vocabularies, lengths = (VOCABULARIES[:1], (128,)) if quick else (VOCABULARIES, LENGTHS)
     chosen = bodies[:1] if quick else bodies
     rows = [(task, body, v, n) for task in tasks for body in chosen for v in vocabularies for n in lengths]
-    return rows + [(task, TRAINED, VOCABULARIES[0], 128) for task in tasks if not quick]
+    trained = [(TRAINED, VOCABULARIES[0]), (JOINED, JOINED_VOCABULARY)]
+    return rows + [(task, *encoder, 128) for encoder in trained for task in tasks if not quick]
 
 
 def main() -> None:
