@@ -34,6 +34,7 @@ from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesR
 from transformers.trainer_utils import get_last_checkpoint
 
 import isthmus
+from isthmus.token_map import Fate, TokenMap
 from isthmus.transfer.load import load_encoder
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
@@ -73,6 +74,15 @@ def carried(name: str, folder: Path) -> Any:
         encoder.save_pretrained(str(folder))
         report.save(folder)
     return load_encoder(folder).float()
+
+
+def freeze_all_but_new_rows(encoder: SparseEncoder | SentenceTransformer, token_map: TokenMap) -> None:
+    """Let training move the rows of added tokens alone: what reads and writes English stays bit by bit."""
+    encoder.requires_grad_(False)
+    weight = encoder.transformers_model.get_input_embeddings().weight
+    weight.requires_grad_(True)
+    kept = torch.from_numpy(token_map.rows(Fate.KEPT))
+    weight.register_hook(lambda gradient: gradient.index_fill(0, kept.to(gradient.device), 0.0))
 
 
 def train(encoder: SparseEncoder | SentenceTransformer, dataset: Dataset, args: argparse.Namespace) -> None:
@@ -125,11 +135,14 @@ def main() -> None:
     parser.add_argument("--per-language", type=int, default=2000)
     parser.add_argument("--query-regularizer-weight", type=float, default=0.006)
     parser.add_argument("--document-regularizer-weight", type=float, default=0.004)
+    parser.add_argument("--new-rows-only", action="store_true", help="leave everything but the added rows as it is")
     parser.add_argument("--seed", type=int, default=0)
     args = parse_arguments(parser)
     encoder = carried(args.encoder, args.out / "zero-shot")
     length = encoder.max_seq_length
     encoder.max_seq_length = args.max_length
+    if args.new_rows_only:
+        freeze_all_but_new_rows(encoder, TokenMap.load(args.out / "zero-shot"))
     train(encoder, pairs(args.data, args.per_language, args.seed), args)
     encoder.max_seq_length = length
     encoder.save_pretrained(str(args.out / "trained"))

@@ -29,6 +29,8 @@ ORDER = [
     "corpora",
     "search",
     "evaluation",
+    "training",
+    "diagnostics",
     "cli",
 ]
 

@@ -4,25 +4,37 @@ import numpy as np
 import pytest
 
 from isthmus.bridge import BridgeVectors, entmax_rows
+from isthmus.bridge.entmax import adaptive_rows
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Nearest, Problem, SemBridge, create
+from isthmus.initializers.base import tokenize_with
 from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.vocabulary import Kind, Vocabulary, match
 from tests.tokenizers import byte_bpe, unigram, with_holes, wordpiece
 
 SAMPLED = {"random", "gaussian", "multivariate-gaussian"}
+# Methods that work on text need some.
+NEEDED = {"focus": {"texts": ["house 집 . 학교 학", "houses 집 학교 ."], "space": "ppmi", "min_count": 1}}
 
 
 def problem_of(target, source=None, *, dim=6, seed=0, vectors=True, as_released=False):
-    source = Vocabulary.from_tokenizer(source or wordpiece(["house", "home", "school", "##s", ".", "\ufffd"]))
-    target = Vocabulary.from_tokenizer(target)
+    source = source or wordpiece(["house", "home", "school", "##s", ".", "\ufffd"])
+    tokenizers = [tokenize_with(tokenizer) for tokenizer in (source, target)]
+    source, target = Vocabulary.from_tokenizer(source), Vocabulary.from_tokenizer(target)
     bridge = None
     if vectors:
         generator = np.random.default_rng(1)
         rows = generator.standard_normal((source.size + target.size, dim)).astype(np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         bridge = BridgeVectors(rows[: source.size], rows[source.size :], "test")
-    return Problem(source, target, match(target, source, as_released=as_released), bridge, seed=seed)
+    overlap = match(target, source, as_released=as_released)
+    return Problem(
+        source, target, overlap, bridge, seed=seed, tokenize_source=tokenizers[0], tokenize_target=tokenizers[1]
+    )
+
+
+def made_by(method, problem):
+    return create(method, **NEEDED.get(method, {})).token_map(problem)
 
 
 def id_of(vocabulary, raw):
@@ -36,7 +48,7 @@ def problem():
 
 @pytest.mark.parametrize("method", INITIALIZERS)
 def test_every_method_copies_the_overlap_and_says_what_it_did(method, problem):
-    made = create(method).token_map(problem)
+    made = made_by(method, problem)
     assert isinstance(made, TokenMap)
     assert made.shape == (problem.target.size, problem.source.size)
     copies = np.flatnonzero(problem.overlap.source_ids >= 0)
@@ -52,7 +64,7 @@ def test_every_method_copies_the_overlap_and_says_what_it_did(method, problem):
 
 @pytest.mark.parametrize("method", INITIALIZERS)
 def test_tokens_that_mean_nothing_take_the_mean(method, problem):
-    made = create(method).token_map(problem)
+    made = made_by(method, problem)
     rows = [token.id for token in problem.target.tokens if token.kind is Kind.UNUSED]
     rows += [id for id in range(problem.target.size) if problem.target.get(id) is None]
     assert len(rows) == 4
@@ -63,7 +75,7 @@ def test_tokens_that_mean_nothing_take_the_mean(method, problem):
 
 @pytest.mark.parametrize("method", INITIALIZERS)
 def test_new_tokens_get_the_fate_of_the_method(method, problem):
-    made = create(method).token_map(problem)
+    made = made_by(method, problem)
     expected = Fate.SAMPLED if method in SAMPLED else Fate.BACKGROUND if method == "mean" else Fate.BRIDGED
     assert {made.fate(id_of(problem.target, raw)) for raw in ("집", "학교", "학")} == {expected}
 
@@ -72,12 +84,12 @@ def test_new_tokens_get_the_fate_of_the_method(method, problem):
 def test_a_seed_fixes_the_map_whatever_the_global_generators_do(method):
     array = np.random.default_rng(0).standard_normal((11 + 2, 4))
     target = with_holes(["house", "집", "학교"])
-    first = create(method).token_map(problem_of(target, seed=3)).apply(array)
+    first = made_by(method, problem_of(target, seed=3)).apply(array)
     np.random.seed(1)  # noqa: NPY002
     random.seed(1)
     np.random.rand(7)  # noqa: NPY002
-    np.testing.assert_array_equal(create(method).token_map(problem_of(target, seed=3)).apply(array), first)
-    other = create(method).token_map(problem_of(target, seed=4)).apply(array)
+    np.testing.assert_array_equal(made_by(method, problem_of(target, seed=3)).apply(array), first)
+    other = made_by(method, problem_of(target, seed=4)).apply(array)
     assert np.array_equal(first, other) == (method not in SAMPLED)
 
 
@@ -199,15 +211,17 @@ def test_tokens_the_bridge_does_not_know_are_left_out(problem):
 def test_everything_copied_needs_no_background():
     problem = problem_of(wordpiece(["house"], unused=0), wordpiece(["house"], unused=0))
     for method in INITIALIZERS:
-        made = create(method).token_map(problem)
+        made = made_by(method, problem)
         assert made.background is None
         assert set(made.fates) <= {FATES.index(Fate.EXACT), FATES.index(Fate.SPECIAL)}
 
 
 def test_methods_and_options_are_checked():
-    with pytest.raises(UnknownNameError, match=r"method must be one of .*sembridge.*; got 'focus'"):
-        create("focus")
-    with pytest.raises(InputError, match=r"options of sembridge must be among alpha, .*as_released, got beta, gamma"):
+    with pytest.raises(UnknownNameError, match=r"method must be one of .*sembridge.*; got 'wechsel'"):
+        create("wechsel")
+    with pytest.raises(
+        InputError, match=r"options of sembridge must be among alpha, .*as_released, .*, got beta, gamma"
+    ):
         create("sembridge", gamma=1, beta=2)
     with pytest.raises(InputError, match="it has no options"):
         create("mean", alpha=2.0)
@@ -223,10 +237,10 @@ def test_registry_names_agree():
     for name, method in INITIALIZERS.items():
         assert method.name == name
         assert method.summary
-        assert create(name) == create(name)
+        assert create(name, **NEEDED.get(name, {})) == create(name, **NEEDED.get(name, {}))
 
 
-@pytest.mark.parametrize("method", ["sembridge", "nearest"])
+@pytest.mark.parametrize("method", ["sembridge", "nearest", "ofa"])
 def test_missing_or_foreign_vectors_are_refused(method, problem):
     with pytest.raises(InputError, match=f"{method} must have bridge vectors, got None"):
         create(method).token_map(problem_of(wordpiece(["집"]), vectors=False))
@@ -235,3 +249,22 @@ def test_missing_or_foreign_vectors_are_refused(method, problem):
         Problem(problem.source, other, match(other, problem.source), problem.vectors)
     with pytest.raises(InputError, match="overlap must have one entry per target id"):
         Problem(problem.source, other, problem.overlap)
+
+
+def test_sembridge_adapts_alpha_and_corrects_for_hubs(problem):
+    plain = SemBridge().token_map(problem)
+    assert SemBridge(margin=0.3).token_map(problem).weights.toarray().tolist() == plain.weights.toarray().tolist()
+    pool = [id_of(problem.source, raw) for raw in ("house", "home", "school", "##s", ".")]
+    rows = [id_of(problem.target, raw) for raw in ("집", "학교", "학")]
+    cosines = problem.vectors.target[rows].astype(float) @ problem.vectors.source[pool].astype(float).T
+    scores = 2 * cosines - cosines.mean(axis=0)
+    for options, expected in (
+        ({"adaptive": True, "margin": 0.4}, adaptive_rows(cosines, 0.4)[0]),
+        ({"csls": True}, entmax_rows(scores, 4.0)),
+        ({"adaptive": True, "csls": True}, adaptive_rows(scores, 0.05)[0]),
+    ):
+        made = SemBridge(pool="clean", **options).token_map(problem)
+        np.testing.assert_allclose(made.weights[rows].toarray()[:, pool], expected, atol=1e-6)
+        assert made.info["options"].items() >= options.items()
+    with pytest.raises(InputError, match="margin must be finite and above 0"):
+        create("sembridge", margin=0.0)

@@ -49,6 +49,91 @@ def best_sources(
     return np.concatenate(ids), np.concatenate(similarities)
 
 
+def top_sources(
+    target: Floats,
+    source: Floats,
+    count: int,
+    *,
+    candidates: NDArray[np.int64] | None = None,
+    block: int = 512,
+    desc: str = "nearest",
+    show_progress_bar: bool | None = None,
+) -> tuple[Ints, Float64s]:
+    """The ``count`` most similar source tokens of every target row, best first; the lower id among equals.
+
+    Args:
+        target: Vectors of the target tokens, shape (rows, dim).
+        source: Vectors of the source tokens, shape (source, dim).
+        count: How many, at least 1; all candidates where there are fewer.
+        candidates: Distinct source ids to choose from; None for all.
+        block: Target rows per step.
+        desc: Label of the progress bar.
+        show_progress_bar: None shows a bar when stderr is a terminal.
+
+    Returns:
+        Source ids and their cosines, each of shape (rows, min(count, candidates)).
+
+    Raises:
+        InputError: If ``count``, ``block`` or ``candidates`` do not fit.
+        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+    """
+    if count < 1:
+        raise InputError(f"count must be at least 1, got {count}")
+    chosen = Candidates(target, source, candidates, block, desc=desc, show=show_progress_bar)
+    places = np.arange(min(count, len(chosen.ids)))
+
+    def bound(similarities: NDArray[np.float32]) -> Float64s:
+        # The last of the best among some similarities of a row is at most the last of the best among all.
+        maxima = group_maxima(similarities, max(1024, 8 * count))
+        last = maxima.shape[1] - len(places)
+        return np.partition(maxima, last, axis=1)[:, last].astype(np.float64)
+
+    ids, similarities = [np.empty((0, len(places)), np.int64)], [np.empty((0, len(places)))]
+    for lengths, columns, values in chosen.blocks(bound):
+        best = row_starts(lengths)[:, None] + places
+        ids.append(columns[best])
+        similarities.append(values[best])
+    return np.concatenate(ids), np.concatenate(similarities)
+
+
+def crowding(
+    target: Floats,
+    source: Floats,
+    count: int,
+    *,
+    candidates: NDArray[np.int64] | None = None,
+    block: int = 512,
+    show_progress_bar: bool | None = None,
+) -> Float64s:
+    """Mean cosine of every source token with its ``count`` nearest target rows: r_S of CSLS (arXiv 1710.04087).
+
+    Args:
+        target: Vectors of the target tokens, shape (rows, dim).
+        source: Vectors of the source tokens, shape (source, dim).
+        count: Neighbours, at least 1; all target rows where there are fewer.
+        candidates: Distinct source ids; None for all.
+        block: Source tokens per step.
+        show_progress_bar: None shows a bar when stderr is a terminal.
+
+    Returns:
+        Means of shape (source,), zero outside ``candidates`` and where there is no target row.
+
+    Raises:
+        InputError: If ``count`` or ``block`` do not fit.
+        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+    """
+    if count < 1:
+        raise InputError(f"CSLS must have at least 1 neighbour, got {count}; pass csls=None for plain cosines")
+    means = np.zeros(len(source))
+    if len(target):
+        ids = np.arange(len(source)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+        _, nearest = top_sources(
+            source[ids], target, count, block=block, desc="hubness", show_progress_bar=show_progress_bar
+        )
+        means[ids] = nearest.mean(axis=1)
+    return means
+
+
 class Candidates:
     """Walks over the target rows in blocks and keeps, for each, the source candidates above a bound.
 
@@ -59,6 +144,7 @@ class Candidates:
         block: Target rows per step.
         desc: Label of the progress bar.
         show: Whether it is shown.
+        crowded: Where given, shape (source,), similarities are 2 cos - ``crowded`` instead of cosines.
 
     Raises:
         InputError: If ``block`` or ``candidates`` do not fit.
@@ -66,7 +152,15 @@ class Candidates:
     """
 
     def __init__(
-        self, target: Floats, source: Floats, candidates: Ints | None, block: int, *, desc: str, show: bool | None
+        self,
+        target: Floats,
+        source: Floats,
+        candidates: Ints | None,
+        block: int,
+        *,
+        desc: str,
+        show: bool | None,
+        crowded: Float64s | None = None,
     ) -> None:
         if target.ndim != 2 or source.ndim != 2 or target.shape[1] != source.shape[1]:
             raise BridgeError(
@@ -89,11 +183,15 @@ class Candidates:
         self.columns = _float32(source if whole else source[self.ids], self.source_scale)
         # Worst-case rounding of a float32 dot product of unit vectors, with room for the rounding of its inputs.
         self.margin = 2 * (target.shape[1] + 8) * 2.0**-24
+        self.crowded = None if crowded is None else crowded[self.ids]
+        if self.crowded is not None:
+            # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
+            self.margin = 2 * self.margin + 8 * 2.0**-24
 
     def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
-        """Yield (candidates per row, source ids, float64 cosines) of each block, best candidate first within a row.
+        """Yield (candidates per row, source ids, float64 similarities) of each block, best first within a row.
 
-        A candidate is kept when its cosine may exceed ``bound(similarities)`` of its row.
+        A candidate is kept when its similarity may exceed ``bound(similarities)`` of its row.
         """
         buffer = np.empty((min(self.block, len(self.target)), len(self.ids)), dtype=np.float32)
         starts = range(0, len(self.target), self.block)
@@ -101,9 +199,14 @@ class Candidates:
             stop = min(start + self.block, len(self.target))
             rows = _float32(self.target[start:stop], self.target_scale[start:stop])
             similarities = np.matmul(rows, self.columns.T, out=buffer[: stop - start])
+            if self.crowded is not None:
+                similarities *= 2
+                similarities -= self.crowded.astype(np.float32)
             limit = (bound(similarities) - self.margin).astype(np.float32)
             row, column = np.divmod(np.flatnonzero(similarities >= limit[:, None]), len(self.ids))
             values = self._cosines(start, stop, row, column)
+            if self.crowded is not None:
+                values = 2 * values - self.crowded[column]
             order = np.lexsort((column, -values, row))
             yield np.bincount(row, minlength=stop - start), self.ids[column[order]], values[order]
 
@@ -150,6 +253,16 @@ def _float32(vectors: Floats, scale: Float64s) -> NDArray[np.float32]:
     if (scale == 1).all():
         return np.asarray(vectors, dtype=np.float32)
     return np.multiply(vectors, scale[:, None].astype(np.float32), dtype=np.float32, casting="same_kind")
+
+
+def group_maxima(similarities: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
+    """The largest similarity of each of at most ``groups`` groups of columns, shape (rows, groups or fewer)."""
+    columns = similarities.shape[1]
+    maxima = similarities[:, :groups].copy()
+    for first in range(groups, columns, groups):
+        width = min(groups, columns - first)
+        np.maximum(maxima[:, :width], similarities[:, first : first + width], out=maxima[:, :width])
+    return maxima
 
 
 def row_starts(lengths: Ints) -> Ints:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.bridge.candidates import Candidates, Float64s, Floats, Ints, row_starts
+from isthmus.bridge.candidates import Candidates, Float64s, Floats, Ints, crowding, group_maxima, row_starts
 from isthmus.errors import InputError
 
 GROUPS = 1024
@@ -39,18 +39,42 @@ def entmax_rows(similarities: Floats, alpha: float) -> Float64s:
     Raises:
         InputError: If ``alpha`` is below 1 or not finite, or a score is not finite.
     """
-    check_alpha(alpha)
-    scores = np.asarray(similarities, dtype=np.float64)
-    if scores.ndim != 2 or scores.shape[1] == 0:
-        raise InputError(f"similarities must have shape (rows, columns >= 1), got {scores.shape}")
-    if not np.isfinite(scores).all():
-        raise InputError("similarities must be finite, got NaN or infinity; leave masked columns out")
+    scores, order = _sorted_rows(similarities, alpha)
     weights = np.empty_like(scores)
-    order = np.argsort(-scores, axis=1, kind="stable")
     lengths = np.full(len(scores), scores.shape[1])
     flat = _solve(np.take_along_axis(scores, order, axis=1).ravel(), lengths, alpha)[0]
     np.put_along_axis(weights, order, flat.reshape(scores.shape), axis=1)
     return weights
+
+
+def adaptive_rows(similarities: Floats, margin: float, least: float = 2.0) -> tuple[Float64s, Float64s]:
+    """alpha-entmax of every row with an alpha of its own, under which the best score alone decides who takes part.
+
+    The rule: a column gets weight when its score is less than ``margin`` below the row's best, and no other does. With
+    d_i = s_i - max(s) + margin and b = alpha - 1, entmax has its threshold there when the sum g(b) of (b d_i)^(1/b)
+    over d_i > 0 is 1. Its terms grow with b while b d_i < e, g falls to 0 with b, and g(1/margin) >= 1 because of the
+    best score alone: there is one root in (0, 1/margin], and the terms are the weights. It is the smallest alpha under
+    which no score a margin below the best can have weight: 1 + 1/margin for a clear winner, less the more candidates
+    there are; never below ``least``, which ends the support of a flat row of hundreds before the margin does.
+
+    Args:
+        similarities: Finite scores, shape (rows, columns) with at least one column.
+        margin: Above 0.
+        least: Smallest alpha, above 1.
+
+    Returns:
+        Weights, shape (rows, columns), and the alphas, shape (rows,).
+
+    Raises:
+        InputError: If an argument does not fit.
+    """
+    check_margin(margin, least)
+    scores, order = _sorted_rows(similarities, least)
+    weights = np.empty_like(scores)
+    lengths = np.full(len(scores), scores.shape[1])
+    flat, alphas = _adapt(np.take_along_axis(scores, order, axis=1).ravel(), lengths, margin, least)
+    np.put_along_axis(weights, order, flat.reshape(scores.shape), axis=1)
+    return weights, alphas
 
 
 def bridge_weights(
@@ -59,6 +83,8 @@ def bridge_weights(
     alpha: float,
     *,
     candidates: NDArray[np.int64] | None = None,
+    margin: float | None = None,
+    csls: int | None = None,
     top_k: int = 64,
     block: int = 512,
     dtype: type[np.floating[Any]] = np.float64,
@@ -76,6 +102,11 @@ def bridge_weights(
         source: Vectors of the source tokens, shape (source, dim).
         alpha: As for :func:`entmax_rows`.
         candidates: Distinct source ids that may get weight; None for all.
+        margin: Choose alpha per row, as :func:`adaptive_rows` does with ``alpha`` as the least; None is ``alpha``
+            everywhere.
+        csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
+            similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
+            left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
         top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
         block: Target rows per step.
         dtype: Type of the weights; they are computed in float64.
@@ -85,19 +116,29 @@ def bridge_weights(
         Weights, shape (rows, source), indices ascending within a row; every row sums to one.
 
     Raises:
-        InputError: If ``alpha``, ``top_k``, ``block`` or ``candidates`` do not fit.
+        InputError: If ``alpha``, ``margin``, ``csls``, ``top_k``, ``block`` or ``candidates`` do not fit.
         BridgeError: If vectors differ in dimension, are not finite, or are zero.
     """
     check_alpha(alpha)
     if top_k < 1:
         raise InputError(f"top_k must be at least 1, got {top_k}")
-    if alpha < 2:
+    if margin is not None:
+        check_margin(margin, alpha)
+    crowded = None
+    if csls is not None:
+        crowded = crowding(target, source, csls, candidates=candidates, show_progress_bar=show_progress_bar)
+    if alpha < 2 or (margin is not None and margin > 0.1):
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
     data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
-    chosen = Candidates(target, source, candidates, block, desc="entmax", show=show_progress_bar)
-    for lengths, columns, values in chosen.blocks(lambda similarities: _bound(similarities, alpha, top_k)):
-        weights, _ = _solve(values, lengths, alpha)
+    chosen = Candidates(target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded)
+
+    def bound(similarities: NDArray[np.float32]) -> Float64s:
+        reach = None if margin is None else similarities.max(axis=1).astype(np.float64) - margin
+        return _bound(similarities, alpha, top_k) if reach is None else reach
+
+    for lengths, columns, values in chosen.blocks(bound):
+        weights = _solve(values, lengths, alpha)[0] if margin is None else _adapt(values, lengths, margin, alpha)[0]
         data.append(weights[weights > 0].astype(dtype))
         indices.append(columns[weights > 0])
         counts.append(np.add.reduceat((weights > 0).astype(np.int64), row_starts(lengths)))
@@ -115,15 +156,31 @@ def check_alpha(alpha: float) -> None:
         raise InputError(f"alpha must be finite and at least 1 (1 is softmax, 4 the SemBridge default), got {alpha}")
 
 
+def check_margin(margin: float, least: float = 2.0) -> None:
+    """Raise InputError unless ``margin`` is finite and above 0, and ``least``, the smallest alpha, above 1."""
+    if not (np.isfinite(margin) and margin > 0):
+        raise InputError(f"margin must be finite and above 0 (0.05 is SemBridge's default), got {margin}")
+    if least <= 1:
+        raise InputError(f"alpha must be above 1 with a margin (softmax leaves no token out), got {least}")
+
+
+def _sorted_rows(similarities: Floats, alpha: float) -> tuple[Float64s, Ints]:
+    """The checked scores in float64 and the order of each row from high to low."""
+    check_alpha(alpha)
+    scores = np.asarray(similarities, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise InputError(f"similarities must have shape (rows, columns >= 1), got {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise InputError("similarities must be finite, got NaN or infinity; leave masked columns out")
+    return scores, np.argsort(-scores, axis=1, kind="stable")
+
+
 def _bound(similarities: NDArray[np.float32], alpha: float, top_k: int) -> Float64s:
     """A similarity per row at or below which every weight is zero, shape (rows,)."""
-    rows, columns = similarities.shape
+    rows = len(similarities)
     if alpha == 1:
         return np.full(rows, -np.inf)
-    maxima = similarities[:, :GROUPS].copy()
-    for first in range(GROUPS, columns, GROUPS):
-        width = min(GROUPS, columns - first)
-        np.maximum(maxima[:, :width], similarities[:, first : first + width], out=maxima[:, :width])
+    maxima = group_maxima(similarities, GROUPS)
     bound = np.empty(rows)
     left = np.arange(rows)
     groups = maxima.shape[1]
@@ -159,6 +216,37 @@ def _solve(values: Float64s, lengths: Ints, alpha: float) -> tuple[Float64s, Int
     weights = np.zeros(len(values))
     weights[inside] = _weights((values[inside] - lowest) * (alpha - 1), support, alpha - 1)
     return weights, support
+
+
+def _adapt(values: Float64s, lengths: Ints, margin: float, least: float) -> tuple[Float64s, Float64s]:
+    """As :func:`_solve`, with the alpha of :func:`adaptive_rows` for each row, which it returns beside the weights."""
+    alphas = np.full(len(lengths), least)
+    if len(values) == 0:
+        return np.empty(0), alphas
+    starts = row_starts(lengths)
+    distances = np.clip(values - np.repeat(values[starts], lengths) + margin, 0, None)
+    mass = np.add.reduceat(((least - 1) * distances) ** (1 / (least - 1)), starts)
+    free = mass < 1
+    weights = np.zeros(len(values))
+    bounded = np.repeat(~free, lengths)
+    weights[bounded] = _solve(values[bounded], lengths[~free], least)[0]
+    if not free.any():
+        return weights, alphas
+    counts = np.add.reduceat((distances > 0).astype(np.int64), starts)[free]
+    taken, starts = np.flatnonzero(~bounded & (distances > 0)), row_starts(counts)
+    distances = distances[taken]
+    low, high = np.full(len(counts), least - 1), np.full(len(counts), 1 / margin)
+    # Sixty halvings leave nothing of an interval in float64.
+    for _ in range(60):
+        middle = (low + high) / 2
+        each = np.repeat(middle, counts)
+        below = np.add.reduceat((each * distances) ** (1 / each), starts) < 1
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    each = np.repeat(high, counts)
+    shares = (each * distances) ** (1 / each)
+    weights[taken] = shares / np.repeat(np.add.reduceat(shares, starts), counts)
+    alphas[free] = 1 + high
+    return weights, alphas
 
 
 def _support(values: Float64s, lengths: Ints, starts: Ints, alpha: float) -> Ints:

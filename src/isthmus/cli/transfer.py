@@ -30,6 +30,23 @@ def command(
     method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
     alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
     pool: Annotated[str | None, typer.Option(help="Candidates (sembridge, nearest): all, clean or kind.")] = None,
+    adaptive: Annotated[bool, typer.Option("--adaptive", help="Choose alpha per token (sembridge).")] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="Reach below the best source token (sembridge --adaptive).")
+    ] = None,
+    csls: Annotated[bool, typer.Option("--csls", help="Correct cosines for hubs (sembridge).")] = False,
+    texts: Annotated[
+        Path | None, typer.Option(help="Target text, one a line, to learn the space of focus from.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="Space of focus: fasttext (extra `focus`) or ppmi.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Dimension of that space (focus).")] = None,
+    min_count: Annotated[int | None, typer.Option(help="Rarer tokens are drawn (focus).")] = None,
+    word_vectors: Annotated[Path | None, typer.Option(help="Multilingual word vectors, .vec (ofa).")] = None,
+    source_word_vectors: Annotated[
+        Path | None, typer.Option(help="Those of the source language, where they are apart (ofa).")
+    ] = None,
+    neighbours: Annotated[int | None, typer.Option(help="Source tokens per row (ofa).")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the softmax (ofa).")] = None,
     std: Annotated[float | None, typer.Option(help="Standard deviation of the noise (random).")] = None,
     as_released: Annotated[
         bool, typer.Option("--as-released", help="Do what the method's released code does, to compare.")
@@ -69,7 +86,12 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
-    options: dict[str, Any] = {k: v for k, v in (("alpha", alpha), ("pool", pool), ("std", std)) if v is not None}
+    given = {
+        "alpha": alpha, "pool": pool, "adaptive": adaptive or None, "margin": margin, "csls": csls or None,
+        "texts": texts, "space": space, "dim": dim, "min_count": min_count, "word_vectors": word_vectors,
+        "source_word_vectors": source_word_vectors, "neighbours": neighbours, "temperature": temperature, "std": std,
+    }  # fmt: skip
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     check_folder(folder, overwrite=overwrite, marker="modules.json")
     check_names([encoder, *target_tokenizer, bridge])
     samples = None if sample_texts is None else read_lines(sample_texts)

@@ -7,15 +7,19 @@ from typing import Any
 
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.initializers.base import Initializer, Problem
+from isthmus.initializers.focus import Focus
 from isthmus.initializers.gaussian import Gaussian
 from isthmus.initializers.mean import Mean
 from isthmus.initializers.multivariate_gaussian import MultivariateGaussian
 from isthmus.initializers.nearest import Nearest
+from isthmus.initializers.ofa import OFA
 from isthmus.initializers.random import Random
 from isthmus.initializers.sembridge import SemBridge
 
 INITIALIZERS: dict[str, type[Any]] = {
     "sembridge": SemBridge,
+    "focus": Focus,
+    "ofa": OFA,
     "nearest": Nearest,
     "mean": Mean,
     "gaussian": Gaussian,
@@ -50,6 +54,8 @@ def create(method: str, **options: Any) -> Initializer:
 
 __all__ = [
     "INITIALIZERS",
+    "OFA",
+    "Focus",
     "Gaussian",
     "Initializer",
     "Mean",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
@@ -16,6 +19,7 @@ from isthmus.vocabulary import Overlap, Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS, Kind
 
 Pool = Literal["all", "clean", "kind"]
+Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,9 @@ class Problem:
         vectors: Bridge vectors of both; None for methods that need none.
         seed: Seed of everything drawn.
         show_progress_bar: None shows bars when stderr is a terminal.
+        tokenize_source: Token ids of texts by the encoder's tokenizer (see :func:`tokenize_with`); None for methods
+            that read no text.
+        tokenize_target: Likewise by the new tokenizer.
     """
 
     source: Vocabulary
@@ -37,6 +44,8 @@ class Problem:
     vectors: BridgeVectors | None = None
     seed: int = 0
     show_progress_bar: bool | None = None
+    tokenize_source: Tokenize | None = None
+    tokenize_target: Tokenize | None = None
 
     def __post_init__(self) -> None:
         if self.overlap.source_ids.shape != (self.target.size,):
@@ -54,7 +63,7 @@ class Initializer(Protocol):
     Attributes:
         name: Key in the registry.
         summary: One line for lists.
-        needs_bridge: Whether ``Problem.vectors`` must be given.
+        needs_bridge: Whether ``Problem.vectors`` must be given; of the class, whether it must be with default options.
     """
 
     name: ClassVar[str]
@@ -71,6 +80,33 @@ def require_vectors(method: str, problem: Problem) -> BridgeVectors:
     if problem.vectors is None:
         raise InputError(f"{method} must have bridge vectors, got None; pass bridge= or vectors=")
     return problem.vectors
+
+
+def require_tokenize(method: str, tokenize: Tokenize | None, side: str) -> Tokenize:
+    """Return the tokenizing function, or raise InputError where there is none."""
+    if tokenize is None:
+        raise InputError(
+            f"{method} must have the {side} tokenizer to read text with, got None; pass "
+            f"Problem(..., tokenize_{side}=tokenize_with(tokenizer))"
+        )
+    return tokenize
+
+
+def tokenize_with(tokenizer: Any) -> Tokenize:
+    """Make the function that ``Problem`` takes of a transformers tokenizer: ids of whole texts, nothing added."""
+
+    def tokenize(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        switches = {"add_special_tokens": False, "truncation": False, "padding": False, "verbose": False}
+        ids: list[list[int]] = tokenizer(list(texts), **switches)["input_ids"]
+        return ids
+
+    return tokenize
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise InputError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_pool(pool: str) -> None:
@@ -95,7 +131,7 @@ def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
     ids = [
         token.id
         for token in problem.source.tokens
-        if known[token.id] and (pool == "all" or _is_text(problem.source, token.id))
+        if known[token.id] and (pool == "all" or is_text(problem.source, token.id))
     ]
     if not ids:
         raise BridgeError(
@@ -136,7 +172,7 @@ def open_ids(problem: Problem, *, as_released: bool = False) -> NDArray[np.int64
     ids = [
         token.id
         for token in problem.target.tokens
-        if problem.overlap.source_ids[token.id] < 0 and (as_released or _is_text(problem.target, token.id))
+        if problem.overlap.source_ids[token.id] < 0 and (as_released or is_text(problem.target, token.id))
     ]
     return np.array(ids, dtype=np.int64)
 
@@ -195,7 +231,20 @@ def assemble(
 
 def _info(method: Any, problem: Problem) -> dict[str, Any]:
     bridge = problem.vectors.identity if problem.vectors is not None and method.needs_bridge else None
-    return {"method": method.name, "options": asdict(method), "seed": problem.seed, "bridge": bridge}
+    options = {option.name: _recorded(getattr(method, option.name)) for option in fields(method)}
+    return {"method": method.name, "options": options, "seed": problem.seed, "bridge": bridge}
+
+
+def _recorded(value: Any) -> Any:
+    """An option as a JSON value: texts by their number and hash, since a map carries no corpus; files by their name."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        digest = hashlib.blake2b(digest_size=16)
+        for text in value:
+            digest.update(f"{len(text)} {text}".encode(errors="surrogatepass"))
+        return f"{len(value)} texts, blake2b {digest.hexdigest()}"
+    return value
 
 
 def _continues(vocabulary: Vocabulary, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -203,6 +252,7 @@ def _continues(vocabulary: Vocabulary, ids: NDArray[np.int64]) -> NDArray[np.boo
     return np.array([kinds[id] == Kind.CONTINUATION for id in ids.tolist()], dtype=bool)
 
 
-def _is_text(vocabulary: Vocabulary, id: int) -> bool:
+def is_text(vocabulary: Vocabulary, id: int) -> bool:
+    """Whether a token stands for readable text: it is no special, unused, byte or broken one, and no hole."""
     token = vocabulary.get(id)
     return token is not None and token.kind in TEXT_KINDS and vocabulary.is_decodable(id)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import vstack
 
-from isthmus.bridge.entmax import bridge_weights, check_alpha
+from isthmus.bridge.entmax import bridge_weights, check_alpha, check_margin
 from isthmus.initializers.base import (
     Pool,
     Problem,
@@ -20,6 +20,9 @@ from isthmus.initializers.base import (
 )
 from isthmus.token_map import TokenMap
 
+LEAST_ALPHA = 2.0
+NEIGHBOURS = 10
+
 
 @dataclass(frozen=True)
 class SemBridge:
@@ -30,11 +33,20 @@ class SemBridge:
         pool: Source tokens that may get weight: ``clean`` (no special, unused or unreadable ones), ``kind`` (of these,
             continuation pieces for continuation pieces, others for others) or ``all``.
         as_released: Do as the released code: pool ``all``, and every token without a match is mixed.
+        adaptive: Choose alpha per token instead, at least 2: the source tokens less than ``margin`` below the best one
+            take part and no others, so a clear winner stands alone and a flat row keeps more
+            (:func:`isthmus.bridge.entmax.adaptive_rows`).
+        margin: Of the cosines with ``adaptive``, above 0; without it, it has no effect.
+        csls: Correct the cosines for hubs with the 10 nearest tokens (CSLS, arXiv 1710.04087), among those of the rows
+            to be made. Differences count double, for alpha and margin alike.
     """
 
     alpha: float = 4.0
     pool: Pool = "kind"
     as_released: bool = False
+    adaptive: bool = False
+    margin: float = 0.05
+    csls: bool = False
 
     name: ClassVar[str] = "sembridge"
     summary: ClassVar[str] = "sparse mixture of the source tokens closest in a multilingual model (alpha-entmax)"
@@ -42,6 +54,7 @@ class SemBridge:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_margin(self.margin)
         check_pool(self.pool)
 
     def token_map(self, problem: Problem) -> TokenMap:
@@ -53,8 +66,10 @@ class SemBridge:
             bridge_weights(
                 vectors.target[group],
                 vectors.source,
-                self.alpha,
+                LEAST_ALPHA if self.adaptive else self.alpha,
                 candidates=candidates,
+                margin=self.margin if self.adaptive else None,
+                csls=NEIGHBOURS if self.csls else None,
                 show_progress_bar=problem.show_progress_bar,
             )
             for group, candidates in groups

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
 from isthmus.errors import BridgeError, InputError
 from isthmus.initializers import INITIALIZERS, Problem
-from isthmus.initializers.base import Pool
+from isthmus.initializers.base import Pool, tokenize_with
 from isthmus.token_map import Fate
 from isthmus.transfer import checks
 from isthmus.transfer.card import build_card, license_warning, read_language, read_license
@@ -168,7 +168,9 @@ def transfer_encoder(
     show_progress_bar: bool | None = None,
     **options: Any,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
-    """As :func:`transfer`, on objects; touches neither disk nor network and modifies none of its arguments.
+    """As :func:`transfer`, on objects; modifies none of its arguments.
+
+    Touches neither the network nor, unless an option names a file, the disk.
 
     Args:
         encoder: The source encoder.
@@ -261,7 +263,10 @@ def _run(
         check_finite(module.model)
     vectors = make_vectors(source, target) if initializer.needs_bridge and make_vectors is not None else None
     overlap = settings.overlap(target, source, made.kept)
-    problem = Problem(source, target, overlap, vectors, settings.seed, settings.show_progress_bar)
+    problem = Problem(
+        source, target, overlap, vectors, settings.seed, settings.show_progress_bar,
+        tokenize_source=tokenize_with(parts.tokenizer), tokenize_target=tokenize_with(tokenizer),
+    )  # fmt: skip
     token_map = initializer.token_map(problem)
     roles = dict(target.roles)
     models = {id(module): swap_vocabulary(module.model, token_map, roles, bias=bias) for module in parts.transformers}

@@ -1,0 +1,64 @@
+"""``isthmus doctor``: what is wrong with an encoder, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli._hub import check_names
+from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli.transfer import read_lines
+from isthmus.token_map import TokenMap
+
+COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
+    ],
+    texts: Annotated[
+        Path | None, typer.Option(help="Texts of the language it is meant for, one a line; 500 of them are used.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample and of the snippets searched for.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per finding.")] = False,
+) -> None:
+    """Check an encoder, and with texts whether it is ready for their language; exit code 1 when something is broken."""
+    check_names([model])
+    lines = None if texts is None else read_lines(texts)
+    with working("loading libraries", quiet=json):
+        from isthmus.diagnostics import diagnose
+        from isthmus.transfer.load import load_encoder, local_folder
+
+        quiet_libraries()
+    folder = local_folder(model)
+    with working("loading the encoder", quiet=json):
+        encoder = load_encoder(model, trust_remote_code=trust_remote_code)
+    has_map = folder is not None and (folder / "token_map.json").is_file()
+    findings = diagnose(
+        encoder,
+        lines,
+        TokenMap.load(folder) if has_map and folder is not None else None,
+        folder=folder,
+        batch_size=batch_size,
+        seed=seed,
+        show_progress_bar=False if json else None,
+    )
+    if json:
+        print_json(finding.to_dict() for finding in findings)
+    else:
+        for finding in findings:
+            lead = f"[{COLOURS[finding.level]}]{finding.level:<7}[/]  {finding.check:<16}  "
+            remedy = f"\n[dim]→ {escape(finding.remedy)}[/]" if finding.remedy else ""
+            print_wrapped(lead, escape(finding.message) + remedy)
+        counts = [f"{sum(found.level == level for found in findings)} {level}" for level in COLOURS]
+        console.print("\n" + ", ".join(reversed(counts)), soft_wrap=True)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)

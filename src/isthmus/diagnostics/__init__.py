@@ -1,0 +1,8 @@
+"""The doctor: what is wrong with an encoder, and what to do about it."""
+
+from __future__ import annotations
+
+from isthmus.diagnostics.doctor import diagnose
+from isthmus.diagnostics.finding import Finding, Level
+
+__all__ = ["Finding", "Level", "diagnose"]
