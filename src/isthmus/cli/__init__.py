@@ -7,7 +7,7 @@ import sys
 import typer
 
 import isthmus
-from isthmus.cli import evaluate, inspect, methods, quickstart, transfer
+from isthmus.cli import doctor, evaluate, inspect, methods, mine, quickstart, train, transfer
 from isthmus.cli._output import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
@@ -25,6 +25,9 @@ app.command("transfer")(transfer.command)
 app.command("inspect")(inspect.command)
 app.command("methods")(methods.command)
 app.command("evaluate")(evaluate.command)
+app.command("train")(train.command)
+app.command("mine")(mine.command)
+app.command("doctor")(doctor.command)
 
 
 def _version(show: bool) -> None:

@@ -1,0 +1,40 @@
+"""Training recipes over the sentence-transformers trainers: column contracts, losses, guards, hard negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isthmus.training.errors import TrainingError
+from isthmus.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from isthmus.training.data import TrainingData, read_training_data
+    from isthmus.training.mining import mine
+    from isthmus.training.recipe import train
+    from isthmus.training.report import TrainingReport
+
+__all__ = [
+    "TrainingData",
+    "TrainingError",
+    "TrainingReport",
+    "TrainingSettings",
+    "mine",
+    "read_training_data",
+    "train",
+]
+
+_HOMES = {
+    "TrainingData": "data",
+    "TrainingReport": "report",
+    "mine": "mining",
+    "read_training_data": "data",
+    "train": "recipe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

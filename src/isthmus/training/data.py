@@ -1,0 +1,212 @@
+"""Rows to train on: which columns they must have, and reading them from files and from the hub."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isthmus.corpora.files import COMPRESSIONS, open_text, read_jsonl
+from isthmus.errors import InputError, MissingExtraError, NotFoundError
+
+QUERY = ("query", "anchor")
+POSITIVE = ("positive", "passage", "document")
+NEGATIVE = re.compile(r"negative(?:_(\d+))?")
+FORMATS = (".jsonl", ".csv", ".parquet")
+Row = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows by column, in the order that the losses of sentence-transformers go by.
+
+    Attributes:
+        name: File or hub id.
+        texts: ``query``, ``positive``, then the negatives under their own names; every column of the same length.
+        scores: A teacher's scores of every row: of the positive and of each negative, or their one difference.
+        digest: Hash of all of it.
+    """
+
+    name: str
+    texts: dict[str, list[str]]
+    scores: list[list[float]] | None
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.texts["query"])
+
+    @property
+    def negatives(self) -> int:
+        """Number of negative columns."""
+        return len(self.texts) - 2
+
+
+def read_training_data(source: str | Path) -> TrainingData:
+    """Read training rows.
+
+    Columns go by name: ``query`` or ``anchor``; ``positive``, ``passage`` or ``document``; any number of ``negative``,
+    ``negative_1``, ``negative_2``...; and optionally ``scores``, a teacher's scores of the positive and of every
+    negative, or one number with one negative, the difference of the two. Other columns are left out.
+
+    Args:
+        source: A ``.jsonl`` (also ``.jsonl.gz``, ``.jsonl.xz``), ``.csv`` (likewise) or ``.parquet`` file, or the id of
+            a hub dataset, of which the split ``train`` is taken.
+
+    Raises:
+        NotFoundError: If it is not there.
+        CollectionError: If a line is not JSON; names file and line.
+        InputError: If a column is missing or a value does not fit; names file and line.
+        MissingExtraError: If a package that reads the format is not installed.
+    """
+    return parse_rows(_rows(source), str(source))
+
+
+def parse_rows(rows: Iterator[Row], name: str) -> TrainingData:
+    """Check rows against the contract of :func:`read_training_data`.
+
+    Args:
+        rows: Where each row stands ("pairs.jsonl, line 3"), and its values by column.
+        name: What the rows are called.
+
+    Raises:
+        InputError: If a row breaks the contract, or there is none.
+    """
+    texts: dict[str, list[str]] = {}
+    scores: list[list[float]] = []
+    columns: dict[str, str] = {}
+    scored = False
+    for where, row in rows:
+        if not columns:
+            columns, scored = find_columns(list(row), where), row.get("scores") is not None
+            texts = {column: [] for column in columns}
+        for column, own in columns.items():
+            texts[column].append(_text(row.get(own), own, row, where))
+        extra = [key for key in row if NEGATIVE.fullmatch(key) and key not in columns.values()]
+        if extra or (row.get("scores") is not None) != scored:
+            raise InputError(
+                f"{where}: every row must have the columns of the first, got "
+                f"{', '.join(extra) or ('no scores' if scored else 'scores')} here alone; fill or drop the column"
+            )
+        if scored:
+            scores.append(_scores(row["scores"], len(columns) - 2, where))
+    if not columns:
+        raise InputError(f"training data must hold at least one row, got none in {name}")
+    if len({len(row) for row in scores}) > 1:
+        raise InputError(f"{name}: scores must be lists in every row or numbers in every row, got both; use lists")
+    digest = hashlib.blake2b(digest_size=16)
+    for column, values in texts.items():
+        digest.update(json.dumps([column, values]).encode())
+    digest.update(json.dumps(scores).encode())
+    return TrainingData(name, texts, scores if scored else None, digest.hexdigest())
+
+
+def find_columns(found: list[str], where: str) -> dict[str, str]:
+    """Names of the columns to train on by what they are: query, positive, negatives in the order of their numbers.
+
+    Raises:
+        InputError: If query or positive is missing or there twice; lists the columns found.
+    """
+    columns: dict[str, str] = {}
+    for role, names in (("query", QUERY), ("positive", POSITIVE)):
+        present = [name for name in names if name in found]
+        if len(present) != 1:
+            raise InputError(
+                f"{where}: must have one column {' or '.join(map(repr, names))}, got the columns "
+                f"{', '.join(map(repr, found)) or 'none'}; rename the one that holds the {role}"
+            )
+        columns[role] = present[0]
+    negatives = [(int(match[1] or 0), name) for name in found if (match := NEGATIVE.fullmatch(name))]
+    return columns | {name: name for _, name in sorted(negatives)}
+
+
+def _text(value: Any, column: str, row: Mapping[str, Any], where: str) -> str:
+    if not isinstance(value, str):
+        found = f"{value!r:.60}" if column in row else f"no such column among {', '.join(map(repr, row)) or 'none'}"
+        raise InputError(f"{where}: {column!r} must be a text, got {found}; every row needs the columns of the first")
+    if not value.strip():
+        raise InputError(f"{where}: {column!r} must not be empty; remove the row or fill it")
+    return value
+
+
+def _scores(value: Any, negatives: int, where: str) -> list[float]:
+    """One list per row, from a number, a list, or the JSON text of one, as a CSV has it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise InputError(f"{where}: 'scores' must be a number or a JSON list, got {value[:60]!r}") from error
+    listed = value if isinstance(value, list) else [value]
+    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in listed]
+    expected = negatives + 1 if isinstance(value, list) else 1
+    if not all(numbers) or len(listed) != expected or (expected == 1 and negatives != 1):
+        raise InputError(
+            f"{where}: 'scores' must be a list of finite numbers, one of the positive and one of each of the "
+            f"{negatives} negatives (or, with one negative, their difference), got {value!r:.80}"
+        )
+    return [float(one) for one in listed]
+
+
+def _rows(source: str | Path) -> Iterator[Row]:
+    path = Path(source)
+    suffixes = [suffix for suffix in path.suffixes[-2:] if suffix not in COMPRESSIONS]
+    kind = suffixes[-1] if suffixes else ""
+    if path.is_dir() or (path.exists() and kind not in FORMATS):
+        raise InputError(f"training data must be a file of {', '.join(FORMATS)} or a hub id, got {path}; convert it")
+    if kind not in FORMATS:
+        return _hub_rows(str(source))
+    if not path.exists():
+        raise NotFoundError(f"{path} does not exist")
+    if kind == ".jsonl":
+        return ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
+    return _csv_rows(path) if kind == ".csv" else _parquet_rows(path)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    with open_text(path) as stream:
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    raise InputError(f"{where}: must have as many fields as the header, got others; check the quotes")
+                yield where, row
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: must be UTF-8 text ({error}); convert the file") from error
+        except (csv.Error, OSError, EOFError) as error:
+            raise InputError(f"{path}, line {reader.line_num}: must be CSV ({error})") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "train") from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            for number, row in enumerate(rows, start=1):
+                yield f"{path}, row {number}", row
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path} must be a Parquet file, got {error}") from error
+
+
+def _hub_rows(name: str) -> Iterator[Row]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise MissingExtraError("datasets", "train") from error
+    try:
+        dataset = load_dataset(name, split="train")
+    except Exception as error:  # datasets raises whatever its network layer does
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise NotFoundError(
+            f"training data must be a file of {', '.join(FORMATS)} or the id of a hub dataset with a split 'train', "
+            f"got {name!r}, which is no file and could not be downloaded ({reason}); check the name and the network"
+        ) from error
+    return ((f"{name}, row {number}", row) for number, row in enumerate(dataset, start=1))

@@ -1,0 +1,109 @@
+"""Hard negatives: passages that an encoder ranks high for a query they do not answer.
+
+Beside ``sentence_transformers.util.mine_hard_negatives``, which (6.2) normalises the vectors and asks for numpy arrays,
+neither of which fits a SparseEncoder: here sparse encoders rank by dot product, as they search.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from isthmus._files import atomic_write
+from isthmus.errors import InputError
+from isthmus.evaluation.models import encode, is_sparse
+from isthmus.search import search, search_dense
+from isthmus.training.data import TrainingData
+
+# Candidates looked at per query; what is ranked below is no hard negative.
+DEPTH = 100
+
+
+def mine(
+    model: Any,
+    data: TrainingData,
+    *,
+    negatives: int = 5,
+    skip: int = 1,
+    max_score: float | None = 0.95,
+    batch_size: int = 32,
+    show_progress_bar: bool | None = None,
+) -> list[dict[str, str]]:
+    """Find negatives of every query among the positives of the others and the negatives already there.
+
+    Args:
+        model: A SparseEncoder or SentenceTransformer.
+        data: Rows with queries and positives.
+        negatives: Number per query; rows with fewer candidates are left out, so that columns stay even.
+        skip: Leave out this many of the best ranked, which are often answers that nobody marked.
+        max_score: Take only candidates that score below this share of the query's worst positive; None takes all.
+        batch_size: Texts per encoding step.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        Rows of ``query``, ``positive``, ``negative_1``... , hardest first.
+
+    Raises:
+        EncoderError: If ``model`` is of another kind.
+        InputError: If an argument does not fit, or no row has enough candidates.
+    """
+    for name, value, least in (("negatives", negatives, 1), ("skip", skip, 0), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise InputError(f"{name} must be {least} or more, got {value}")
+    if max_score is not None and not max_score > 0:
+        raise InputError(f"max_score must be above 0, got {max_score}; None takes all candidates")
+    queries = list(dict.fromkeys(data.texts["query"]))
+    passages = list(dict.fromkeys(text for column, texts in data.texts.items() if column != "query" for text in texts))
+    answers: dict[str, list[str]] = {query: [] for query in queries}
+    for query, positive in zip(data.texts["query"], data.texts["positive"], strict=True):
+        answers[query].append(positive)
+    options: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+    vectors = [
+        encode(model, texts, role=role, **options)  # type: ignore[arg-type]
+        for texts, role in ((queries, "query"), (passages, "document"))
+    ]
+    sparse, depth = is_sparse(model), max(DEPTH, negatives + skip) + max(map(len, answers.values())) + 1
+    indices, _ = (search if sparse else search_dense)(vectors[0], vectors[1], depth)
+    place = {passage: row for row, passage in enumerate(passages)}
+    found = {}
+    for row, query in enumerate(queries):
+        ids = indices[row][indices[row] >= 0]
+        own = [place[answer] for answer in answers[query]]
+        bound = math.inf if max_score is None else max_score * float(_products(vectors, row, own).min())
+        # A positive that shares nothing with its query bounds nothing.
+        below = _products(vectors, row, ids) < (bound if bound > 0 else math.inf)
+        taken = [passages[id] for id in ids[below] if id not in own and passages[id] != query]
+        found[query] = taken[skip : skip + negatives]
+    rows = [
+        {"query": query, "positive": positive, **{f"negative_{i}": text for i, text in enumerate(found[query], 1)}}
+        for query, positive in zip(data.texts["query"], data.texts["positive"], strict=True)
+        if len(found[query]) == negatives
+    ]
+    if not rows:
+        raise InputError(
+            f"negatives must be few enough for {len(passages)} passages, got {negatives} after skip={skip}: no query "
+            "has as many candidates; lower them, or raise max_score"
+        )
+    return rows
+
+
+def _products(vectors: list[Any], query: int, passages: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+    """Scores of some passages for a query, by row."""
+    product = vectors[1][passages] @ vectors[0][query].T
+    return np.asarray(product.todense() if issparse(product) else product, dtype=np.float32).reshape(-1)
+
+
+def write_rows(rows: list[dict[str, str]], path: Path) -> None:
+    """Write rows as JSONL, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    atomic_write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())

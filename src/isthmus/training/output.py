@@ -1,0 +1,101 @@
+"""The folder of a run: going on from its checkpoints, refusing those of another run, and the finished encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus._files import atomic_folder, atomic_write, check_folder, read_json
+from isthmus.errors import InputError, OutputError
+from isthmus.training.report import TrainingReport
+
+CHECKPOINTS = "checkpoints"
+SETTINGS = "settings.json"
+# What a transfer leaves beside an encoder and stays true of a trained one.
+CARRIED = ("token_map.json", "token_map.safetensors", "transfer_report.json")
+
+
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Tell before long work that a run could not write to ``folder``; a run that was interrupted there may go on.
+
+    Raises:
+        OutputError: If something else is there, or nothing can be written.
+    """
+    if (folder / CHECKPOINTS / SETTINGS).is_file() and not (folder / "modules.json").exists():
+        check_folder(folder / "encoder", marker="modules.json")
+    elif overwrite and folder.is_dir() and [path.name for path in folder.iterdir()] == [CHECKPOINTS]:
+        raise OutputError(f"{folder / CHECKPOINTS} must hold {SETTINGS} to be gone on from, got none; remove it")
+    else:
+        check_folder(folder, overwrite=overwrite, marker="modules.json")
+
+
+def check_settings(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether the checkpoints in ``folder``, if any, belong to this run.
+
+    Args:
+        folder: The run's folder.
+        identity: What decides the outcome of the run; JSON values.
+        overwrite: Let checkpoints of another run be replaced.
+
+    Returns:
+        False where there are none, or where they are to be replaced.
+
+    Raises:
+        InputError: If they belong to a run with other settings; names those that differ.
+    """
+    path = folder / CHECKPOINTS / SETTINGS
+    if not path.is_file():
+        return False
+    then = read_json(path).get("settings", {})
+    now = json.loads(json.dumps(dict(identity)))
+    differing = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    if differing and not overwrite:
+        changes = ", ".join(f"{name} {then.get(name)!r} then and {now.get(name)!r} now" for name in differing)
+        raise InputError(
+            f"settings must be those that the checkpoints in {folder / CHECKPOINTS} were made with, got {changes}; "
+            "repeat that command to go on, choose another folder, or start over with --overwrite"
+        )
+    return not differing
+
+
+def begin(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Start a run's checkpoint folder anew."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    settings = json.dumps(dict(identity), sort_keys=True)
+    record = {"hash": hashlib.blake2b(settings.encode(), digest_size=16).hexdigest(), "settings": dict(identity)}
+    atomic_write(folder / CHECKPOINTS / SETTINGS, json.dumps(record, indent=2).encode())
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint that was written whole; the trainer writes its own state last."""
+    whole = [path.parent for path in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Path | None) -> None:
+    """Write the encoder, what a transfer left beside its source, and the report; the checkpoints go.
+
+    Raises:
+        OutputError: If it cannot be written; the checkpoints stay.
+    """
+    with atomic_folder(folder, overwrite=True) as written:
+        encoder.save_pretrained(str(written))
+        for name in CARRIED:
+            if source is not None and (source / name).is_file():
+                shutil.copyfile(source / name, written / name)
+        report.save(written)
+
+
+def weights_digest(encoder: Any) -> str:
+    """Hash of all weights by name."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

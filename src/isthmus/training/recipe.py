@@ -1,0 +1,228 @@
+"""Training an encoder, start to finish, with the trainers of sentence-transformers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus._progress import wanted
+from isthmus.corpora import Collection
+from isthmus.corpora import load as load_collection
+from isthmus.errors import InputError, MissingExtraError
+from isthmus.evaluation.results import versions
+from isthmus.training import output
+from isthmus.training.data import TrainingData, read_training_data
+from isthmus.training.freeze import frozen
+from isthmus.training.report import TrainingReport
+from isthmus.training.settings import TrainingSettings
+from isthmus.transfer.card import read_license
+from isthmus.transfer.load import load_encoder, local_folder
+
+
+def train(
+    model: str | Path,
+    train_data: str | Path,
+    folder: str | Path,
+    settings: TrainingSettings | None = None,
+    *,
+    development: str | Path | Collection | None = None,
+    language: str | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    show_progress_bar: bool | None = None,
+) -> TrainingReport:
+    """Train a sparse or dense encoder and write the result to a folder.
+
+    A run that was interrupted goes on from its last checkpoint when it is called again with the same arguments. Under
+    ``torchrun`` every process calls this, and the first one writes.
+
+    Args:
+        model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
+        train_data: File or hub id, as for :func:`read_training_data`.
+        folder: Where the result goes, a plain encoder folder; checkpoints stand in it until then.
+        settings: How to train; None takes the defaults.
+        development: Collection, as for :func:`isthmus.load_collection`, on which nDCG@10 is measured before training
+            and every ``save_steps``; the best checkpoint is kept and the run stops early without progress.
+        language: ISO 639-1 code of that collection.
+        overwrite: Replace the encoder in ``folder``, and checkpoints there that were made with other settings.
+        trust_remote_code: Run code that comes with the model.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        What was done, as it is also written to ``training_report.json``.
+
+    Raises:
+        NotFoundError: If the model, the data or the collection is not there.
+        InputError: If data, settings or checkpoints do not fit.
+        EncoderError: If the model is none.
+        OutputError: If the folder holds something else, or cannot be written.
+        TrainingError: If the loss or the vectors break down.
+        MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+    """
+    for package in ("accelerate", "datasets"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+    from isthmus.training.objective import choose_loss
+
+    folder, settings = Path(folder), settings or TrainingSettings()
+    output.check_output(folder, overwrite=overwrite)
+    data = read_training_data(train_data)
+    loss = choose_loss(settings, data)
+    settings = replace(settings, loss=loss, bf16=_bf16(settings.bf16))
+    if development is not None and not isinstance(development, Collection):
+        development = load_collection(development, language=language)
+    encoder = load_encoder(model, trust_remote_code=trust_remote_code).float()
+    _check_encoder(encoder, settings)
+    source, processes = local_folder(model), int(os.environ.get("WORLD_SIZE", "1"))
+    card = encoder.model_card_data
+    card.license = read_license(encoder, source)
+    # The trainer would draw texts of the training data for the head of the model card.
+    card.set_widget_examples = lambda dataset: None
+    identity = {
+        **settings.identity(),
+        "model": output.weights_digest(encoder),
+        "train_data": data.digest,
+        "development": None if development is None else development.name,
+        "processes": processes,
+    }
+    goes_on = output.check_settings(folder, identity, overwrite=overwrite)
+    with frozen(encoder, settings.freeze, source) as trainable, _fused(encoder, settings):
+        heads = _count_fused(encoder)
+        begins = None if goes_on else identity
+        run = _run(encoder, data, development, loss, settings, folder, begins, show_progress_bar)
+    report = TrainingReport(
+        model=str(model),
+        data={"name": data.name, "rows": len(data), "columns": list(data.texts), "hash": data.digest},
+        settings=settings.to_dict(),
+        processes=processes,
+        trainable=trainable,
+        fused_heads=heads,
+        versions=versions() | {name: version(name) for name in ("accelerate", "datasets")},
+        **run,
+    )
+    if is_first_process():
+        output.write_result(encoder, report, folder, source)
+    _wait_for_all()
+    return report
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and prints; always, without ``torchrun``."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _run(
+    encoder: Any,
+    data: TrainingData,
+    development: Collection | None,
+    loss: Any,
+    settings: TrainingSettings,
+    folder: Path,
+    begins: dict[str, Any] | None,
+    show_progress_bar: bool | None,
+) -> dict[str, Any]:
+    """Train in place; ``begins`` is the identity of a run that starts anew, None for one that goes on."""
+    from isthmus.training.callbacks import evaluations, finished
+    from isthmus.training.trainer import build_trainer
+
+    def prepare() -> Path | None:
+        """Once all processes have come up, so that none looks while the first one cleans."""
+        _wait_for_all()
+        if begins is not None and is_first_process():
+            output.begin(folder, begins)
+        _wait_for_all()
+        return output.last_checkpoint(folder)
+
+    show = wanted(show_progress_bar) and is_first_process()
+    trainer, checkpoint = build_trainer(encoder, data, development, loss, settings, folder, prepare, show=show)
+    started = time.perf_counter()
+    state = None if checkpoint is None else finished(checkpoint, settings.patience)
+    if checkpoint is None or state is None:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        state = trainer.state
+    else:
+        # The trainer would take one more step before it notices.
+        best = state.best_model_checkpoint if development is not None else None
+        weights = checkpoint if best is None else folder / output.CHECKPOINTS / Path(best).name
+        encoder.load_state_dict(load_encoder(weights, trust_remote_code=encoder.trust_remote_code).state_dict())
+    seconds = time.perf_counter() - started
+    found = evaluations(state.log_history)
+    kept = state.global_step
+    if found and state.best_global_step:
+        kept = state.best_global_step
+    return {
+        "steps": state.global_step,
+        "resumed_from": None if checkpoint is None else int(checkpoint.name.rpartition("-")[2]),
+        "stopped_early": state.global_step < state.max_steps,
+        "kept_step": kept,
+        "log": [entry for entry in state.log_history if "loss" in entry],
+        "development": _development(development, found) if development is not None else None,
+        "seconds": seconds,
+    }
+
+
+def _development(collection: Collection, found: list[tuple[int, float]]) -> dict[str, Any]:
+    return {
+        "collection": collection.name,
+        "before": found[0][1],
+        "best": max((score for step, score in found if step > 0), default=found[0][1]),
+        "evaluations": [{"step": step, "ndcg@10": score} for step, score in found],
+    }
+
+
+def _check_encoder(encoder: Any, settings: TrainingSettings) -> None:
+    from sentence_transformers import SparseEncoder
+
+    if settings.target_active_dims is not None and not isinstance(encoder, SparseEncoder):
+        raise InputError(
+            f"target_active_dims must be left out for a dense encoder, got {settings.target_active_dims}; all of its "
+            "dimensions are active"
+        )
+    own = encoder.max_seq_length
+    if settings.max_length is not None and own is not None and settings.max_length > own:
+        raise InputError(f"max_length must be at most the encoder's own {own}, got {settings.max_length}")
+
+
+@contextmanager
+def _fused(encoder: Any, settings: TrainingSettings) -> Iterator[None]:
+    from sentence_transformers import SparseEncoder
+
+    from isthmus.modules.fuse import fuse_head, unfuse_head
+
+    if settings.stock_head or not isinstance(encoder, SparseEncoder):
+        yield
+        return
+    fuse_head(encoder)
+    try:
+        yield
+    finally:
+        unfuse_head(encoder)
+
+
+def _count_fused(encoder: Any) -> int:
+    from isthmus.modules.fuse import is_fused
+
+    return sum(is_fused(module) for module in encoder.modules())
+
+
+def _bf16(asked: bool | None) -> bool:
+    """Whether to train in bfloat16; emulated, it is slower than float32."""
+    if asked is not None:
+        return asked
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _wait_for_all() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -1,0 +1,155 @@
+"""Putting a trainer of sentence-transformers together."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+    SparseEncoder,
+    SparseEncoderTrainer,
+    SparseEncoderTrainingArguments,
+)
+from sentence_transformers.base.modules import Router
+from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
+from transformers import PrinterCallback
+
+from isthmus.corpora import Collection
+from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
+from isthmus.training.data import TrainingData
+from isthmus.training.objective import Chosen, build_loss
+from isthmus.training.output import CHECKPOINTS
+from isthmus.training.settings import TrainingSettings
+
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+def build_trainer(
+    encoder: Any,
+    data: TrainingData,
+    development: Collection | None,
+    loss: Chosen,
+    settings: TrainingSettings,
+    folder: Path,
+    prepare: Callable[[], Path | None],
+    *,
+    show: bool,
+) -> tuple[Any, Path | None]:
+    """A trainer that is ready to run, and the checkpoint to go on from.
+
+    Args:
+        encoder: What to train, in place.
+        data: Rows to train on.
+        development: Collection to evaluate on, or None.
+        loss: The loss.
+        settings: How to train.
+        folder: The run's folder.
+        prepare: Called once the processes know each other; gives the checkpoint to go on from, or None.
+        show: Show a progress bar.
+    """
+    sparse = isinstance(encoder, SparseEncoder)
+    arguments: dict[str, Any] = {
+        **_arguments(data, loss, settings, folder),
+        **_roles(encoder, data),
+        "disable_tqdm": not show,
+    }
+    if development is not None:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": settings.save_steps,
+            # With a limit of 1, the trainer throws away the last checkpoint at the end, and with it what it knows.
+            "save_total_limit": 2,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": f"eval_{METRIC}",
+            "greater_is_better": True,
+        }
+    args_of: Any = SparseEncoderTrainingArguments if sparse else SentenceTransformerTrainingArguments
+    trainer_of: Any = SparseEncoderTrainer if sparse else SentenceTransformerTrainer
+    args = args_of(**arguments)
+    # Asking for the device is what brings the process group up.
+    _ = args.device
+    checkpoint = prepare()
+    args.eval_on_start = development is not None and checkpoint is None
+    module = build_loss(encoder, loss, settings)
+    trainer = trainer_of(
+        encoder,
+        args,
+        train_dataset=_dataset(data, loss),
+        loss=module,
+        evaluator=None if development is None else Development(development, batch_size=settings.batch_size),
+        callbacks=_callbacks(module if sparse else None, settings, checkpoint, early=development is not None),
+    )
+    # Here and not on the encoder, so that evaluations and the result keep its own length.
+    trainer.data_collator.max_length = settings.max_length
+    # It prints every log entry to stdout, which belongs to the report.
+    trainer.remove_callback(PrinterCallback)
+    return trainer, checkpoint
+
+
+def _arguments(data: TrainingData, loss: Chosen, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    per_epoch = math.ceil(len(data) / (settings.batch_size * processes))
+    expected = settings.steps or max(1, math.floor(per_epoch * settings.epochs))
+    # In-batch negatives must not hold the positive again.
+    distinct = loss == "contrastive"
+    return {
+        "output_dir": str(folder / CHECKPOINTS),
+        "max_steps": settings.steps or -1,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.0,
+        "batch_sampler": BatchSamplers.NO_DUPLICATES if distinct else BatchSamplers.BATCH_SAMPLER,
+        "bf16": settings.bf16,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "save_strategy": "steps",
+        "save_steps": settings.save_steps,
+        "save_total_limit": 1,
+        "logging_steps": min(settings.logging_steps, expected),
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+    }
+
+
+def _roles(encoder: Any, data: TrainingData) -> dict[str, Any]:
+    """Prompts and routes by column, those that the encoder itself uses for queries and documents."""
+    roles = {column: "query" if column == "query" else "document" for column in data.texts}
+    prompts = {}
+    for column, role in roles.items():
+        name = next((name for name in PROMPT_NAMES[role] if name in encoder.prompts), encoder.default_prompt_name)
+        if name is not None and encoder.prompts.get(name):
+            prompts[column] = encoder.prompts[name]
+    routed = any(isinstance(module, Router) for module in encoder.children())
+    return {"prompts": prompts or None, "router_mapping": roles if routed else {}}
+
+
+def _dataset(data: TrainingData, loss: Chosen) -> Dataset:
+    columns: dict[str, Any] = dict(data.texts)
+    if loss != "contrastive" and data.scores is not None:
+        columns["scores"] = [row if len(row) > 1 else row[0] for row in data.scores]
+    return Dataset.from_dict(columns)
+
+
+def _callbacks(loss: Any, settings: TrainingSettings, checkpoint: Path | None, *, early: bool) -> list[Any]:
+    warmup = settings.regularizer_warmup
+    found: list[Any] = [Monitor(loss, max_active_share=settings.max_active_share, warmup=warmup)]
+    if loss is not None:
+        scheduler = SpladeRegularizerWeightSchedulerCallback(loss, warmup_ratio=warmup)
+        found.append(scheduler)
+        if settings.target_active_dims is not None:
+            found.append(ActiveDimsController(loss, scheduler, settings.target_active_dims, checkpoint))
+    if early:
+        found.append(EarlyStop(settings.patience))
+    return found

@@ -1,0 +1,110 @@
+import json
+from importlib.util import find_spec
+
+import pytest
+from sentence_transformers import SparseEncoder
+
+from tests.cli.conftest import write_lines
+
+pytestmark = pytest.mark.skipif(
+    not (find_spec("accelerate") and find_spec("datasets")), reason="needs the extra `train`: accelerate and datasets"
+)
+
+PAIRS = [
+    {"query": "집", "positive": "학교 의 집"},
+    {"query": "물", "positive": "물 전쟁 ."},
+    {"query": "학교", "positive": "the school 학교"},
+    {"query": "1", "positive": "house 1 ?"},
+]
+OPTIONS = ("--steps", 2, "--batch-size", 2, "--max-active-share", 1, "--no-bf16")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    write_lines(tmp_path / "pairs.jsonl", PAIRS)
+    return tmp_path / "pairs.jsonl"
+
+
+def test_train_goes_on_from_a_transfer(run, transferred, pairs, tmp_path):
+    output = tmp_path / "trained"
+    code, out, err = run(
+        "train", transferred, "--train", pairs, "-o", output, *OPTIONS, "--freeze", "all-but-new", "--json"
+    )
+    assert code == 0, err
+    assert err == ""
+    (line,) = out.splitlines()
+    report = json.loads(line)
+    assert report["steps"] == 2
+    assert report["folder"] == str(output)
+    assert json.loads((output / "training_report.json").read_text()).items() <= report.items()
+    assert (output / "token_map.json").read_bytes() == (transferred / "token_map.json").read_bytes()
+    assert SparseEncoder(str(output), device="cpu").encode("집").is_sparse
+    code, out, err = run("inspect", output, "집")
+    assert code == 0, err
+
+
+def test_train_prints_a_report_and_evaluates(run, folders, pairs, tmp_path):
+    code, out, err = run(
+        "train", folders / "source", "--train", pairs, "-o", tmp_path / "trained", *OPTIONS, "--eval", folders / "beir"
+    )
+    assert code == 0, err
+    assert "Trained 2 steps on 4 rows" in out
+    assert "ndcg@10" in out
+    assert "{" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--steps", 2, "--epochs", 1), "--steps and --epochs must not come together"),
+        (("--language", "ko"), "--language must come with --eval"),
+        (("--loss", "hinge"), "hinge"),
+        (("--loss", "kl"), "needs a column 'scores'"),
+        (("--batch-size", 0), "batch_size must be 1 or more, got 0"),
+        (("--freeze", "all-but-new"), "needs the token map"),
+        (("--train", "none.jsonl"), "none.jsonl does not exist"),
+    ],
+)
+def test_input_that_does_not_fit_exits_with_2(run, folders, pairs, tmp_path, arguments, message):
+    command = ("train", folders / "source", "--train", pairs, "-o", tmp_path / "trained", *arguments)
+    code, out, err = run(*command)
+    assert code == 2
+    assert message in err
+    assert out == ""
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_bad_line_is_named(run, folders, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"query": "q", "positive": "p"}\n{"query": "q"}\n')
+    code, _, err = run("train", folders / "source", "--train", tmp_path / "bad.jsonl", "-o", tmp_path / "trained")
+    assert code == 2
+    assert "bad.jsonl, line 2: 'positive'" in err
+
+
+def test_an_output_that_is_there_exits_with_1(run, folders, pairs):
+    code, _, err = run("train", folders / "source", "--train", pairs, "-o", folders / "source")
+    assert code == 1
+    assert "already exists" in err
+
+
+def test_mine_writes_what_train_reads(run, folders, pairs, tmp_path):
+    mined = tmp_path / "mined.jsonl"
+    arguments = ("mine", folders / "source", "--train", pairs, "-o", mined, "--negatives", 1, "--skip", 0)
+    code, out, err = run(*arguments, "--max-score", 100, "--json")
+    assert code == 0, err
+    assert json.loads(out) == {"file": str(mined), "rows": 4, "left_out": 0, "negatives": 1}
+    rows = [json.loads(line) for line in mined.read_text(encoding="utf-8").splitlines()]
+    assert [list(row) for row in rows] == [["query", "positive", "negative_1"]] * 4
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "already exists" in err
+    code, out, err = run("train", folders / "source", "--train", mined, "-o", tmp_path / "trained", *OPTIONS, "--json")
+    assert code == 0, err
+    assert json.loads(out)["data"]["columns"] == ["query", "positive", "negative_1"]
+
+
+def test_too_many_negatives_exit_with_2(run, folders, pairs, tmp_path):
+    code, _, err = run("mine", folders / "source", "--train", pairs, "-o", tmp_path / "m.jsonl", "--negatives", 9)
+    assert code == 2
+    assert "lower them" in err
+    assert not (tmp_path / "m.jsonl").exists()
