@@ -306,7 +306,7 @@ def test_a_bridge_that_does_not_know_the_script_is_told(tmp_path: Path, monkeypa
     monkeypatch.setitem(FAMILIES, "bert", (lambda: wordpiece(words, max_length=24), FAMILIES["bert"][1]))
     source = splade(tmp_path)
     size = join_tokenizers(source.tokenizer, [target]).tokenizer.vocab_size
-    noise = np.random.default_rng(1).standard_normal((2, size, 64)).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((2, size, 1024)).astype(np.float32)
     # Words in pairs that mean nearly the same; syllables that mean what a word means, or nothing.
     words_of = noise[0, np.arange(len(source.tokenizer)) // 2] + 0.3 * noise[1, : len(source.tokenizer)]
     meant = words_of[np.arange(size) % len(words_of)] + 0.3 * noise[1]

@@ -41,11 +41,13 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
     rows, best = best_similarities(token_map, vectors)
     margins = best - vectors.target[rows] @ vectors.source.mean(axis=0, dtype=np.float64)
     latin = margins[[scripts.get(int(row)) == "Latin" for row in rows]]
+    usual = 0.5
     if token_map.has(Fate.KEPT):
-        latin = _margins_of_kept(token_map, vectors)
+        # Within a language the most similar other word is closer than a translation.
+        latin, usual = _margins_of_kept(token_map, vectors), 0.25
     weak = set()
     if len(latin) >= SCRIPT_TOKENS:
-        weak = {int(row) for row in rows[margins < np.median(latin) / 2]}
+        weak = {int(row) for row in rows[margins < np.median(latin) * usual]}
     found = []
     least = max(SCRIPT_TOKENS, SCRIPT_OF_VOCABULARY * len(scripts))
     for script in sorted({script for script in scripts.values() if script}):
