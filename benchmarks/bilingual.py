@@ -27,11 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 from bilingual_pools import ENGLISH, FOLDS, Encoder, Pool, columns_of, index_bytes, pools_of
-from cells import fingerprint
+from cells import ResultFile, fingerprint
 from zero_shot import dense_folder, say
 
 import isthmus
-from isthmus import IsthmusError
 from isthmus._files import atomic_write, read_json
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors
 from isthmus.evaluation.models import encode, is_sparse, load_model
@@ -58,25 +57,13 @@ STAGES = ("zero-shot", "trained")
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(ResultFile):
     """One file of results: a model on the pools of a language."""
 
     model: str
     language: str
     path: Path
     settings: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Hash of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-
-    def done(self) -> bool:
-        """Whether it has been measured under these settings."""
-        try:
-            return read_json(self.path)["settings_hash"] == self.key and self.path.with_suffix(".npz").exists()
-        except (IsthmusError, KeyError):
-            return False
 
 
 def tokenizer_names(model: str, language: str, args: argparse.Namespace) -> list[str]:

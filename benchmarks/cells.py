@@ -18,13 +18,9 @@ from isthmus.corpora import Collection
 from isthmus.evaluation import EvaluationResult, bootstrap_interval, paired_bootstrap
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One measurement: an arm on a pool, where it is kept and what it depends on."""
+class ResultFile:
+    """Whether a measurement has been made: of dataclasses that say where it is kept and what it depends on."""
 
-    arm: str
-    pool: str
-    collection: Collection
     path: Path
     settings: dict[str, Any]
 
@@ -39,6 +35,17 @@ class Cell:
             return read_json(self.path)["settings_hash"] == self.key and self.path.with_suffix(".npz").exists()
         except (IsthmusError, KeyError):
             return False
+
+
+@dataclass(frozen=True)
+class Cell(ResultFile):
+    """One measurement: an arm on a pool."""
+
+    arm: str
+    pool: str
+    collection: Collection
+    path: Path
+    settings: dict[str, Any]
 
 
 def fingerprint(name: str) -> str:

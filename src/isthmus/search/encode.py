@@ -83,7 +83,7 @@ def _encode_fused(
     max_active_dims: int | None,
     show_progress_bar: bool | None,
 ) -> csr_matrix:
-    name = next((name for name in _PROMPT_NAMES[role] if name in view.prompts), view.default_prompt_name)
+    name = prompt_name(view, role)
     prompt = None if name is None else view.prompts[name]
     order = np.argsort([-len(text) for text in texts], kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -99,6 +99,12 @@ def _encode_fused(
         else:
             parts.append(_to_csr(_limited(vectors, max_active_dims)))
     return vstack(parts, format="csr")[np.argsort(order)]
+
+
+def prompt_name(encoder: Any, role: Role) -> str | None:
+    """Name of the prompt that sentence-transformers puts before the texts of a role, or None."""
+    name: str | None = next((name for name in _PROMPT_NAMES[role] if name in encoder.prompts), None)
+    return encoder.default_prompt_name if name is None else name
 
 
 def _gather(active: ActiveEntries, shape: tuple[int, int], max_active_dims: int | None) -> csr_matrix:

@@ -23,13 +23,12 @@ from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeig
 from transformers import PrinterCallback
 
 from isthmus.corpora import Collection
+from isthmus.search.encode import Role, prompt_name
 from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
 from isthmus.training.data import TrainingData
 from isthmus.training.objective import Chosen, build_loss
 from isthmus.training.output import CHECKPOINTS
 from isthmus.training.settings import TrainingSettings
-
-PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def build_trainer(
@@ -125,10 +124,10 @@ def _arguments(data: TrainingData, loss: Chosen, settings: TrainingSettings, fol
 
 def _roles(encoder: Any, data: TrainingData) -> dict[str, Any]:
     """Prompts and routes by column, those that the encoder itself uses for queries and documents."""
-    roles = {column: "query" if column == "query" else "document" for column in data.texts}
+    roles: dict[str, Role] = {column: "query" if column == "query" else "document" for column in data.texts}
     prompts = {}
     for column, role in roles.items():
-        name = next((name for name in PROMPT_NAMES[role] if name in encoder.prompts), encoder.default_prompt_name)
+        name = prompt_name(encoder, role)
         if name is not None and encoder.prompts.get(name):
             prompts[column] = encoder.prompts[name]
     routed = any(isinstance(module, Router) for module in encoder.children())
