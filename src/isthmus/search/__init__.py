@@ -1,20 +1,34 @@
-"""Encoding texts to sparse matrices and searching them exactly."""
+"""Encoding texts to sparse matrices, searching them exactly, and keeping them in an index on disk."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from isthmus.search.exact import search, search_dense
 
 if TYPE_CHECKING:
+    from isthmus.search.build import build_index, change_index, encode_corpus
     from isthmus.search.encode import encode_texts
+    from isthmus.search.hits import Hit, Match
+    from isthmus.search.index import SparseIndex
 
-__all__ = ["encode_texts", "search", "search_dense"]
+__all__ = [
+    "Hit",
+    "Match",
+    "SparseIndex",
+    "build_index",
+    "change_index",
+    "encode_corpus",
+    "encode_texts",
+    "search",
+    "search_dense",
+]
+
+_HOMES = {"encode_texts": "encode", "Hit": "hits", "Match": "hits", "SparseIndex": "index"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "encode_texts":
-        from isthmus.search.encode import encode_texts
-
-        return encode_texts
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'build')}"), name)

@@ -18,6 +18,9 @@ _SCORES_PER_BLOCK = 2**24
 # regularisation get there.
 _CROWDED = 0.1
 _CROWDED_BLOCK = 1024
+# Values in a group, and how many times more values than hits make it worth looking at groups first.
+_GROUP = 64
+_MAXIMA = 4 * _GROUP
 
 
 def search(queries: csr_matrix, documents: csr_matrix, top_k: int = 100, *, block: int | None = None) -> Hits:
@@ -43,7 +46,7 @@ def search(queries: csr_matrix, documents: csr_matrix, top_k: int = 100, *, bloc
     indices, scores = _no_hits(queries.shape[0], documents.shape[0], top_k)
     for start in range(0, queries.shape[0], block):
         for row, (found, values) in enumerate(score(queries[start : start + block]), start=start):
-            best = _best(values, top_k, positive=True)
+            best = best_positive(values, top_k)
             indices[row, : len(best)] = found[best]
             scores[row, : len(best)] = values[best]
     return indices, scores
@@ -57,7 +60,7 @@ def search_dense(
     indices, scores = _no_hits(queries.shape[0], documents.shape[0], top_k)
     for start in range(0, queries.shape[0], block):
         for row, values in enumerate(queries[start : start + block] @ documents.T, start=start):
-            best = _best(values, top_k, positive=False)
+            best = _best(values, np.arange(len(values)), top_k)
             indices[row, : len(best)] = best
             scores[row, : len(best)] = values[best]
     return indices, scores
@@ -110,9 +113,19 @@ def _no_hits(queries: int, documents: int, top_k: int) -> Hits:
     return np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.float32)
 
 
-def _best(values: NDArray[np.float32], top_k: int, *, positive: bool) -> NDArray[np.int64]:
-    """Positions of the ``top_k`` largest values, largest first, equal ones in the order they stand in."""
-    candidates = np.flatnonzero(values > 0) if positive else np.arange(len(values))
+def best_positive(values: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
+    """Positions of the ``top_k`` largest values above zero, largest first, equal ones in the order they stand in."""
+    threshold = np.float32(0)
+    if len(values) > _MAXIMA * top_k:
+        # The k-th largest of the maxima of many groups is no larger than the k-th largest value: few are above it.
+        groups = len(values) // _GROUP
+        maxima = values[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
+        threshold = np.partition(maxima, -top_k)[-top_k]
+    candidates = np.flatnonzero(values >= threshold) if threshold > 0 else np.flatnonzero(values > 0)
+    return _best(values, candidates, top_k)
+
+
+def _best(values: NDArray[np.float32], candidates: NDArray[np.int64], top_k: int) -> NDArray[np.int64]:
     if len(candidates) > top_k:
         threshold = np.partition(values[candidates], -top_k)[-top_k]
         candidates = candidates[values[candidates] >= threshold]

@@ -1,0 +1,123 @@
+"""``isthmus index``: build an index, add to it, delete from it, compact it, check it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from isthmus._files import read_lines
+from isthmus.cli._hub import check_names
+from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.search.build import Change
+
+
+def command(
+    folder: Annotated[Path, typer.Option("--folder", "-o", help="The index.")],
+    model: Annotated[
+        str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
+    ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Argument(
+            help=".jsonl, .csv or .parquet file, - for JSONL on stdin, or an encoded folder.", metavar="CORPUS"
+        ),
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add the documents to the index that is there.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Add, and replace documents of the same ids.")] = False,
+    delete_ids: Annotated[Path | None, typer.Option(help="File of ids to delete, one a line.")] = None,
+    compact: Annotated[bool, typer.Option("--compact", help="Merge segments and drop deleted documents.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all files back and compare their digests.")] = False,
+    weights: Annotated[Literal["f32", "f16", "u8"], typer.Option(help="How weights are stored.")] = "f32",
+    text: Annotated[bool, typer.Option(help="Store texts with the documents.")] = True,
+    max_active_dims: Annotated[int | None, typer.Option(min=1, help="Keep only the heaviest terms.")] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of encoding.")] = "float32",
+    stock_head: Annotated[
+        bool, typer.Option("--stock-head", help="Use sentence-transformers' own vocabulary head.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")] = False,
+) -> None:
+    """Build an index of MODEL's vectors of CORPUS; or change the one in the folder."""
+    changing = add or update or compact or delete_ids is not None
+    _check(model, corpus, add=add or update, changing=changing, verify=verify, overwrite=overwrite)
+    started = time.perf_counter()
+    check_names([model])
+    with working("loading libraries", quiet=json):
+        from isthmus.search import SparseIndex, build_index, change_index
+
+        if corpus is not None:
+            quiet_libraries()
+    show = False if json else None
+    change = None
+    if changing:
+        change = change_index(
+            folder,
+            model=model,
+            corpus=corpus,
+            update=update,
+            delete=[] if delete_ids is None else [line.strip() for _, line in read_lines(delete_ids)],
+            compact=compact,
+            batch_size=batch_size,
+            trust_remote_code=trust_remote_code,
+            show_progress_bar=show,
+        )
+    elif corpus is not None:
+        change = build_index(
+            model,
+            corpus,
+            folder,
+            weights=weights,
+            text=text,
+            max_active_dims=max_active_dims,
+            dtype=dtype,
+            stock_head=stock_head,
+            batch_size=batch_size,
+            overwrite=overwrite,
+            trust_remote_code=trust_remote_code,
+            show_progress_bar=show,
+        )
+    index = SparseIndex.open(folder, verify_files=verify)
+    _show(folder, index.summary(), change, time.perf_counter() - started, verified=verify, json=json)
+
+
+def _show(
+    folder: Path, summary: dict[str, object], change: Change | None, seconds: float, *, verified: bool, json: bool
+) -> None:
+    done = {} if change is None else {"added": change.added, "empty": change.empty, "removed": change.deleted}
+    if json:
+        print_json([{"folder": str(folder), **summary, **done, "seconds": seconds}])
+        return
+    console.print(
+        f"{summary['documents']:,} documents, {summary['postings']:,} postings, {summary['bytes']:,} bytes, "
+        f"{summary['segments']} segment{'' if summary['segments'] == 1 else 's'}; {seconds:.1f} s",
+        soft_wrap=True,
+    )
+    if done.get("empty"):
+        console.print(f"{done['empty']:,} documents have no text or no active entry: no query finds them")
+    if summary["weight_error"]:
+        console.print(f"stored weights are off by at most {summary['weight_error']:.2g}")
+    if verified:
+        console.print("all files are as they were written")
+    console.print(f'try: isthmus search {escape(str(folder))} "..."', soft_wrap=True)
+
+
+def _check(model: str | None, corpus: str | None, *, add: bool, changing: bool, verify: bool, overwrite: bool) -> None:
+    if corpus is None and (model is not None or add):
+        raise InputError("CORPUS must be given with MODEL, got none; name a file, an encoded folder, or -")
+    if corpus is None and not changing and not verify:
+        raise InputError("MODEL and CORPUS must be given, or --delete-ids, --compact or --verify; got none of them")
+    if corpus is not None and changing and not add:
+        raise InputError(f"CORPUS must come with --add or --update where an index is changed, got {corpus!r} alone")
+    if changing and overwrite:
+        raise InputError("--overwrite builds a new index; leave out --add, --update, --delete-ids and --compact")

@@ -1,0 +1,113 @@
+"""``isthmus search``: what an index holds for a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from isthmus._files import read_lines
+from isthmus.cli._hub import check_names
+from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.search import Hit
+
+_AT_ONCE = 256
+_MATCHES_SHOWN = 8
+_CHARACTERS_SHOWN = 160
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="An index.", metavar="IDX")],
+    query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Encoder of the query; default: the one the index names.")] = None,
+    any_model: Annotated[bool, typer.Option("--any-model", help="Accept a model that did not make the index.")] = False,
+    top_k: Annotated[int, typer.Option(min=1, help="Hits at most.")] = 10,
+    filter: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE that a hit must have; repeat a field for either value.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the tokens behind each score.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per query.")] = False,
+) -> None:
+    """Search an index exactly: scores are dot products, equal scores come in the order of the corpus."""
+    if (query is None) == (queries is None):
+        raise InputError(f"QUERY or --queries must be given, got {'neither' if query is None else 'both'}; give one")
+    wanted = _filter(filter or [])
+    texts = _queries(queries) if queries is not None else iter([(None, query or "")])
+    check_names([model])
+    with working("loading libraries", quiet=json):
+        from isthmus.search import SparseIndex
+
+        quiet_libraries()
+    index = SparseIndex.open(folder, model=model, any_model=any_model, trust_remote_code=trust_remote_code)
+    if model is None:
+        check_names([index.summary()["model"]])
+    while window := list(islice(texts, _AT_ONCE)):
+        vectors = index.vectors([text for _, text in window])
+        for (identifier, text), vector in zip(window, vectors, strict=True):
+            hits = index.search(vector, top_k, filter=wanted)
+            matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
+            if json:
+                print_json([_row(identifier, text, hits, matches)])
+            else:
+                _show(text if queries is not None else None, hits, matches)
+
+
+def _queries(path: Path) -> Iterator[tuple[str | None, str]]:
+    if ".jsonl" in path.suffixes:
+        from isthmus.search.documents import Corpus
+
+        return ((row.id, row.text) for row in Corpus(path))
+    return ((None, line.strip()) for _, line in read_lines(path))
+
+
+def _filter(pairs: Sequence[str]) -> dict[str, list[str]]:
+    wanted: dict[str, list[str]] = {}
+    for pair in pairs:
+        field, equals, value = pair.partition("=")
+        if not field or not equals:
+            raise InputError(f"--filter must be FIELD=VALUE, got {pair!r}; for example language=ko")
+        wanted.setdefault(field, []).append(value)
+    return wanted
+
+
+def _row(identifier: str | None, text: str, hits: Sequence[Hit], matches: Sequence[Any]) -> dict[str, Any]:
+    rows = []
+    for place, hit in enumerate(hits):
+        document = hit.document
+        row = {"id": hit.id, "score": hit.score, "title": document.title, "text": document.text}
+        row["metadata"] = document.metadata
+        if matches:
+            row["matches"] = [match._asdict() for match in matches[place]]
+        rows.append(row)
+    return {**({} if identifier is None else {"id": identifier}), "query": text, "hits": rows}
+
+
+def _show(query: str | None, hits: Sequence[Hit], matches: Sequence[Any]) -> None:
+    if query is not None:
+        console.print(f"[bold]{escape(query)}[/]", soft_wrap=True)
+    if not hits:
+        console.print("no document shares a token with the query, or none fits the filter", soft_wrap=True)
+    for place, hit in enumerate(hits):
+        content = hit.document.content
+        start = content if len(content) <= _CHARACTERS_SHOWN else content[:_CHARACTERS_SHOWN].rstrip() + " ..."
+        print_wrapped(f"{place + 1:>3} {hit.score:8.3f}  ", f"[bold]{escape(hit.id)}[/]  {escape(start)}")
+        if matches:
+            found = matches[place]
+            text = ", ".join(
+                f"{m.token} {m.query_weight:.2f} x {m.document_weight:.2f}" for m in found[:_MATCHES_SHOWN]
+            )
+            rest = f", and {len(found) - _MATCHES_SHOWN} more" if len(found) > _MATCHES_SHOWN else ""
+            print_wrapped(" " * 14, escape(text + rest))
