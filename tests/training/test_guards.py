@@ -3,8 +3,8 @@ import types
 import pytest
 import torch
 
-from isthmus.errors import IsthmusError
-from isthmus.training import TrainingError, train
+from isthmus.errors import IsthmusError, TrainingError
+from isthmus.training import train
 from isthmus.training.callbacks import ActiveDimsController, EarlyStop, Monitor
 from isthmus.training.objective import Window
 from tests.training.conftest import PAIRS

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from isthmus.training.errors import TrainingError
+from isthmus.training.align_settings import AlignSettings
 from isthmus.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from isthmus.training.align_recipe import align
     from isthmus.training.data import TrainingData, read_training_data
     from isthmus.training.mining import mine
     from isthmus.training.recipe import train
     from isthmus.training.report import TrainingReport
 
 __all__ = [
+    "AlignSettings",
     "TrainingData",
-    "TrainingError",
     "TrainingReport",
     "TrainingSettings",
+    "align",
     "mine",
     "read_training_data",
     "train",
 ]
 
 _HOMES = {
+    "align": "align_recipe",
     "TrainingData": "data",
     "TrainingReport": "report",
     "mine": "mining",

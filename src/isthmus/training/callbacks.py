@@ -12,8 +12,8 @@ from transformers import TrainerCallback, TrainerState
 
 from isthmus._files import atomic_write, read_json
 from isthmus.corpora import Collection
+from isthmus.errors import TrainingError
 from isthmus.evaluation import evaluate_model
-from isthmus.training.errors import TrainingError
 from isthmus.training.objective import Window
 
 METRIC = "ndcg@10"

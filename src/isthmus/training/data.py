@@ -64,7 +64,7 @@ def read_training_data(source: str | Path) -> TrainingData:
         InputError: If a column is missing or a value does not fit; names file and line.
         MissingExtraError: If a package that reads the format is not installed.
     """
-    return parse_rows(_rows(source), str(source))
+    return parse_rows(read_rows(source), str(source))
 
 
 def parse_rows(rows: Iterator[Row], name: str) -> TrainingData:
@@ -152,7 +152,8 @@ def _scores(value: Any, negatives: int, where: str) -> list[float]:
     return [float(one) for one in listed]
 
 
-def _rows(source: str | Path) -> Iterator[Row]:
+def read_rows(source: str | Path) -> Iterator[Row]:
+    """Where each row stands and its values, from a file or the hub; as for :func:`read_training_data`."""
     path = Path(source)
     suffixes = [suffix for suffix in path.suffixes[-2:] if suffix not in COMPRESSIONS]
     kind = suffixes[-1] if suffixes else ""

@@ -20,6 +20,7 @@ from isthmus._files import atomic_write
 from isthmus.errors import InputError
 from isthmus.evaluation.models import encode, is_sparse
 from isthmus.search import search, search_dense
+from isthmus.search.encode import Role
 from isthmus.training.data import TrainingData
 
 # Candidates looked at per query; what is ranked below is no hard negative.
@@ -54,33 +55,18 @@ def mine(
         EncoderError: If ``model`` is of another kind.
         InputError: If an argument does not fit, or no row has enough candidates.
     """
-    for name, value, least in (("negatives", negatives, 1), ("skip", skip, 0), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise InputError(f"{name} must be {least} or more, got {value}")
-    if max_score is not None and not max_score > 0:
-        raise InputError(f"max_score must be above 0, got {max_score}; None takes all candidates")
-    queries = list(dict.fromkeys(data.texts["query"]))
     passages = list(dict.fromkeys(text for column, texts in data.texts.items() if column != "query" for text in texts))
-    answers: dict[str, list[str]] = {query: [] for query in queries}
-    for query, positive in zip(data.texts["query"], data.texts["positive"], strict=True):
-        answers[query].append(positive)
-    options: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-    vectors = [
-        encode(model, texts, role=role, **options)  # type: ignore[arg-type]
-        for texts, role in ((queries, "query"), (passages, "document"))
-    ]
-    sparse, depth = is_sparse(model), max(DEPTH, negatives + skip) + max(map(len, answers.values())) + 1
-    indices, _ = (search if sparse else search_dense)(vectors[0], vectors[1], depth)
-    place = {passage: row for row, passage in enumerate(passages)}
-    found = {}
-    for row, query in enumerate(queries):
-        ids = indices[row][indices[row] >= 0]
-        own = [place[answer] for answer in answers[query]]
-        bound = math.inf if max_score is None else max_score * float(_products(vectors, row, own).min())
-        # A positive that shares nothing with its query bounds nothing.
-        below = _products(vectors, row, ids) < (bound if bound > 0 else math.inf)
-        taken = [passages[id] for id in ids[below] if id not in own and passages[id] != query]
-        found[query] = taken[skip : skip + negatives]
+    found = find_negatives(
+        model,
+        data.texts["query"],
+        data.texts["positive"],
+        passages,
+        negatives=negatives,
+        skip=skip,
+        max_score=max_score,
+        batch_size=batch_size,
+        show_progress_bar=show_progress_bar,
+    )
     rows = [
         {"query": query, "positive": positive, **{f"negative_{i}": text for i, text in enumerate(found[query], 1)}}
         for query, positive in zip(data.texts["query"], data.texts["positive"], strict=True)
@@ -92,6 +78,65 @@ def mine(
             "has as many candidates; lower them, or raise max_score"
         )
     return rows
+
+
+def find_negatives(
+    model: Any,
+    anchors: Sequence[str],
+    positives: Sequence[str],
+    candidates: Sequence[str],
+    *,
+    negatives: int,
+    skip: int,
+    max_score: float | None,
+    batch_size: int,
+    show_progress_bar: bool | None,
+    roles: tuple[Role, Role] = ("query", "document"),
+) -> dict[str, list[str]]:
+    """Negatives of every anchor, hardest first and at most ``negatives``; other arguments as for :func:`mine`.
+
+    Args:
+        model: A SparseEncoder or SentenceTransformer.
+        anchors: Texts to find negatives for.
+        positives: One positive per anchor; an anchor that comes again has several.
+        candidates: Distinct texts to choose from, all positives among them.
+        negatives: Number per anchor.
+        skip: As for :func:`mine`.
+        max_score: As for :func:`mine`.
+        batch_size: As for :func:`mine`.
+        show_progress_bar: As for :func:`mine`.
+        roles: What anchors and candidates are to the encoder.
+
+    Raises:
+        EncoderError: If ``model`` is of another kind.
+        InputError: If an argument does not fit.
+    """
+    for name, value, least in (("negatives", negatives, 1), ("skip", skip, 0), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise InputError(f"{name} must be {least} or more, got {value}")
+    if max_score is not None and not max_score > 0:
+        raise InputError(f"max_score must be above 0, got {max_score}; None takes all candidates")
+    answers: dict[str, list[str]] = {anchor: [] for anchor in anchors}
+    for anchor, positive in zip(anchors, positives, strict=True):
+        answers[anchor].append(positive)
+    options: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+    vectors = [
+        encode(model, texts, role=role, **options)
+        for texts, role in zip((list(answers), candidates), roles, strict=True)
+    ]
+    sparse, depth = is_sparse(model), max(DEPTH, negatives + skip) + max(map(len, answers.values())) + 1
+    indices, _ = (search if sparse else search_dense)(vectors[0], vectors[1], depth)
+    place = {candidate: row for row, candidate in enumerate(candidates)}
+    found = {}
+    for row, anchor in enumerate(answers):
+        ids = indices[row][indices[row] >= 0]
+        own = [place[answer] for answer in answers[anchor]]
+        bound = math.inf if max_score is None else max_score * float(_products(vectors, row, own).min())
+        # A positive that shares nothing with its anchor bounds nothing.
+        below = _products(vectors, row, ids) < (bound if bound > 0 else math.inf)
+        taken = [candidates[id] for id in ids[below] if id not in own and candidates[id] != anchor]
+        found[anchor] = taken[skip : skip + negatives]
+    return found
 
 
 def _products(vectors: list[Any], query: int, passages: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:

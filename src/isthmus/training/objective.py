@@ -23,6 +23,7 @@ from torch import Tensor
 from isthmus.errors import InputError
 from isthmus.training.data import TrainingData
 from isthmus.training.settings import TrainingSettings
+from isthmus.training.task import Prepared, Task
 
 Chosen = Literal["contrastive", "margin-mse", "kl"]
 SPARSE: dict[Chosen, Any] = {
@@ -119,11 +120,29 @@ def build_loss(encoder: Any, loss: Chosen, settings: TrainingSettings) -> Any:
     """The loss module; for a SparseEncoder inside a SpladeLoss whose two regularisers are :class:`CountedFlops`."""
     if not isinstance(encoder, SparseEncoder):
         return DENSE[loss](encoder)
-    return SpladeLoss(
-        encoder,
-        SPARSE[loss](encoder),
-        document_regularizer_weight=settings.document_regularizer_weight,
-        query_regularizer_weight=settings.query_regularizer_weight,
-        document_regularizer=CountedFlops(encoder),
-        query_regularizer=CountedFlops(encoder),
+    return SpladeLoss(encoder, SPARSE[loss](encoder), **regularizers(encoder, settings))
+
+
+def regularizers(encoder: SparseEncoder, settings: TrainingSettings) -> dict[str, Any]:
+    """What a SpladeLoss takes beside its loss: both weights, and a :class:`CountedFlops` each."""
+    return {
+        "document_regularizer_weight": settings.document_regularizer_weight,
+        "query_regularizer_weight": settings.query_regularizer_weight,
+        "document_regularizer": CountedFlops(encoder),
+        "query_regularizer": CountedFlops(encoder),
+    }
+
+
+def training_task(data: TrainingData, loss: Chosen, settings: TrainingSettings) -> Task:
+    """The task of :func:`isthmus.training.train`."""
+    labels: dict[str, list[Any]] = {}
+    if loss != "contrastive" and data.scores is not None:
+        labels["scores"] = [row if len(row) > 1 else row[0] for row in data.scores]
+    prepared = Prepared(
+        texts=data.texts,
+        labels=labels,
+        build_loss=lambda encoder: build_loss(encoder, loss, settings),
+        # In-batch negatives must not hold the positive again.
+        distinct=loss == "contrastive",
     )
+    return Task(data.name, data.digest, settings={"loss": loss}, prepare=lambda encoder: prepared)

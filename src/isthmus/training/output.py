@@ -78,8 +78,10 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Path | None) -> None:
+def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Path | None, section: str = "") -> None:
     """Write the encoder, what a transfer left beside its source, and the report; the checkpoints go.
+
+    ``section`` is Markdown that ends the model card.
 
     Raises:
         OutputError: If it cannot be written; the checkpoints stay.
@@ -89,6 +91,9 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
         for name in CARRIED:
             if source is not None and (source / name).is_file():
                 shutil.copyfile(source / name, written / name)
+        if section:
+            card = written / "README.md"
+            card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{section}", encoding="utf-8")
         report.save(written)
 
 

@@ -20,10 +20,11 @@ from isthmus.corpora import load as load_collection
 from isthmus.errors import InputError, MissingExtraError
 from isthmus.evaluation.results import versions
 from isthmus.training import output
-from isthmus.training.data import TrainingData, read_training_data
+from isthmus.training.data import read_training_data
 from isthmus.training.freeze import frozen
 from isthmus.training.report import TrainingReport
 from isthmus.training.settings import TrainingSettings
+from isthmus.training.task import Prepared, Task
 from isthmus.transfer.card import read_license
 from isthmus.transfer.load import load_encoder, local_folder
 
@@ -68,16 +69,53 @@ def train(
         TrainingError: If the loss or the vectors break down.
         MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
     """
+    check_start(folder, overwrite=overwrite)
+    from isthmus.training.objective import choose_loss, training_task
+
+    settings = settings or TrainingSettings()
+    data = read_training_data(train_data)
+    task = training_task(data, choose_loss(settings, data), settings)
+    return run_task(
+        model,
+        task,
+        folder,
+        settings,
+        development=development,
+        language=language,
+        overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def check_start(folder: str | Path, *, overwrite: bool) -> None:
+    """Refuse before anything is read what a run would fail of at its end.
+
+    Raises:
+        MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+        OutputError: If the folder holds something else, or cannot be written.
+    """
     for package in ("accelerate", "datasets"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "train")
-    from isthmus.training.objective import choose_loss
+    output.check_output(Path(folder), overwrite=overwrite)
 
-    folder, settings = Path(folder), settings or TrainingSettings()
-    output.check_output(folder, overwrite=overwrite)
-    data = read_training_data(train_data)
-    loss = choose_loss(settings, data)
-    settings = replace(settings, loss=loss, bf16=_bf16(settings.bf16))
+
+def run_task(
+    model: str | Path,
+    task: Task,
+    folder: str | Path,
+    settings: TrainingSettings,
+    *,
+    development: str | Path | Collection | None,
+    language: str | None,
+    overwrite: bool,
+    trust_remote_code: bool,
+    show_progress_bar: bool | None,
+) -> TrainingReport:
+    """Load an encoder, train it on a task and write it; arguments and errors as for :func:`train`."""
+    folder = Path(folder)
+    settings = replace(settings, bf16=_bf16(settings.bf16))
     if development is not None and not isinstance(development, Collection):
         development = load_collection(development, language=language)
     encoder = load_encoder(model, trust_remote_code=trust_remote_code).float()
@@ -87,22 +125,25 @@ def train(
     card.license = read_license(encoder, source)
     # The trainer would draw texts of the training data for the head of the model card.
     card.set_widget_examples = lambda dataset: None
+    card.add_tags(list(task.tags))
     identity = {
         **settings.identity(),
+        **task.settings,
         "model": output.weights_digest(encoder),
-        "train_data": data.digest,
+        "train_data": task.digest,
         "development": None if development is None else development.name,
         "processes": processes,
     }
     goes_on = output.check_settings(folder, identity, overwrite=overwrite)
+    data = task.prepare(encoder)
     with frozen(encoder, settings.freeze, source) as trainable, _fused(encoder, settings):
         heads = _count_fused(encoder)
         begins = None if goes_on else identity
-        run = _run(encoder, data, development, loss, settings, folder, begins, show_progress_bar)
+        run = _run(encoder, data, development, settings, folder, begins, show_progress_bar)
     report = TrainingReport(
         model=str(model),
-        data={"name": data.name, "rows": len(data), "columns": list(data.texts), "hash": data.digest},
-        settings=settings.to_dict(),
+        data={"name": task.name, "rows": len(data), "columns": list(data.texts), "hash": task.digest, **data.stated},
+        settings=settings.to_dict() | task.settings,
         processes=processes,
         trainable=trainable,
         fused_heads=heads,
@@ -110,7 +151,7 @@ def train(
         **run,
     )
     if is_first_process():
-        output.write_result(encoder, report, folder, source)
+        output.write_result(encoder, report, folder, source, task.describe(report.to_dict()))
     _wait_for_all()
     return report
 
@@ -122,9 +163,8 @@ def is_first_process() -> bool:
 
 def _run(
     encoder: Any,
-    data: TrainingData,
+    data: Prepared,
     development: Collection | None,
-    loss: Any,
     settings: TrainingSettings,
     folder: Path,
     begins: dict[str, Any] | None,
@@ -143,7 +183,7 @@ def _run(
         return output.last_checkpoint(folder)
 
     show = wanted(show_progress_bar) and is_first_process()
-    trainer, checkpoint = build_trainer(encoder, data, development, loss, settings, folder, prepare, show=show)
+    trainer, checkpoint = build_trainer(encoder, data, development, settings, folder, prepare, show=show)
     started = time.perf_counter()
     state = None if checkpoint is None else finished(checkpoint, settings.patience)
     if checkpoint is None or state is None:

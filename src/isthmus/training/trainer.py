@@ -23,19 +23,18 @@ from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeig
 from transformers import PrinterCallback
 
 from isthmus.corpora import Collection
+from isthmus.losses.columns import is_query
 from isthmus.search.encode import Role, prompt_name
 from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
-from isthmus.training.data import TrainingData
-from isthmus.training.objective import Chosen, build_loss
 from isthmus.training.output import CHECKPOINTS
 from isthmus.training.settings import TrainingSettings
+from isthmus.training.task import Prepared
 
 
 def build_trainer(
     encoder: Any,
-    data: TrainingData,
+    data: Prepared,
     development: Collection | None,
-    loss: Chosen,
     settings: TrainingSettings,
     folder: Path,
     prepare: Callable[[], Path | None],
@@ -46,9 +45,8 @@ def build_trainer(
 
     Args:
         encoder: What to train, in place.
-        data: Rows to train on.
+        data: Rows to train on, and the loss.
         development: Collection to evaluate on, or None.
-        loss: The loss.
         settings: How to train.
         folder: The run's folder.
         prepare: Called once the processes know each other; gives the checkpoint to go on from, or None.
@@ -56,7 +54,7 @@ def build_trainer(
     """
     sparse = isinstance(encoder, SparseEncoder)
     arguments: dict[str, Any] = {
-        **_arguments(data, loss, settings, folder),
+        **_arguments(data, settings, folder),
         **_roles(encoder, data),
         "disable_tqdm": not show,
     }
@@ -77,11 +75,11 @@ def build_trainer(
     _ = args.device
     checkpoint = prepare()
     args.eval_on_start = development is not None and checkpoint is None
-    module = build_loss(encoder, loss, settings)
+    module = data.build_loss(encoder)
     trainer = trainer_of(
         encoder,
         args,
-        train_dataset=_dataset(data, loss),
+        train_dataset=Dataset.from_dict({**data.texts, **data.labels}),
         loss=module,
         evaluator=None if development is None else Development(development, batch_size=settings.batch_size),
         callbacks=_callbacks(module if sparse else None, settings, checkpoint, early=development is not None),
@@ -93,12 +91,10 @@ def build_trainer(
     return trainer, checkpoint
 
 
-def _arguments(data: TrainingData, loss: Chosen, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+def _arguments(data: Prepared, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     per_epoch = math.ceil(len(data) / (settings.batch_size * processes))
     expected = settings.steps or max(1, math.floor(per_epoch * settings.epochs))
-    # In-batch negatives must not hold the positive again.
-    distinct = loss == "contrastive"
     return {
         "output_dir": str(folder / CHECKPOINTS),
         "max_steps": settings.steps or -1,
@@ -107,7 +103,7 @@ def _arguments(data: TrainingData, loss: Chosen, settings: TrainingSettings, fol
         "learning_rate": settings.learning_rate,
         "warmup_steps": 0.1,
         "weight_decay": 0.0,
-        "batch_sampler": BatchSamplers.NO_DUPLICATES if distinct else BatchSamplers.BATCH_SAMPLER,
+        "batch_sampler": BatchSamplers.NO_DUPLICATES if data.distinct else BatchSamplers.BATCH_SAMPLER,
         "bf16": settings.bf16,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
@@ -122,9 +118,9 @@ def _arguments(data: TrainingData, loss: Chosen, settings: TrainingSettings, fol
     }
 
 
-def _roles(encoder: Any, data: TrainingData) -> dict[str, Any]:
+def _roles(encoder: Any, data: Any) -> dict[str, Any]:
     """Prompts and routes by column, those that the encoder itself uses for queries and documents."""
-    roles: dict[str, Role] = {column: "query" if column == "query" else "document" for column in data.texts}
+    roles: dict[str, Role] = {column: "query" if is_query(column) else "document" for column in data.texts}
     prompts = {}
     for column, role in roles.items():
         name = prompt_name(encoder, role)
@@ -132,13 +128,6 @@ def _roles(encoder: Any, data: TrainingData) -> dict[str, Any]:
             prompts[column] = encoder.prompts[name]
     routed = any(isinstance(module, Router) for module in encoder.children())
     return {"prompts": prompts or None, "router_mapping": roles if routed else {}}
-
-
-def _dataset(data: TrainingData, loss: Chosen) -> Dataset:
-    columns: dict[str, Any] = dict(data.texts)
-    if loss != "contrastive" and data.scores is not None:
-        columns["scores"] = [row if len(row) > 1 else row[0] for row in data.scores]
-    return Dataset.from_dict(columns)
 
 
 def _callbacks(loss: Any, settings: TrainingSettings, checkpoint: Path | None, *, early: bool) -> list[Any]:

@@ -1,0 +1,44 @@
+"""Losses that align languages, on the contract of sentence-transformers; one per file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.losses.cached_clear import CachedCLEARLoss
+    from isthmus.losses.cached_infonce import CachedInfoNCELoss
+    from isthmus.losses.cached_proximity import CachedProximityLoss
+    from isthmus.losses.clear import CLEARLoss
+    from isthmus.losses.infonce import InfoNCELoss
+    from isthmus.losses.proximity import ProximityLoss
+    from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
+
+__all__ = [
+    "CLEARLoss",
+    "CachedCLEARLoss",
+    "CachedInfoNCELoss",
+    "CachedNamedSpladeLoss",
+    "CachedProximityLoss",
+    "InfoNCELoss",
+    "NamedSpladeLoss",
+    "ProximityLoss",
+]
+
+_HOMES = {
+    "CLEARLoss": "clear",
+    "CachedCLEARLoss": "cached_clear",
+    "CachedInfoNCELoss": "cached_infonce",
+    "CachedNamedSpladeLoss": "splade",
+    "CachedProximityLoss": "cached_proximity",
+    "InfoNCELoss": "infonce",
+    "NamedSpladeLoss": "splade",
+    "ProximityLoss": "proximity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

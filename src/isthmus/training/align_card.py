@@ -1,0 +1,45 @@
+"""What the model card of an aligned encoder says about how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "clear": "CLEAR (arXiv 2604.05821)",
+    "proximity": "semantic proximity (arXiv 2604.05684)",
+    "infonce": "InfoNCE",
+}
+
+
+def describe(report: dict[str, Any]) -> str:
+    """A section of Markdown, from the values of a training report.
+
+    Args:
+        report: As :meth:`isthmus.training.TrainingReport.to_dict` gives it.
+    """
+    data, settings = report["data"], report["settings"]
+    lines = [
+        "## How this model was aligned",
+        "",
+        # A local path is nobody else's business.
+        f"`isthmus align` trained {Path(report['model']).name} for {report['kept_step']} steps with "
+        f"{NAMES[settings['loss']]} on {data['rows']} rows of {Path(data['name']).name}.",
+        "",
+        f"- Columns: {', '.join(data['columns'])}",
+    ]
+    for name, counts in data["counts"].items():
+        rows = ", ".join(f"{value} {number}" for value, number in counts.items())
+        lines.append(f"- Rows by {name.replace('_', ' ')}: {rows}")
+    for positive, mean in data["mined"].items():
+        lines.append(
+            f"- Negatives of {positive}: mined with the model as it was before, {mean:.1f} per row (skip "
+            f"{settings['skip']}, max_score {settings['max_score']})"
+        )
+    lines.append("- Texts in a batch: each one once")
+    lines.append(f"- Settings: {', '.join(f'{name} {value}' for name, value in _stated(settings).items())}")
+    return "\n".join([*lines, ""])
+
+
+def _stated(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+from isthmus.errors import InputError, UnknownNameError
+from isthmus.training import AlignSettings, TrainingSettings
+from isthmus.training.align_data import read_align_data
+from isthmus.training.align_recipe import _columns
+
+ROW = {"query": "집", "pivot_query": "house", "pivot_passage": "a house"}
+REQUIRED = ["query", "pivot_query", "pivot_passage"]
+
+
+def read(path, columns=None):
+    return read_align_data(path, REQUIRED, columns, negatives=["pivot_passage", "query"])
+
+
+def test_columns_go_by_name_and_negatives_may_be_missing(write):
+    rows = [
+        ROW | {"negative_query_2": "물", "translated_by": "human", "other": 3},
+        ROW | {"negative_query_2": "", "negative_query": "학교", "language": "ko"},
+        ROW | {"negative_pivot_passage_1": "war", "negative_passage_1": "left out", "language": "zh"},
+    ]
+    data = read(write(rows))
+    assert data.texts == {role: [ROW[role]] * 3 for role in REQUIRED}
+    assert data.negatives == {
+        "pivot_passage": {1: [None, None, "war"]},
+        "query": {1: [None, "학교", None], 2: ["물", None, None]},
+    }
+    assert data.provenance == {"language": ["unknown", "ko", "zh"], "translated_by": ["human", "unknown", "unknown"]}
+    assert data.counts()["translated_by"] == {"unknown": 2, "human": 1}
+    assert len(data) == 3
+
+
+def test_other_names_are_mapped(write):
+    rows = [{"q": "집", "query": "house", "text": "a house", "bad": "war", "lang": "ko"}]
+    columns = {"query": "q", "pivot_query": "query", "pivot_passage": "text"}
+    columns |= {"negative_pivot_passage_1": "bad", "language": "lang"}
+    data = read(write(rows), columns)
+    assert data.texts == {role: [ROW[role]] for role in REQUIRED}
+    assert data.negatives["pivot_passage"] == {1: ["war"]}
+    assert data.provenance == {"language": ["ko"]}
+
+
+def test_csv_is_read_too(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("query,pivot_query,pivot_passage,negative_query_1\n집,house,a house,\n", encoding="utf-8")
+    assert read(path).negatives == {"pivot_passage": {}, "query": {}}
+
+
+def test_a_missing_negative_is_replaced_by_the_positive_and_marked(write):
+    data = read(write([ROW | {"negative_query_1": "물"}, ROW | {"query": "물"}]))
+    columns, labels = _columns(data, data.negatives, REQUIRED)
+    assert list(columns) == [*REQUIRED, "negative_query_1"]
+    assert columns["negative_query_1"] == ["물", "물"]
+    assert labels == {"label": [[1], [0]]}
+    full = read(write([ROW | {"negative_query_1": "물"}]))
+    assert _columns(full, full.negatives, REQUIRED)[1] == {}
+
+
+def test_the_hash_changes_with_the_rows(write):
+    first, same, other = (read(write([ROW | {"pivot_query": text}])) for text in ("a", "a", "b"))
+    assert first.digest == same.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([ROW, {"query": "집", "pivot_query": "a"}], None, "line 2: 'pivot_passage' must be a text"),
+        ([ROW | {"query": " "}], None, "line 1: 'query' must not be empty"),
+        ([ROW | {"query": 3}], None, "line 1: 'query' must be a text, got 3"),
+        ([ROW | {"negative_query_1": ["a"]}], None, "'negative_query_1' must be a text, or empty"),
+        ([ROW | {"negative_query_1": "a", "negative_query": "b"}], None, "negative 1 of 'query' once"),
+        ([], None, "at least one row"),
+        ([ROW], {"query": "q"}, "line 1: must have the column 'q' for 'query'"),
+        ([ROW], {"title": "query"}, "got 'title'; write ROLE=NAME"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(write, rows, columns, message):
+    with pytest.raises(InputError, match=message):
+        read(write(rows), columns)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "triplet"}, "loss"),
+        ({"loss": "proximity", "alpha": 0.4}, "alpha must be left out with loss 'proximity', got 0.4"),
+        ({"loss": "clear", "temperature": 0.4}, "it belongs to 'proximity'"),
+        ({"loss": "infonce", "kl": False}, "it belongs to 'clear'"),
+        ({"alpha": 0.9}, "alpha \\+ beta must be at most 1"),
+        ({"loss": "proximity", "temperature": -1.0}, "temperature"),
+        ({"loss": "infonce", "anchor": "text"}, "anchor"),
+        ({"scale": -1.0}, "scale"),
+        ({"negatives": -1}, "negatives"),
+        ({"skip": -1}, "skip"),
+        ({"max_score": 0.0}, "max_score"),
+        ({"mini_batch_size": 0}, "mini_batch_size"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises((InputError, UnknownNameError), match=message):
+        AlignSettings(**options)
+
+
+def test_settings_say_what_will_run():
+    settings = AlignSettings("clear", alpha=0.3, scale=10.0)
+    assert settings.options == {"alpha": 0.3, "scale": 10.0, "gather_across_devices": False}
+    stated = settings.to_dict()
+    assert (stated["alpha"], stated["beta"], stated["kl"], stated["negatives"]) == (0.3, 0.2, True, 5)
+    assert "temperature" not in stated
+    assert "training" not in stated
+    assert AlignSettings("proximity").to_dict()["negatives"] == 0
+    assert json.dumps(stated)
+    assert settings.training == TrainingSettings(batch_size=64, learning_rate=5e-5)
