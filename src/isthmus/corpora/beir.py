@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from isthmus._files import read_lines
 from isthmus.corpora.collection import Collection, judged
-from isthmus.corpora.files import COMPRESSIONS, read_lines, read_texts
+from isthmus.corpora.files import COMPRESSIONS, read_texts
 from isthmus.errors import CollectionError, NotFoundError
 
 
@@ -26,14 +28,19 @@ def read_beir(folder: Path, *, split: str = "test", language: str | None = None)
         NotFoundError: If a file is missing; lists the splits that exist.
         CollectionError: If a file is malformed or names unknown ids; names file and line.
     """
-    corpus = read_texts(_existing(folder, "corpus.jsonl"), "_id", title=True)
-    queries = read_texts(_existing(folder, "queries.jsonl"), "_id")
-    qrels = _read_qrels(_existing(folder / "qrels", f"{split}.tsv"), corpus, queries)
+    corpus = read_texts(existing(folder, "corpus.jsonl"), "_id", title=True)
+    queries = read_texts(existing(folder, "queries.jsonl"), "_id")
+    qrels = read_qrels(existing(folder / "qrels", f"{split}.tsv"), corpus, queries)
     kept, grades, dropped = judged(queries, qrels)
     return Collection(folder.resolve().name, corpus, kept, grades, language, dropped)
 
 
-def _existing(folder: Path, name: str) -> Path:
+def existing(folder: Path, name: str) -> Path:
+    """The file ``name`` of ``folder``, compressed or not.
+
+    Raises:
+        NotFoundError: If it is not there; lists what is.
+    """
     for suffix in COMPRESSIONS:
         path = folder / f"{name}{suffix}"
         if path.is_file():
@@ -42,9 +49,14 @@ def _existing(folder: Path, name: str) -> Path:
     raise NotFoundError(f"{folder / name} does not exist; the folder holds {beside}")
 
 
-def _read_qrels(path: Path, corpus: dict[str, str], queries: dict[str, str]) -> dict[str, dict[str, int]]:
+def read_qrels(path: Path, corpus: Mapping[str, str], queries: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Read the grades of a qrels file by query id and passage id.
+
+    Raises:
+        CollectionError: If a line is malformed or names an id that is not known; names file and line.
+    """
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, refusal=CollectionError):
         where = f"{path}, line {number}"
         fields = line.split("\t")
         if len(fields) != 3:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import lzma
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from isthmus._files import OPENERS, read_lines
 from isthmus.errors import CollectionError, NotFoundError
 
-COMPRESSIONS = ("", ".xz", ".gz")
-_OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
+COMPRESSIONS = ("", *OPENERS)
 
 
 def open_text(path: Path) -> TextIO:
@@ -23,32 +20,11 @@ def open_text(path: Path) -> TextIO:
         NotFoundError: If it is not there.
     """
     try:
-        return cast(TextIO, _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig"))
+        return cast(TextIO, OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist") from error
     except OSError as error:
         raise CollectionError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) of the lines that are not blank.
-
-    Raises:
-        NotFoundError: If the file is not there.
-        CollectionError: If it is not UTF-8 text, or damaged.
-    """
-    number = 0
-    with open_text(path) as stream:
-        try:
-            # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
-            for number, content in enumerate(stream.buffer, start=1):
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise CollectionError(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise CollectionError(f"{path} is damaged after line {number} ({error}); fetch it again") from error
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -58,7 +34,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         NotFoundError: If the file is not there.
         CollectionError: If a line is not a JSON object.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, refusal=CollectionError):
         try:
             row = json.loads(line)
         except ValueError as error:

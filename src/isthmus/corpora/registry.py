@@ -17,15 +17,27 @@ from isthmus.errors import CollectionError, InputError, MissingExtraError, NotFo
 
 @dataclass(frozen=True)
 class _Known:
-    """Where a named collection is: file stems (with ``{language}``), its language if it has one, its hub dataset."""
+    """Where a named collection is.
+
+    Attributes:
+        stems: Names of its files, with ``{language}`` where there are several.
+        language: Its language, if it has one.
+        hub: Its dataset on the hub.
+        hub_languages: Languages of that dataset.
+    """
 
     stems: tuple[str, ...]
     language: str | None = None
     hub: str | None = None
+    hub_languages: tuple[str, ...] = ()
 
 
 KNOWN = {
-    "xquad": _Known(("xquad.{language}",), hub="google/xquad"),
+    "xquad": _Known(
+        ("xquad.{language}",),
+        hub="google/xquad",
+        hub_languages=("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"),
+    ),
     "korquad": _Known(("korquad_dev_half_a", "KorQuAD_v1.0_dev"), "ko"),
     "drcd": _Known(("drcd_dev", "DRCD_dev"), "zh-Hant"),
     "cmrc2018": _Known(("cmrc2018_trial",), "zh-Hans"),
@@ -122,6 +134,11 @@ def _named(name: str, known: _Known, language: str | None) -> Collection:
     places = ", ".join(map(str, looked)) + "[.xz|.gz]" if looked else "no folder (ISTHMUS_DATA is not set)"
     if known.hub is None:
         raise NotFoundError(f"collection {name!r} was not found; looked for {places}; set ISTHMUS_DATA")
+    if _base(language) not in known.hub_languages:
+        raise NotFoundError(
+            f"collection {name!r} must be in one of {', '.join(known.hub_languages)}; got language {language!r}; "
+            f"looked for {places}"
+        )
     return _from_hub(name, known.hub, language, places)
 
 

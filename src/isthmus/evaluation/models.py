@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import assets
 from isthmus._progress import wanted
-from isthmus.errors import EncoderError, NotFoundError
+from isthmus.errors import EncoderError
 from isthmus.evaluation.bm25 import BM25
-from isthmus.transfer.load import stored_as_sparse
+from isthmus.transfer.load import load_encoder
 
 
 def load_model(
@@ -34,18 +33,7 @@ def load_model(
     """
     if name.lower() == "bm25":
         return BM25(tokenizer, trust_remote_code=trust_remote_code) if tokenizer else BM25.for_language(language)
-    from sentence_transformers import SentenceTransformer, SparseEncoder
-
-    path = assets.resolve_model(name)
-    try:
-        kind = SparseEncoder if stored_as_sparse(path) else SentenceTransformer
-        return kind(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        refusal = NotFoundError if isinstance(error, OSError) else EncoderError
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise refusal(
-            f"model must be 'bm25', a built-in name, or the folder or hub id of an encoder, got {name!r} ({reason})"
-        ) from error
+    return load_encoder(name, trust_remote_code=trust_remote_code, argument="model", besides="'bm25', ")
 
 
 def is_sparse(model: Any) -> bool:

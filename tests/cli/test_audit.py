@@ -1,0 +1,90 @@
+"""``isthmus audit``: options, what is printed, what is refused."""
+
+import json
+import sys
+from types import ModuleType
+
+import pytest
+
+from tests.cli.conftest import write_lines
+
+AUDIT = ["audit", "isthmus/mini-bridge", "--collection", "demo", "--languages", "en,ko"]
+
+
+@pytest.mark.assets
+def test_table_fits_and_says_what_it_is(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run(*AUDIT, "--max-queries", "10")
+    assert code == 0, err
+    assert out.startswith("demo: 10 questions in each of en, ko\n")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    table = [line.split() for line in out.splitlines() if line.startswith(("mono-", "multi ")) and ":" not in line]
+    assert [row[:4] for row in table[-2:]] == [["multi", "en", "en+ko", "168"], ["multi", "ko", "en+ko", "168"]]
+    assert "Korean questions: an irrelevant English passage comes before" in out
+    assert "Deduplication: " in out
+    assert "Ties: " in out
+
+
+@pytest.mark.assets
+def test_json_is_rows_and_nothing_else(run):
+    code, out, err = run(*AUDIT, "BM25", "--max-queries", "10", "--pools", "multi,english-distractors", "--json")
+    assert code == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(row["model"], row["pool"], row["query_language"]) for row in rows[:3]] == [
+        ("isthmus/mini-bridge", "multi", "en"),
+        ("isthmus/mini-bridge", "multi", "ko"),
+        ("isthmus/mini-bridge", "english-distractors", "ko"),
+    ]
+    assert [row["model"] for row in rows[3:]] == ["BM25"] * 3
+    assert rows[0]["documents"] == 168
+    assert rows[0]["pool_languages"] == ["en", "ko"]
+
+
+@pytest.mark.assets
+def test_options_reach_the_audit(run, tmp_path):
+    for language in ("en", "ko"):
+        write_lines(tmp_path / f"more.{language}.jsonl", [{"id": f"x{n}", "text": f"text {n}"} for n in range(5)])
+    pattern = tmp_path / "more.{language}.jsonl"
+    code, out, err = run(
+        *AUDIT, "--json", "--model-name", "bridge", "--distractors", pattern, "--max-distractors", "3",
+        "--max-queries", "4", "--seed", "3", "--pools", "multi",
+    )  # fmt: skip
+    assert code == 0, err
+    row = json.loads(out.splitlines()[0])
+    assert (row["model"], row["documents"], row["queries"]) == ("bridge", 174, 4)
+
+
+@pytest.mark.assets
+def test_html_is_written_by_the_report(run, monkeypatch, tmp_path):
+    written = []
+    module = ModuleType("isthmus.reports.audit_page")
+    module.write_audit_report = lambda result, path: written.append((result, path))
+    monkeypatch.setitem(sys.modules, "isthmus.reports", ModuleType("isthmus.reports"))
+    monkeypatch.setitem(sys.modules, "isthmus.reports.audit_page", module)
+    page = tmp_path / "report.html"
+    code, out, err = run(*AUDIT, "--max-queries", "4", "--html", page)
+    assert code == 0, err
+    assert written[0][1] == page
+    assert written[0][0].collection == "demo"
+    assert f"report in {page}" in out
+    code, out, err = run(*AUDIT, "--max-queries", "4", "--html", page, "--json")
+    assert len(written) == 2
+    assert all(json.loads(line)["queries"] == 4 for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--languages", "en,xx"], "among those of demo (ar, en, hi, ko, ru, zh), got xx"),
+        (["--languages", "en"], "languages must be two or more different codes, got en"),
+        (["--languages", "en,ko", "--pools", "both"], "pool must be one of"),
+        (["--languages", "en,ko", "--max-distractors", "3"], "--max-distractors must come with --distractors"),
+        (["--languages", "en,ko", "--model-name", "a", "--model-name", "b"], "one for each of 1 models, got a, b"),
+        (["--languages", "ko,ru", "--pools", "english-distractors"], "must include 'en'"),
+    ],
+)
+def test_input_that_does_not_fit(run, options, message):
+    code, out, err = run("audit", "BM25", "--collection", "demo", *options)
+    assert code == 2
+    assert message in err
+    assert out == ""

@@ -1,0 +1,243 @@
+"""Whole audits on a tiny parallel collection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+import isthmus
+from isthmus.corpora import ParallelCollection
+from isthmus.corpora.parallel import with_distractors
+from isthmus.errors import EncoderError, InputError, UnknownNameError
+from isthmus.evaluation import BM25, AuditResult, audit, audit_model, audit_models, bootstrap_interval
+from isthmus.evaluation.audit_result import METRICS, SPLIT
+from isthmus.evaluation.audit_text import rules, sentences
+from tests.encoders import splade
+from tests.tokenizers import wordpiece
+
+CONTRACT = {
+    "model", "pool", "query_language", "pool_languages", "documents", "golds", "max@r", "max@r_norm", "complete@10",
+    "ndcg@10", "english_first", "language_share",
+}  # fmt: skip
+# English and "Korean" words of the same things; "and" is in most texts of both.
+NOUNS = [("house", "jip"), ("water", "mul"), ("fire", "bul"), ("stone", "dol"), ("tree", "namu"), ("dog", "gae")]
+WORDS = ["and", *(word for pair in NOUNS for word in pair)]
+
+
+@pytest.fixture(scope="module")
+def collection() -> ParallelCollection:
+    """Twelve passages of two words in two languages; questions are one word that occurs in two of them."""
+    passages: dict[str, dict[str, str]] = {"en": {}, "ko": {}}
+    queries: dict[str, dict[str, str]] = {"en": {}, "ko": {}}
+    for n, pair in enumerate(NOUNS):
+        for code, word, other in zip(("en", "ko"), pair, NOUNS[n - 1], strict=True):
+            passages[code][f"p{n}"] = f"{word} and {word} {word}"
+            passages[code][f"r{n}"] = f"{word} and {other}"
+            queries[code][f"q{n}"] = word
+    return ParallelCollection("tiny", passages, queries, {f"q{n}": (f"p{n}",) for n in range(len(NOUNS))})
+
+
+def translator(weight: float) -> SentenceTransformer:
+    """A dense model that knows each word, and its translation by ``weight``; 1 is blind to languages."""
+    tokenizer = wordpiece(WORDS).backend_tokenizer
+    vocabulary = tokenizer.get_vocab()
+    rows = np.eye(len(vocabulary), dtype=np.float32)
+    for english, korean in NOUNS:
+        rows[vocabulary[korean], vocabulary[english]] = weight
+        rows[vocabulary[korean], vocabulary[korean]] = 1 - weight
+    rows[vocabulary["and"]] *= 0.1
+    static = StaticEmbedding(tokenizer, embedding_weights=rows)
+    return SentenceTransformer(modules=[static, Normalize()], device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(collection: ParallelCollection) -> AuditResult:
+    models = [("words", translator(0.0)), ("blind", translator(1.0))]
+    return audit_models(models, collection, resamples=200)
+
+
+def test_rows_keep_the_contract(result: AuditResult) -> None:
+    rows = result.to_rows()
+    assert len(rows) == 2 * 6
+    assert {(row["pool"], row["query_language"], *row["pool_languages"]) for row in rows} == {
+        ("mono-same", "en", "en"), ("mono-same", "ko", "ko"), ("mono-cross", "en", "ko"), ("mono-cross", "ko", "en"),
+        ("multi", "en", "en", "ko"), ("multi", "ko", "en", "ko"),
+    }  # fmt: skip
+    for row in rows:
+        assert row.keys() >= CONTRACT | {f"{name}_ci" for name in METRICS}
+        assert json.loads(json.dumps(row, allow_nan=False)) == row
+        mixed = row["pool"] == "multi"
+        assert (row["documents"], row["golds"], row["queries"]) == ((24, 2.0, 6) if mixed else (12, 1.0, 6))
+        assert (row["english_first"] is not None) == (row["language_preference"] is not None) == mixed
+        assert sum(row["language_share"].values()) == pytest.approx(1)
+        assert row["split"] is None or list(row["split"]) == list(SPLIT)
+
+
+def test_a_model_that_knows_words_alone_never_finds_the_other_language(result: AuditResult) -> None:
+    """Its worst gold shares nothing with the question and is ranked behind all that share nothing either."""
+    for row in result.to_rows()[4:6]:
+        assert row["model"] == "words"
+        assert (row["max@r"], row["max@r_norm"], row["complete@10"]) == (24, 0, 0)
+        assert (row["language_preference"], row["english_first"]) == (1, 0)
+        assert row["split"]["right"] == 1
+        assert row["recall@10"] == 0.5
+    blind = result.to_rows()[10:12]
+    assert [row["max@r"] for row in blind] == [2, 2]
+    assert [row["complete@10_ci"] for row in blind] == [[100, 100]] * 2
+
+
+def test_what_a_report_needs(result: AuditResult, collection: ParallelCollection) -> None:
+    pool = result.pools[5]
+    assert (pool.name, pool.query_language) == ("multi", "ko")
+    words = result.of("words", pool)
+    assert words.gold_ranks == ((1, 24),) * 6
+    assert words.gold_languages == (("ko", "en"),) * 6
+    assert words.ranks_of("en") == [24] * 6
+    assert words.language_mix["ko"][0] == words.relevant_mix["ko"][0] == 1
+    assert len(words.language_mix["en"]) == 20
+    assert words.tied_golds == 6
+    first = words.hardest[0]
+    assert (first.id, first.text, first.first_rank, first.worst_rank) == ("q0", "jip", 1, 24)
+    assert first.hits[0].text == "jip and jip jip"
+    assert (first.hits[0].relevant, first.hits[0].language, first.hits[0].id) == (True, "ko", "p0")
+    assert [(gold.rank, gold.language, gold.relevant) for gold in first.golds] == [(1, "ko", True), (24, "en", True)]
+    assert [hit.rank for hit in first.hits] == [1, 2, 3, 4, 5]
+    assert [hit.score for hit in first.hits] == sorted((hit.score for hit in first.hits), reverse=True)
+    # What cannot be ranked better is no hard question.
+    assert result.of("blind", pool).hardest == ()
+    assert result.query_ids == tuple(collection.qrels)
+    assert result.settings["models"]["words"]["class"] == "SentenceTransformer"
+    assert result.settings["versions"]["isthmus"] == isthmus.__version__
+    assert words.intervals["ndcg@10"] == bootstrap_interval(words.per_query["ndcg@10"], 200)
+
+
+def test_comparisons_are_paired_with_the_first_model(result: AuditResult) -> None:
+    found = next(c for c in result.comparisons if c.pool is result.pools[5] and c.metric == "max@r")
+    assert (found.baseline, found.model, found.test.difference) == ("words", "blind", -22)
+    assert {c.metric for c in result.comparisons} == set(METRICS)
+    alone = audit_model(translator(0.5), replace_questions(result), name="x", resamples=50)
+    assert alone.comparisons == ()
+
+
+def replace_questions(result: AuditResult) -> ParallelCollection:
+    texts = {code: {"p": f"{word} and"} for code, word in zip(("en", "ko"), NOUNS[0], strict=True)}
+    return ParallelCollection("one", texts, {code: {"q": NOUNS[0][0]} for code in texts}, {"q": ("p",)})
+
+
+def test_gaps_are_english_minus_the_other_on_the_mirrored_pool(collection: ParallelCollection) -> None:
+    """Half of the Korean questions are asked with a word of another passage, so that Korean loses."""
+    asked = dict(collection.queries["ko"])
+    for query in ("q0", "q1", "q2"):
+        asked[query] = "gae"
+    spoiled = replace(collection, queries={**collection.queries, "ko": asked})
+    found = audit_model(translator(0.4), spoiled, pools=["mono-same", "mono-cross", "multi", "pairs"], resamples=100)
+    by_pool = {result.pool.key: result for result in found.results}
+    for (name, own, languages), result in by_pool.items():
+        if own == "en":
+            assert result.gaps == {}
+            continue
+        mirrored = {"mono-same": ("en",), "mono-cross": ("ko",)}.get(name, languages)
+        english = by_pool[name, "en", mirrored]
+        assert result.gaps.keys() == result.per_query.keys()
+        for metric, gap in result.gaps.items():
+            difference = english.per_query[metric] - result.per_query[metric]
+            assert gap.difference == pytest.approx(np.nanmean(difference))
+        assert result.gaps["ndcg@10"].difference > 0
+
+
+def test_sparse_encoder_and_bm25(collection: ParallelCollection, tmp_path: Path) -> None:
+    encoder = splade(tmp_path, prompts={"query": "the ", "document": "house "})
+    lexical = BM25(wordpiece(WORDS))
+    found = audit_models([("sparse", encoder), ("bm25", lexical)], collection, resamples=50)
+    assert found.settings["models"]["bm25"]["k1"] == 1.5
+    assert "max_active_dims" in found.settings["models"]["sparse"]
+    multi = found.of("bm25", found.pools[5])
+    assert (multi["language_preference"], multi["max@r"]) == (1, 24)
+    # BM25 weighs each pool by itself: what it says about one language does not change when another is searched too.
+    alone = audit_models([("bm25", BM25(wordpiece(WORDS)))], collection, pools=["mono-same"], resamples=50)
+    assert alone.results[0].hardest == found.of("bm25", found.pools[0]).hardest
+
+
+def test_without_english(collection: ParallelCollection) -> None:
+    renamed = ParallelCollection(
+        "none",
+        {"ja": collection.passages["en"], "ko": collection.passages["ko"]},
+        {"ja": collection.queries["en"], "ko": collection.queries["ko"]},
+        collection.qrels,
+    )
+    found = audit_model(translator(0.0), renamed, resamples=50)
+    assert all(row["english_first"] is None and row["gap"] is None for row in found.to_rows())
+    assert sentences(found)[1] == "Korean questions: the first relevant passage is Korean in 100%."
+
+
+def test_distractors_and_rules(collection: ParallelCollection) -> None:
+    extended = with_distractors(collection, {"en": {"x": "house house house"}, "ko": {}})
+    found = audit_model(translator(0.0), extended, resamples=50)
+    row = found.to_rows()[5]
+    assert row["documents"] == 25
+    assert found.settings["distractors"] == {"en": 1, "ko": 0}
+    assert any(line.startswith("Ties: Irrelevant") for line in rules(found))
+    dropped = audit_model(translator(0.0), replace(collection, dropped_queries=2), resamples=50)
+    assert rules(dropped)[-1] == "Left out: 2 questions that not every language can ask and answer."
+
+
+def test_text(result: AuditResult) -> None:
+    text = str(result)
+    assert "tiny: 6 questions in each of en, ko" in text
+    assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(("pool", "mono", "multi")))
+    assert "words: Korean questions: an irrelevant English passage comes before every relevant one in 0%" in text
+    assert "blind against words, Korean questions in the pool multi: Complete@10 +100.0 points" in text
+
+
+def test_saved_file(result: AuditResult, tmp_path: Path) -> None:
+    result.save(tmp_path / "audit.json")
+    saved = json.loads((tmp_path / "audit.json").read_text())
+    assert saved["rows"] == result.to_rows()
+    assert len(saved["comparisons"]) == len(result.comparisons)
+    assert saved["settings"]["seed"] == 0
+
+
+def test_same_seed_same_result(collection: ParallelCollection) -> None:
+    options: dict[str, Any] = {"pools": ["partly-parallel"], "seed": 5, "resamples": 50}
+    first, second = (audit_model(translator(0.2), collection, **options).to_rows() for _ in range(2))
+    assert first == second
+
+
+def test_audit_loads_by_name(tmp_path: Path) -> None:
+    translator(0.1).save_pretrained(str(tmp_path / "dense"))
+    found = isthmus.audit([tmp_path / "dense", "BM25"], "demo", ["en", "ko"], max_queries=5, resamples=50)
+    assert found.models == (str(tmp_path / "dense"), "BM25")
+    assert found.settings["models"]["BM25"]["tokenizer"] == "isthmus/mini-bridge"
+    assert (found.collection, len(found.query_ids), found.pools[0].documents) == ("demo", 5, 84)
+    assert found.settings["max_queries"] == 5
+    named = isthmus.audit("BM25", "demo", ["en", "ko"], names=["lexical"], max_queries=2, resamples=50)
+    assert named.models == ("lexical",)
+
+
+def test_refusals(collection: ParallelCollection) -> None:
+    model = translator(0.0)
+    with pytest.raises(EncoderError, match="model must be a SparseEncoder, a SentenceTransformer or BM25, got int"):
+        audit(3, collection)
+    with pytest.raises(InputError, match="must be left out for a loaded collection"):
+        audit(model, collection, ["en", "ko"])
+    with pytest.raises(InputError, match="languages must be two or more codes, got None"):
+        audit(model, "demo")
+    with pytest.raises(InputError, match="names must be different, one for each of 2 models, got a, a"):
+        audit([model, model], collection, names=["a", "a"])
+    with pytest.raises(InputError, match="models must be one or more, got none"):
+        audit([], collection)
+    with pytest.raises(InputError, match="models must be one or more, got none"):
+        audit_models([], collection)
+    with pytest.raises(InputError, match="models must have different names, got 'a' again"):
+        audit_models([("a", model), ("a", model)], collection, resamples=10)
+    with pytest.raises(UnknownNameError, match="pool"):
+        audit(model, collection, pools=["all"])
+    with pytest.raises(InputError, match="resamples must be 1 or more"):
+        audit(model, collection, resamples=0)
