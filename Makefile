@@ -15,7 +15,7 @@ help: ## Show this help
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pytest hypothesis entmax accelerate datasets mypy ruff 'triton; sys_platform == "linux"'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pytest hypothesis entmax accelerate datasets mteb mypy ruff 'triton; sys_platform == "linux"'
 	@touch $@
 
 install: .venv/.installed ## Make .venv and install Isthmus into it

@@ -25,9 +25,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from cells import fingerprint
+from dev_pairs import LANGUAGES, SENTENCES, prose_blocks, section_rows
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from settings import LANGUAGES, PROSE, SENTENCES
 
 import isthmus
 from isthmus._files import atomic_write
@@ -51,31 +51,13 @@ Texts = dict[str, list[str]]
 
 def sections(data: Path, language: str, limit: int, seed: int) -> Texts:
     """Headings and sections of documentation in both languages."""
-    with lzma.open(data / f"sections/dev.en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
-        rows = [row for row in map(json.loads, stream) if row["query"].strip() and row["query_en"].strip()]
-    rows = list({row["passage"]: row for row in rows}.values())
-    chosen = np.random.default_rng(seed).choice(len(rows), min(limit, len(rows)), replace=False)
-    return {side: [rows[i][side] for i in sorted(chosen.tolist())] for side in SIDES}
-
-
-def blocks(data: Path, language: str) -> list[list[tuple[str, str]]]:
-    """Neighbouring sentences of general prose, (English, translation) each."""
-    runs: list[list[tuple[str, str]]] = []
-    previous = None
-    with lzma.open(data / f"parallel/en-{language}.tsv.xz", "rt", encoding="utf-8") as stream:
-        for line in stream:
-            source, english, translation = line.rstrip("\n").split("\t")[:3]
-            if source.startswith(PROSE):
-                if source != previous:
-                    runs.append([])
-                runs[-1].append((english, translation))
-            previous = source
-    return [run[i : i + SENTENCES] for run in runs for i in range(0, len(run) - SENTENCES + 1, SENTENCES)]
+    rows = section_rows(data, language, limit, seed, queries=("query", "query_en"))
+    return {side: [row[side] for row in rows] for side in SIDES}
 
 
 def split_blocks(data: Path, language: str, limit: int, seed: int) -> tuple[list[Any], list[Any]]:
     """``limit`` blocks for the pool and as many others to calibrate on."""
-    found = blocks(data, language)
+    found = prose_blocks(data, language)
     order = np.random.default_rng(seed).permutation(len(found)).tolist()
     return [found[i] for i in order[:limit]], [found[i] for i in order[limit : 2 * limit]]
 

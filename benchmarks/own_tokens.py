@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from cells import fingerprint
-from settings import LANGUAGES, cloze
+from dev_pairs import LANGUAGES, cloze
 
 import isthmus
 from isthmus._files import atomic_write

@@ -29,8 +29,10 @@ ORDER = [
     "corpora",
     "search",
     "evaluation",
+    "losses",
     "training",
     "diagnostics",
+    "reports",
     "cli",
 ]
 

@@ -1,12 +1,22 @@
 import errno
+import gzip
+import lzma
 import os
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from isthmus._files import atomic_folder, atomic_write, atomic_write_all, check_folder, read_json
-from isthmus.errors import InputError, NotFoundError, OutputError
+from isthmus._files import (
+    atomic_folder,
+    atomic_write,
+    atomic_write_all,
+    check_folder,
+    read_json,
+    read_lines,
+    read_samples,
+)
+from isthmus.errors import CollectionError, InputError, NotFoundError, OutputError
 
 
 def fail(number):
@@ -197,3 +207,35 @@ def test_check_folder_replaces_only_what_holds_the_marker(tmp_path):
     check_folder(path, overwrite=True, marker="model")
     with pytest.raises(OutputError, match="no folder can be made"):
         check_folder(path / "thesis" / "below", marker="model")
+
+
+TEXT = "\ufeffone\r\n\n  two\u2028three \x85\n \nlast"
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)])
+def test_lines_are_numbered_and_end_at_line_feeds_alone(ending, pack, tmp_path):
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(pack(TEXT.encode()))
+    assert list(read_lines(path)) == [(1, "one"), (3, "  two\u2028three \x85"), (5, "last")]
+    assert list(read_lines(path, keep_blank=True))[1] == (2, "")
+    assert read_samples(path) == ["one", "two\u2028three", "last"]
+
+
+@pytest.mark.parametrize("refusal", [InputError, CollectionError])
+def test_lines_that_cannot_be_read(refusal, tmp_path):
+    with pytest.raises(NotFoundError, match=r"none.txt does not exist"):
+        list(read_lines(tmp_path / "none.txt", refusal=refusal))
+    (tmp_path / "a.txt").write_bytes(b"one\n\xff\n")
+    with pytest.raises(refusal, match=r"a.txt, line 2: must be UTF-8 text"):
+        list(read_lines(tmp_path / "a.txt", refusal=refusal))
+    (tmp_path / "a.xz").write_bytes(lzma.compress(b"one\n" * 5000)[:40])
+    with pytest.raises(refusal, match=r"a.xz cannot be read after line \d .*; check it, or fetch it again"):
+        list(read_lines(tmp_path / "a.xz", refusal=refusal))
+    with pytest.raises(refusal, match="cannot be read after line 0"):
+        list(read_lines(tmp_path, refusal=refusal))
+
+
+def test_a_file_without_texts(tmp_path):
+    (tmp_path / "a.txt").write_text(" \n\n")
+    with pytest.raises(InputError, match=r"a.txt must hold text, got an empty file"):
+        read_samples(tmp_path / "a.txt")

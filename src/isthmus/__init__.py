@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.corpora import load as load_collection
     from isthmus.errors import IsthmusError
+    from isthmus.evaluation.audit import audit
     from isthmus.evaluation.evaluate import evaluate
     from isthmus.evaluation.results import EvaluationResult
     from isthmus.modules.fuse import fuse_head, unfuse_head
+    from isthmus.search.index import SparseIndex
     from isthmus.token_map import TokenMap
     from isthmus.transfer.pipeline import transfer, transfer_encoder
     from isthmus.transfer.report import TransferReport
@@ -19,8 +21,10 @@ __version__ = "0.1.0"
 __all__ = [
     "EvaluationResult",
     "IsthmusError",
+    "SparseIndex",
     "TokenMap",
     "TransferReport",
+    "audit",
     "evaluate",
     "fuse_head",
     "load_collection",
@@ -32,8 +36,10 @@ __all__ = [
 _HOMES = {
     "EvaluationResult": ("isthmus.evaluation", "EvaluationResult"),
     "IsthmusError": ("isthmus.errors", "IsthmusError"),
+    "SparseIndex": ("isthmus.search", "SparseIndex"),
     "TokenMap": ("isthmus.token_map", "TokenMap"),
     "TransferReport": ("isthmus.transfer", "TransferReport"),
+    "audit": ("isthmus.evaluation", "audit"),
     "evaluate": ("isthmus.evaluation", "evaluate"),
     "fuse_head": ("isthmus.modules.fuse", "fuse_head"),
     "load_collection": ("isthmus.corpora", "load"),

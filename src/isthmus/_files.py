@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from isthmus.errors import InputError, IsthmusError, NotFoundError, OutputError
+
+OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -74,6 +79,52 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value
+
+
+def read_lines(
+    path: Path, *, keep_blank: bool = False, refusal: type[InputError] = InputError
+) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line) of a UTF-8 text file, decompressing ``.xz`` and ``.gz``.
+
+    A byte-order mark is skipped, and only a line feed ends a line: words may hold what ``str.splitlines`` takes for an
+    end.
+
+    Args:
+        path: The file.
+        keep_blank: Yield blank lines too.
+        refusal: What to raise where the content does not fit.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        InputError: Or the ``refusal`` given, if it is not UTF-8 text, or damaged.
+    """
+    number = 0
+    try:
+        with OPENERS.get(path.suffix, open)(path, "rb") as stream:
+            # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
+            for number, content in enumerate(stream, start=1):
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if keep_blank or line.strip():
+                    yield number, line
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} does not exist") from error
+    except UnicodeDecodeError as error:
+        raise refusal(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise refusal(f"{path} cannot be read after line {number} ({error}); check it, or fetch it again") from error
+
+
+def read_samples(path: Path) -> list[str]:
+    """Read the texts of a file, one a line, without the white space around them.
+
+    Raises:
+        NotFoundError: If the file is not there.
+        InputError: If it cannot be read as text, or holds none.
+    """
+    found = [line.strip() for _, line in read_lines(path)]
+    if not found:
+        raise InputError(f"{path} must hold text, got an empty file")
+    return found
 
 
 @contextmanager

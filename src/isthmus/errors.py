@@ -9,9 +9,12 @@
     │   ├── BridgeError                    bridge vectors that do not fit the vocabularies
     │   ├── TokenMapError                  a token map that does not fit, or a damaged file of one
     │   ├── CollectionError                a collection that is malformed; names file and line
+    │   ├── IndexFileError                 an index or encoding on disk that is damaged or of a later version
     │   └── UnknownNameError               a method, metric or asset nobody knows; lists those that exist
     ├── NotFoundError (FileNotFoundError)  a path, collection or model that is not there
     ├── OutputError (OSError)              a result that cannot be written; nothing half-written is left
+    ├── TrainingError                      a model that breaks down while it trains: no finite loss, collapsed vectors
+    ├── WorkerError                        a process or node that worked for this one died
     └── MissingExtraError (ImportError)    an optional package is not installed; names the pip line
 
 Messages name the argument, the value and the remedy: "X must ..., got Y; do Z".
@@ -19,6 +22,7 @@ Messages name the argument, the value and the remedy: "X must ..., got Y; do Z".
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -50,6 +54,10 @@ class CollectionError(InputError):
     """A collection is malformed."""
 
 
+class IndexFileError(InputError):
+    """An index or an encoding on disk is damaged, or of a later version."""
+
+
 class UnknownNameError(InputError):
     """A name is not in a registry.
 
@@ -60,7 +68,10 @@ class UnknownNameError(InputError):
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"{what} must be one of {', '.join(sorted(known))}; got {name!r}")
+        names = sorted(known)
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        super().__init__(f"{what} must be one of {', '.join(names)}; got {name!r}{hint}")
 
 
 class NotFoundError(IsthmusError, FileNotFoundError):
@@ -69,6 +80,14 @@ class NotFoundError(IsthmusError, FileNotFoundError):
 
 class OutputError(IsthmusError, OSError):
     """A result cannot be written."""
+
+
+class TrainingError(IsthmusError):
+    """Training broke down: the loss is not a number, or the vectors collapsed."""
+
+
+class WorkerError(IsthmusError):
+    """A process or node that worked for this one died."""
 
 
 class MissingExtraError(IsthmusError, ImportError):

@@ -155,7 +155,7 @@ def test_refusals(collection: Collection, encoder: SparseEncoder, tmp_path: Path
     with pytest.raises(NotFoundError):
         evaluate(str(tmp_path / "no" / "model"), collection)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="folder or hub id of an encoder, got"):
+    with pytest.raises(EncoderError, match=r"model must be a folder that transformers opens, got .*empty"):
         evaluate(tmp_path / "empty", collection)
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(CollectionError):

@@ -7,7 +7,23 @@ import sys
 import typer
 
 import isthmus
-from isthmus.cli import doctor, evaluate, inspect, methods, mine, quickstart, train, transfer
+from isthmus.cli import (
+    align,
+    audit,
+    doctor,
+    encode,
+    evaluate,
+    index,
+    inspect,
+    methods,
+    mine,
+    pairs,
+    presets,
+    quickstart,
+    search,
+    train,
+    transfer,
+)
 from isthmus.cli._output import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
@@ -24,9 +40,16 @@ app.command("quickstart")(quickstart.command)
 app.command("transfer")(transfer.command)
 app.command("inspect")(inspect.command)
 app.command("methods")(methods.command)
+app.command("presets")(presets.command)
 app.command("evaluate")(evaluate.command)
+app.command("audit")(audit.command)
 app.command("train")(train.command)
 app.command("mine")(mine.command)
+app.command("pairs")(pairs.command)
+app.command("align")(align.command)
+app.command("encode")(encode.command)
+app.command("index")(index.command)
+app.command("search")(search.command)
 app.command("doctor")(doctor.command)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus._files import read_samples
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
-from isthmus.cli.transfer import read_lines
 from isthmus.token_map import TokenMap
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Check an encoder, and with texts whether it is ready for their language; exit code 1 when something is broken."""
     check_names([model])
-    lines = None if texts is None else read_lines(texts)
+    lines = None if texts is None else read_samples(texts)
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose
         from isthmus.transfer.load import load_encoder, local_folder

@@ -8,26 +8,33 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_folder, check_folder
+from isthmus._files import atomic_folder, check_folder, read_samples
 from isthmus.cli._hub import check_names
-from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
-from isthmus.errors import InputError, NotFoundError
+from isthmus.cli._output import console, errors, print_json, print_report, quiet_libraries, working
+from isthmus.errors import InputError
 
 
 def command(
-    encoder: Annotated[
-        str, typer.Argument(help="English sparse or dense encoder: built-in name, folder or hub id.", metavar="ENCODER")
-    ],
-    target_tokenizer: Annotated[
-        list[str],
-        typer.Option(help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number."),
-    ],
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder to write the new encoder to.")],
+    encoder: Annotated[
+        str | None,
+        typer.Argument(help="English sparse or dense encoder: built-in name, folder or hub id.", metavar="ENCODER"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Models that go together, see `isthmus presets`; what is given beside it comes first."),
+    ] = None,
+    target_tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number."),
+    ] = None,
     bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="Bridge vectors computed elsewhere: safetensors with `source` and `target`.")
     ] = None,
-    method: Annotated[str, typer.Option(help="Initialisation method; see `isthmus methods`.")] = "sembridge",
+    method: Annotated[
+        str | None, typer.Option(help="Initialisation method; see `isthmus methods`.", show_default="sembridge")
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="Sharpness of entmax (sembridge); 1 is softmax.")] = None,
     pool: Annotated[str | None, typer.Option(help="Candidates (sembridge, nearest): all, clean or kind.")] = None,
     adaptive: Annotated[bool, typer.Option("--adaptive", help="Choose alpha per token (sembridge).")] = False,
@@ -78,6 +85,9 @@ def command(
     idf_texts: Annotated[
         Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
     ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Language of the result, for its card; any number.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of sampled rows.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     trust_remote_code: Annotated[
@@ -87,32 +97,31 @@ def command(
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
     given = {
-        "alpha": alpha, "pool": pool, "adaptive": adaptive or None, "margin": margin, "csls": csls or None,
-        "texts": texts, "space": space, "dim": dim, "min_count": min_count, "word_vectors": word_vectors,
-        "source_word_vectors": source_word_vectors, "neighbours": neighbours, "temperature": temperature, "std": std,
+        "encoder": encoder, "target_tokenizer": target_tokenizer or None, "keep_source": keep_source or None,
+        "method": method, "bridge": bridge, "language": language, "alpha": alpha, "pool": pool,
+        "adaptive": adaptive or None, "margin": margin, "csls": csls or None, "texts": texts, "space": space,
+        "dim": dim, "min_count": min_count, "word_vectors": word_vectors, "source_word_vectors": source_word_vectors,
+        "neighbours": neighbours, "temperature": temperature, "std": std,
     }  # fmt: skip
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options = _with_preset(preset, {name: value for name, value in given.items() if value is not None})
     check_folder(folder, overwrite=overwrite, marker="modules.json")
-    check_names([encoder, *target_tokenizer, bridge])
-    samples = None if sample_texts is None else read_lines(sample_texts)
-    documents = None if idf_texts is None else read_lines(idf_texts)
+    tokenizers = options["target_tokenizer"]
+    names = [tokenizers] if isinstance(tokenizers, str) else tokenizers
+    check_names([options["encoder"], *names, options.get("bridge")])
+    samples = None if sample_texts is None else read_samples(sample_texts)
+    documents = None if idf_texts is None else read_samples(idf_texts)
     with working("loading libraries", quiet=json):
         import isthmus
 
         quiet_libraries()
     result, report = isthmus.transfer(
-        encoder,
-        target_tokenizer=target_tokenizer,
-        bridge=bridge,
         vectors=vectors,
-        method=method,
         as_released=as_released,
         exact=exact,
         fuzzy=fuzzy,
         symbol=symbol,
         strip_marker=strip_marker,
         bias=bias,
-        keep_source=keep_source,
         output=output,
         fold=fold,
         sample_texts=samples,
@@ -133,19 +142,21 @@ def command(
         console.print(f"\nwritten to {place}; try: isthmus inspect {place} TOKEN", soft_wrap=True)
 
 
-def read_lines(path: Path) -> list[str]:
-    """Non-empty lines of a UTF-8 text file.
+def _with_preset(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a transfer, completed by a preset, whose licences are told.
 
     Raises:
-        NotFoundError: If the file is not there.
-        InputError: If it is not UTF-8 or holds no text.
+        UnknownNameError: If there is no such preset.
+        InputError: If there is none, and no encoder or tokenizer either.
     """
-    try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be a UTF-8 text file, got {error}") from error
-    if not found:
-        raise InputError(f"{path} must hold text, got an empty file")
-    return found
+    if name is None:
+        for argument, shown in (("encoder", "ENCODER"), ("target_tokenizer", "--target-tokenizer")):
+            if argument not in given:
+                raise InputError(f"{shown} must be given, got none; name one, or take a --preset")
+        return given
+    from isthmus.transfer.presets import find_preset
+
+    preset = find_preset(name)
+    for note in preset.notes(**given):
+        errors.print(f"{name}: {note}", soft_wrap=True, markup=False)
+    return preset.arguments(**given)

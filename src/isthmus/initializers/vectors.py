@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import lzma
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from isthmus._files import read_lines
 from isthmus._progress import progress
 from isthmus.errors import InputError, NotFoundError
 from isthmus.initializers.base import Tokenize
 
 BATCH = 8192
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
 def check_file(name: str, path: str | Path) -> Path:
@@ -27,27 +23,6 @@ def check_file(name: str, path: str | Path) -> Path:
     if not Path(path).is_file():
         raise NotFoundError(f"{name} {str(path)!r} does not exist; give a file")
     return Path(path)
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) of a UTF-8 text file, decompressing ``.gz`` and ``.xz``.
-
-    Raises:
-        NotFoundError: If the file is not there.
-        InputError: If it is not UTF-8 text, or damaged.
-    """
-    number = 0
-    try:
-        with _OPENERS.get(path.suffix, open)(path, "rb") as stream:
-            # Decoded line by line: words may hold what str.splitlines takes for the end of a line.
-            for number, content in enumerate(stream, start=1):
-                yield number, content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read after line {number} ({error}); fetch it again") from error
 
 
 def read_word_vectors(path: Path) -> Iterator[tuple[list[str], NDArray[np.float64]]]:
@@ -60,7 +35,7 @@ def read_word_vectors(path: Path) -> Iterator[tuple[list[str], NDArray[np.float6
         NotFoundError: If the file is not there.
         InputError: If a line is malformed; names file and line.
     """
-    lines = read_lines(path)
+    lines = read_lines(path, keep_blank=True)
     header = next(lines, (1, ""))[1].split()
     if len(header) != 2 or not all(part.isdecimal() for part in header) or int(header[1]) < 1:
         raise InputError(

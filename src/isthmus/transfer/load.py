@@ -22,12 +22,16 @@ def local_folder(name: str | Path) -> Path | None:
     return path if path.is_dir() else None
 
 
-def load_encoder(name: str | Path, *, trust_remote_code: bool = False) -> Any:
+def load_encoder(
+    name: str | Path, *, trust_remote_code: bool = False, argument: str = "encoder", besides: str = ""
+) -> Any:
     """Open a SparseEncoder or a SentenceTransformer, whichever is stored.
 
     Args:
         name: A built-in name, a folder or a hub id.
         trust_remote_code: Run code that comes with the model.
+        argument: What the caller calls ``name``, for messages.
+        besides: What else the caller takes there, for messages, with a comma behind it.
 
     Raises:
         NotFoundError: If it is neither there nor can be downloaded.
@@ -46,7 +50,7 @@ def load_encoder(name: str | Path, *, trust_remote_code: bool = False) -> Any:
             local_files_only=folder is not None and not trust_remote_code,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise _explain("encoder", name, folder, error, EncoderError) from error
+        raise _explain(argument, name, folder, error, EncoderError, besides) from error
 
 
 def stored_as_sparse(path: str) -> bool:
@@ -89,7 +93,12 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> Any:
 
 
 def _explain(
-    argument: str, name: str | Path, folder: Path | None, error: Exception, damaged: type[EncoderError | TokenizerError]
+    argument: str,
+    name: str | Path,
+    folder: Path | None,
+    error: Exception,
+    damaged: type[EncoderError | TokenizerError],
+    besides: str = "",
 ) -> Exception:
     # transformers appends advice by the paragraph; the first sentence says what happened.
     reason = " ".join(str(error).split()).split(". ")[0]
@@ -98,6 +107,6 @@ def _explain(
     if folder is not None:
         return damaged(f"{argument} must be a folder that transformers opens, got {folder} ({reason}); save it again")
     return NotFoundError(
-        f"{argument} must be a built-in name, a folder or a hub id, got {str(name)!r}, which is no folder and could "
-        f"not be downloaded ({reason}); check the name and the network, or give the path of a downloaded copy"
+        f"{argument} must be {besides}a built-in name, a folder or a hub id, got {str(name)!r}, which is no folder and "
+        f"could not be downloaded ({reason}); check the name and the network, or give the path of a downloaded copy"
     )

@@ -1,0 +1,39 @@
+"""``isthmus presets``: models that go together, for ``isthmus transfer --preset``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli._output import console, print_json, print_wrapped
+
+if TYPE_CHECKING:
+    from isthmus.transfer.presets import Part
+
+
+def command(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one per preset.")] = False,
+) -> None:
+    """List the presets of `isthmus transfer --preset`: the models, their licences and what is known of them."""
+    from isthmus.transfer import presets
+
+    if json:
+        print_json(preset.to_dict() for preset in presets.PRESETS.values())
+        return
+    languages = ", ".join(presets.TOKENIZERS)
+    console.print(f"A preset is an encoder and a language ({languages}): splade-v3-ko, mini-ru.", soft_wrap=True)
+    _print_parts("encoders", presets.ENCODERS | {"mini": presets.MINI_ENCODER})
+    _print_parts("tokenizers by language", presets.TOKENIZERS)
+    _print_parts("tokenizers of mini", presets.MINI_TOKENIZERS)
+    _print_parts("bridges", {"all": presets.BRIDGE, "mini": presets.MINI_BRIDGE})
+
+
+def _print_parts(title: str, parts: Mapping[str, Part]) -> None:
+    console.print(f"\n[bold]{title}[/]")
+    for name, part in parts.items():
+        license = part.license or "licence unknown, see its page"
+        print_wrapped(f"  [bold]{name:<16}[/] ", f"{escape(part.name)}  [cyan]{license}[/]")
+        print_wrapped(f"  {'':<16} ", escape(part.facts))
