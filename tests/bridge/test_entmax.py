@@ -55,7 +55,10 @@ def cosines(target, source):
 @settings(max_examples=60, deadline=None)
 def test_rows_equal_the_entmax_package(alpha, scores):
     weights = entmax_rows(scores, alpha)
-    np.testing.assert_allclose(weights, reference(scores, alpha), atol=1e-6, rtol=0)
+    # A score that is rounded near the threshold moves its weight by the (alpha - 1)-th root of the rounding.
+    rounding = 8 * np.finfo(np.float64).eps * max(1.0, np.abs(scores).max()) * alpha
+    tolerance = max(1e-6, rounding ** (1 / (alpha - 1))) if alpha > 1 else 1e-6
+    np.testing.assert_allclose(weights, reference(scores, alpha), atol=tolerance, rtol=0)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
 
 

@@ -117,7 +117,7 @@ def test_drawn_rows_follow_their_distribution(method):
 
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 4.0])
 def test_sembridge_mixes_by_entmax_over_the_clean_pool(alpha, problem):
-    made = SemBridge(alpha=alpha, pool="clean").token_map(problem)
+    made = SemBridge(alpha=alpha, pool="clean", csls=False).token_map(problem)
     pool = [id_of(problem.source, raw) for raw in ("house", "home", "school", "##s", ".")]
     row = id_of(problem.target, "집")
     similarities = problem.vectors.target[row].astype(float) @ problem.vectors.source[pool].astype(float).T
@@ -161,7 +161,7 @@ def test_pool_kind_of_one_kind_of_token(method):
 
 
 def test_nearest_is_the_limit_of_sembridge(problem):
-    nearest, sharp = Nearest().token_map(problem), SemBridge(alpha=1e6).token_map(problem)
+    nearest, sharp = Nearest().token_map(problem), SemBridge(alpha=1e6, csls=False).token_map(problem)
     np.testing.assert_allclose(nearest.weights.toarray(), sharp.weights.toarray(), atol=1e-12)
     everything = Nearest(pool="all").token_map(problem)
     row = id_of(problem.target, "학교")
@@ -181,6 +181,7 @@ def test_bytes_and_broken_pieces_are_left_to_the_background():
 def test_as_released_mixes_all_tokens_from_all_tokens():
     problem = problem_of(byte_bpe(["Ġì§ĳ", "ì§"]), as_released=True)
     made = SemBridge(alpha=1.0, as_released=True).token_map(problem)
+    assert made.info["options"]["csls"] is False
     free = [token.id for token in problem.target.tokens if problem.overlap.source_ids[token.id] < 0]
     assert {made.fate(row) for row in free} == {Fate.BRIDGED}
     assert len(made.weights[id_of(problem.target, "Ġì§ĳ")].indices) == len(problem.source)
@@ -259,9 +260,10 @@ def test_sembridge_adapts_alpha_and_corrects_for_hubs(problem):
     cosines = problem.vectors.target[rows].astype(float) @ problem.vectors.source[pool].astype(float).T
     scores = 2 * cosines - cosines.mean(axis=0)
     for options, expected in (
-        ({"adaptive": True, "margin": 0.4}, adaptive_rows(cosines, 0.4)[0]),
-        ({"csls": True}, entmax_rows(scores, 4.0)),
-        ({"adaptive": True, "csls": True}, adaptive_rows(scores, 0.05)[0]),
+        ({"csls": False}, entmax_rows(cosines, 4.0)),
+        ({"adaptive": True, "margin": 0.4, "csls": False}, adaptive_rows(cosines, 0.4)[0]),
+        ({}, entmax_rows(scores, 4.0)),
+        ({"adaptive": True}, adaptive_rows(scores, 0.05)[0]),
     ):
         made = SemBridge(pool="clean", **options).token_map(problem)
         np.testing.assert_allclose(made.weights[rows].toarray()[:, pool], expected, atol=1e-6)

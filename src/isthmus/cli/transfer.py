@@ -41,7 +41,9 @@ def command(
     margin: Annotated[
         float | None, typer.Option(help="Reach below the best source token (sembridge --adaptive).")
     ] = None,
-    csls: Annotated[bool, typer.Option("--csls", help="Correct cosines for hubs (sembridge).")] = False,
+    csls: Annotated[
+        bool | None, typer.Option("--csls/--no-csls", help="Correct cosines for hubs (sembridge); on by default.")
+    ] = None,
     texts: Annotated[
         Path | None, typer.Option(help="Target text, one a line, to learn the space of focus from.")
     ] = None,
@@ -99,7 +101,7 @@ def command(
     given = {
         "encoder": encoder, "target_tokenizer": target_tokenizer or None, "keep_source": keep_source or None,
         "method": method, "bridge": bridge, "language": language, "alpha": alpha, "pool": pool,
-        "adaptive": adaptive or None, "margin": margin, "csls": csls or None, "texts": texts, "space": space,
+        "adaptive": adaptive or None, "margin": margin, "csls": csls, "texts": texts, "space": space,
         "dim": dim, "min_count": min_count, "word_vectors": word_vectors, "source_word_vectors": source_word_vectors,
         "neighbours": neighbours, "temperature": temperature, "std": std,
     }  # fmt: skip
