@@ -153,6 +153,7 @@ def carried(language: str, alpha: float = 4.0) -> tuple[Any, TokenMap]:
         output="both",
         fold=1,
         alpha=alpha,
+        csls=False,
     )
     return encoder.float(), report.token_map
 

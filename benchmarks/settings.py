@@ -11,26 +11,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from cells import fingerprint
+from dev_pairs import LANGUAGES, cloze, sections
+from training_pairs import target_text
 
 import isthmus
 from isthmus._files import atomic_write
-from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, evaluate_model
 
-LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 POOLS = ("sections", "cloze")
-# Sources of the parallel files whose sentences are in the order of their documents.
-PROSE = ("wmt_newstest", "tico19", "nk_news", "ko_news", "jhe")
-SENTENCES = 5
-SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "alpha": 4.0, "strip_marker": True, "pool": "kind"}
+SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "alpha": 4.0, "csls": False, "strip_marker": True, "pool": "kind"}
 NEAREST: dict[str, Any] = {"method": "nearest", "strip_marker": True, "pool": "kind"}
 KEPT: dict[str, Any] = {"strip_marker": False, "pool": "clean"}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -53,41 +48,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "the same, alpha 4, bias zero": {**SEMBRIDGE, "bias": "zero"},
     "the same, alpha 4, bias by position": {**SEMBRIDGE, "bias": "position"},
     "the same, alpha 4, exact matches only": {**SEMBRIDGE, "fuzzy": False, "symbol": False},
+    "adaptive, margin 0.03": {**SEMBRIDGE, "adaptive": True, "margin": 0.03},
+    "adaptive, margin 0.05": {**SEMBRIDGE, "adaptive": True, "margin": 0.05},
+    "adaptive, margin 0.1": {**SEMBRIDGE, "adaptive": True, "margin": 0.1},
+    "CSLS, alpha 2": {**SEMBRIDGE, "csls": True, "alpha": 2.0},
+    "CSLS, alpha 3": {**SEMBRIDGE, "csls": True, "alpha": 3.0},
+    "CSLS, alpha 4": {**SEMBRIDGE, "csls": True},
+    "CSLS, adaptive, margin 0.1": {**SEMBRIDGE, "csls": True, "adaptive": True, "margin": 0.1},
+    "ofa": {"method": "ofa", "strip_marker": True},
+    "ofa, temperature 0.05": {"method": "ofa", "strip_marker": True, "temperature": 0.05},
+    "ofa, temperature 0.02": {"method": "ofa", "strip_marker": True, "temperature": 0.02},
+    "focus, fastText": {"method": "focus"},
+    "focus, PPMI": {"method": "focus", "space": "ppmi"},
 }
-
-
-def sections(data: Path, language: str, limit: int, seed: int) -> Collection:
-    """At most ``limit`` (heading, section) pairs of a language; distinct passages."""
-    with lzma.open(data / f"sections/dev.en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
-        rows = list({row["passage"]: row for row in map(json.loads, stream) if row["query"].strip()}.values())
-    if len(rows) > limit:
-        rows = [rows[i] for i in sorted(np.random.default_rng(seed).choice(len(rows), limit, replace=False).tolist())]
-    corpus = {f"d{i}": row["passage"] for i, row in enumerate(rows)}
-    queries = {f"q{i}": row["query"] for i, row in enumerate(rows)}
-    return Collection(f"sections-dev-{language}", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(len(rows))})
-
-
-def cloze(data: Path, language: str, limit: int, seed: int) -> Collection:
-    """At most ``limit`` passages of neighbouring sentences, each without the one that is its query."""
-    runs: list[list[str]] = []
-    previous = None
-    with lzma.open(data / f"parallel/en-{language}.tsv.xz", "rt", encoding="utf-8") as stream:
-        for line in stream:
-            source, _, sentence = line.rstrip("\n").split("\t")[:3]
-            if source.startswith(PROSE):
-                if source != previous:
-                    runs.append([])
-                runs[-1].append(sentence)
-            previous = source
-    blocks = [run[i : i + SENTENCES] for run in runs for i in range(0, len(run) - SENTENCES + 1, SENTENCES)]
-    rng = np.random.default_rng(seed)
-    chosen = sorted(rng.choice(len(blocks), min(limit, len(blocks)), replace=False).tolist())
-    corpus, queries = {}, {}
-    for number, block in enumerate(blocks[i] for i in chosen):
-        taken = int(rng.integers(SENTENCES))
-        queries[f"q{number}"] = block[taken]
-        corpus[f"d{number}"] = " ".join(block[:taken] + block[taken + 1 :])
-    return Collection(f"cloze-{language}", corpus, queries, {f"q{i}": {f"d{i}": 1} for i in range(len(corpus))})
 
 
 def main() -> None:
@@ -120,8 +93,10 @@ def main() -> None:
             if name == "BM25":
                 model = BM25(tokenizer)
             else:
-                options = SETTINGS[name]
-                bridge = None if options["method"] in ("mean", "gaussian", "multivariate-gaussian") else args.bridge
+                options = dict(SETTINGS[name])
+                if options["method"] == "focus":
+                    options["texts"] = target_text(Path(args.data), language)
+                bridge = args.bridge if options["method"] in ("sembridge", "nearest", "ofa") else None
                 model, _ = isthmus.transfer(
                     args.encoder, target_tokenizer=tokenizer, bridge=bridge, seed=args.seed, **options
                 )

@@ -45,7 +45,7 @@ TRANSFERS: dict[str, dict[str, Any]] = {
     "nearest": {"method": "nearest"},
     "nearest-any-kind": {"method": "nearest", "pool": "clean"},
     "sembridge-released": {"method": "sembridge", "as_released": True},
-    "sembridge": {"method": "sembridge"},
+    "sembridge": {"method": "sembridge", "csls": True},
 }
 BRIDGED = ("nearest", "nearest-any-kind", "sembridge-released", "sembridge")
 ARMS = ("bm25", "base", *TRANSFERS)
