@@ -42,6 +42,15 @@ def test_pairs_counts_who_translated(run, sections, tmp_path):
     assert found["left_out"] == {"not by a human translator": 1, "over the limit": 1}
 
 
+@pytest.mark.parametrize("prefix", ["", "ko="])
+def test_pairs_does_not_write_over_what_it_reads(run, sections, prefix):
+    before = sections.read_bytes()
+    code, _, err = run("pairs", f"{prefix}{sections}", "-o", sections, "--overwrite")
+    assert code == 1
+    assert "must be another file than those that are read" in " ".join(err.split())
+    assert sections.read_bytes() == before
+
+
 @trains
 @pytest.mark.parametrize("options", [("--loss", "clear", "--no-kl"), ("--loss", "proximity", "--mini-batch-size", 1)])
 def test_align_goes_on_from_pairs_and_a_transfer(run, transferred, sections, tmp_path, options):

@@ -1,8 +1,6 @@
 """``isthmus audit``: options, what is printed, what is refused."""
 
 import json
-import sys
-from types import ModuleType
 
 import pytest
 
@@ -55,21 +53,16 @@ def test_options_reach_the_audit(run, tmp_path):
 
 
 @pytest.mark.assets
-def test_html_is_written_by_the_report(run, monkeypatch, tmp_path):
-    written = []
-    module = ModuleType("isthmus.reports.audit_page")
-    module.write_audit_report = lambda result, path: written.append((result, path))
-    monkeypatch.setitem(sys.modules, "isthmus.reports", ModuleType("isthmus.reports"))
-    monkeypatch.setitem(sys.modules, "isthmus.reports.audit_page", module)
-    page = tmp_path / "report.html"
+def test_html_is_written_beside_what_is_printed(run, tmp_path):
+    page, other = tmp_path / "report.html", tmp_path / "other.html"
     code, out, err = run(*AUDIT, "--max-queries", "4", "--html", page)
     assert code == 0, err
-    assert written[0][1] == page
-    assert written[0][0].collection == "demo"
     assert f"report in {page}" in out
-    code, out, err = run(*AUDIT, "--max-queries", "4", "--html", page, "--json")
-    assert len(written) == 2
+    assert "demo" in page.read_text(encoding="utf-8")
+    code, out, err = run(*AUDIT, "--max-queries", "4", "--html", other, "--json")
+    assert code == 0, err
     assert all(json.loads(line)["queries"] == 4 for line in out.splitlines())
+    assert other.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -78,7 +71,7 @@ def test_html_is_written_by_the_report(run, monkeypatch, tmp_path):
         (["--languages", "en,xx"], "among those of demo (ar, en, hi, ko, ru, zh), got xx"),
         (["--languages", "en"], "languages must be two or more different codes, got en"),
         (["--languages", "en,ko", "--pools", "both"], "pool must be one of"),
-        (["--languages", "en,ko", "--max-distractors", "3"], "--max-distractors must come with --distractors"),
+        (["--languages", "en,ko", "--max-distractors", "3"], "max_distractors must come with distractors, got 3"),
         (["--languages", "en,ko", "--model-name", "a", "--model-name", "b"], "one for each of 1 models, got a, b"),
         (["--languages", "ko,ru", "--pools", "english-distractors"], "must include 'en'"),
     ],
@@ -88,3 +81,9 @@ def test_input_that_does_not_fit(run, options, message):
     assert code == 2
     assert message in err
     assert out == ""
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_audit(run, tmp_path):
+    code, out, err = run(*AUDIT, "--html", tmp_path)
+    assert (code, out) == (1, "")
+    assert "is a folder; give the file that --html is to write" in " ".join(err.split())

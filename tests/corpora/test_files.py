@@ -54,6 +54,11 @@ def test_qrels_without_header(tmp_path: Path) -> None:
     assert load(beir(tmp_path / "c", qrels=QRELS[1:])) == load(beir(tmp_path / "d" / "c"))
 
 
+def test_escaped_text_beyond_the_first_plane(tmp_path: Path) -> None:
+    corpus = ['{"_id": "d1", "text": "\\ud83d\\ude00"}', '{"_id": "d2", "text": "C:\\\\udir"}']
+    assert load(beir(tmp_path / "c", corpus)).corpus == {"d1": "\U0001f600", "d2": "C:\\udir"}
+
+
 def test_whole_numbers_as_ids(tmp_path: Path) -> None:
     corpus, queries = ['{"_id": 1, "text": "a"}'], ['{"_id": 7, "text": "b"}']
     assert load(beir(tmp_path / "c", corpus, queries, ["7\t1\t1"])).qrels == {"7": {"1": 1}}
@@ -81,6 +86,8 @@ def test_compressed_files(tmp_path: Path, suffix: str, opener: Callable[..., Any
         ({"corpus": [CORPUS[0], CORPUS[0]]}, "line 2: '_id' must be unique, got 'd1' again"),
         ({"corpus": [], "qrels": []}, "at least one passage"),
         ({"queries": ['{"_id": "q1", "text": ""}']}, "queries.jsonl, line 1: 'text' of 'q1' must not be empty"),
+        ({"corpus": ['{"_id": "d1", "text": "a \\uD800"}']}, "line 1: must be Unicode text, got half a surrogate pair"),
+        ({"corpus": ["[" * 100_000]}, r"line 1: must be JSON, got '\[\["),
         ({"qrels": ["q1\td1"]}, "test.tsv, line 1: must be query id, passage id, grade"),
         ({"qrels": ["q1\td1\tyes"]}, "line 1: grade must be a whole number, got 'yes'"),
         ({"qrels": [*QRELS[:2], "q1\td2\tscore"]}, "line 3: grade must be a whole number, got 'score'"),
@@ -145,6 +152,9 @@ def test_squad_contexts_become_passages(tmp_path: Path) -> None:
     [
         ('{"data": [\n1,\n}', r"facts.json, line 3: must be JSON"),
         ("[]", "'data' must be a list, got NoneType; is this a SQuAD file"),
+        ("[" * 100_000, "facts.json is damaged"),
+        ('{"data": ' + "9" * 5000 + "}", "facts.json is damaged"),
+        (squad({"context": "\ud800", "qas": []}), "'context' must be text, got"),
         ('{"data": [{}]}', r"data\[0\]: 'paragraphs' must be a list"),
         (squad({"qas": []}), r"data\[0\].paragraphs\[0\]: 'context' must be text, got None"),
         (squad({"context": " ", "qas": []}), "'context' must not be empty"),

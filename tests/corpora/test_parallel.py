@@ -275,6 +275,8 @@ def test_sampled_questions_are_the_same_everywhere_and_repeat() -> None:
     assert sample_queries(small(), 6) == small()
     with pytest.raises(InputError, match="max_queries must be 1 or more, got 0"):
         sample_queries(small(), 0)
+    with pytest.raises(InputError, match="seed must be 0 or more, got -1"):
+        load_parallel("demo", languages=["en", "ko"], max_queries=3, seed=-1)
 
 
 def test_distractors_by_language(tmp_path: Path) -> None:
@@ -287,6 +289,8 @@ def test_distractors_by_language(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"must be a path with {language} in it"):
         load_parallel("demo", languages=["en", "ko"], distractors=tmp_path / "en.jsonl")
+    with pytest.raises(InputError, match="max_distractors must come with distractors, got 2 alone"):
+        load_parallel("demo", languages=["en", "ko"], max_distractors=2)
     found = load_parallel("demo", languages=["en", "ko"], distractors=tmp_path / "{language}.jsonl", max_distractors=2)
     assert {code: len(texts) for code, texts in found.distractors.items()} == {"en": 2, "ko": 2}
     added = with_distractors(small(), {"en": {"x": "en a", "y": "new"}})

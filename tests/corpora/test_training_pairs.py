@@ -88,6 +88,7 @@ def test_machine_translations_are_counted_or_left_out(write):
         ("en-ko.jsonl", '{"query_en": "a"}\n', "must have a text in 'passage_en'|must have a text in 'query_ko'"),
         ("en-ko.jsonl", json.dumps(row(1, query=" ")) + "\n", "line 1: must have a text in 'query_ko' or 'query', got"),
         ("en-ko.tsv", "query\tpassage\nonly one\n", "line 2: must have the 2 fields of the header, got 1"),
+        ("en-ko.tsv", "query\tpassage\tquery\na\tb\tc\n", "line 1: must name every column once, got 'query' twice"),
         ("xquad.en.json", "{}", "such as SQuAD files, are not to be trained on"),
         ("en-ko.jsonl", "", "empty files"),
     ],

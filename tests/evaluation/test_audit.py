@@ -17,7 +17,7 @@ from isthmus.corpora import ParallelCollection
 from isthmus.corpora.parallel import with_distractors
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.evaluation import BM25, AuditResult, audit, audit_model, audit_models, bootstrap_interval
-from isthmus.evaluation.audit_result import METRICS, SPLIT
+from isthmus.evaluation.audit_metrics import METRICS, SPLIT
 from isthmus.evaluation.audit_text import rules, sentences
 from tests.encoders import splade
 from tests.tokenizers import wordpiece
@@ -227,6 +227,10 @@ def test_refusals(collection: ParallelCollection) -> None:
         audit(3, collection)
     with pytest.raises(InputError, match="must be left out for a loaded collection"):
         audit(model, collection, ["en", "ko"])
+    with pytest.raises(InputError, match="must be left out for a loaded collection"):
+        audit(model, collection, max_distractors=3)
+    with pytest.raises(InputError, match="seed must be 0 or more, got -1"):
+        audit(model, collection, seed=-1)
     with pytest.raises(InputError, match="languages must be two or more codes, got None"):
         audit(model, "demo")
     with pytest.raises(InputError, match="names must be different, one for each of 2 models, got a, a"):

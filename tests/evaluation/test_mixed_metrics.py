@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from isthmus.corpora import ParallelCollection
 from isthmus.errors import EncoderError
 from isthmus.evaluation import mixed_metrics
-from isthmus.evaluation.audit_result import SPLIT
+from isthmus.evaluation.audit_metrics import SPLIT
 from isthmus.evaluation.pools import Documents, Pool, build_pools
 from isthmus.evaluation.ranking import Ranking, rank_pool
 

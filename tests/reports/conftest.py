@@ -1,16 +1,8 @@
 import numpy as np
 import pytest
 
-from isthmus.evaluation.audit_result import (
-    METRICS,
-    SPLIT,
-    AuditResult,
-    Comparison,
-    HardQuery,
-    Hit,
-    PoolInfo,
-    PoolResult,
-)
+from isthmus.evaluation.audit_metrics import METRICS, SPLIT
+from isthmus.evaluation.audit_result import AuditResult, Comparison, HardQuery, Hit, PoolInfo, PoolResult
 from isthmus.evaluation.significance import PairedBootstrap
 
 QUESTIONS = 40

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from isthmus.errors import OutputError
-from isthmus.evaluation.audit_result import METRICS
+from isthmus.evaluation.audit_metrics import METRICS
 from isthmus.reports import write_audit_report
 from isthmus.reports.audit_page import render_audit
 

@@ -46,6 +46,15 @@ def test_rank_chart_draws_shares_and_states_medians(audit):
     assert "English: median rank 60, 25% in the first 10" in svg
 
 
+def test_the_first_ten_of_a_small_pool_end_with_its_axis(audit):
+    (found,) = of(audit, "multi", "ko")
+    small = replace(found, pool=replace(found.pool, documents=4), gold_ranks=((1, 4),), gold_languages=(("ko", "en"),))
+    svg = ElementTree.fromstring(charts.rank_chart([small], ACCENTS, 1.0))
+    band = next(e for e in svg.iter("rect") if e.get("class") == "band")
+    axis = next(e.get("d") for e in svg.iter("path") if e.get("class") == "axis")
+    assert float(band.get("x")) + float(band.get("width")) == float(axis.rpartition("H")[2])
+
+
 def test_scale_is_the_highest_column_of_all(audit):
     results = of(audit, "multi", "ko") + of(audit, "multi", "en")
     columns = results[0].pool.documents.bit_length()

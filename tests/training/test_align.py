@@ -178,3 +178,9 @@ def test_a_broken_off_run_goes_on(dense_folder, write, tmp_path, chosen, monkeyp
 def test_one_row_a_batch_needs_negatives(dense_folder, write, tmp_path, chosen):
     with pytest.raises(InputError, match="must be 2 or more without negatives, got 1 and 8"):
         align(dense_folder, write(ROWS), tmp_path / "out", chosen(negatives=0, training={"batch_size": 1}))
+
+
+@pytest.mark.parametrize("rows", [ROWS[:1], ROWS[:1] * 3])
+def test_rows_that_give_no_negatives_are_refused(dense_folder, write, tmp_path, chosen, rows):
+    with pytest.raises(InputError, match="'pivot_passage' must be 2 or more without negatives, got 2 and 1"):
+        align(dense_folder, write(rows), tmp_path / "out", chosen(negatives=1, training={"batch_size": 2}))

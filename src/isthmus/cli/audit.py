@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_table, print_wrapped, quiet_libraries, working
-from isthmus.errors import InputError
+from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
     from isthmus.evaluation import AuditResult
@@ -42,15 +42,15 @@ def command(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of samples, equal scores and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples, equal scores and intervals.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a report page to this file.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, for each model, pool and language.")
     ] = False,
 ) -> None:
     """Ask in every language and search pools of one and of several: who finds what, and whose passages come first."""
-    if max_distractors is not None and distractors is None:
-        raise InputError("--max-distractors must come with --distractors, got it alone; name the files to draw from")
+    if html is not None and html.is_dir():
+        raise OutputError(f"{html} is a folder; give the file that --html is to write")
     check_names([*(model for model in models if model.lower() != "bm25"), tokenizer])
     with working("loading libraries", quiet=json):
         import isthmus

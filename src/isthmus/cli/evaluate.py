@@ -32,7 +32,7 @@ def command(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the distractor draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the distractor draw.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per model.")] = False,
 ) -> None:
     """Search the whole pool exactly and print nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions."""

@@ -37,6 +37,9 @@ def command(
     """Join parallel files into rows for `isthmus align`; nothing is translated, and who translated is counted."""
     if file.is_dir() or (file.exists() and not overwrite):
         raise OutputError(f"{file} already exists; choose another file or pass --overwrite")
+    for given in files:
+        if file.resolve() in (Path(given).resolve(), Path(given.partition("=")[2]).resolve()):
+            raise OutputError(f"{file} must be another file than those that are read, got {given}; choose another")
     pairs = build_pairs(files, pivot=pivot, limit=limit, seed=seed, human_only=human_only)
     lines = "".join(json_lines.dumps(row, ensure_ascii=False) + "\n" for row in pairs.rows)
     atomic_write(file, lines.encode())

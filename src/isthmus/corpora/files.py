@@ -32,17 +32,29 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises:
         NotFoundError: If the file is not there.
-        CollectionError: If a line is not a JSON object.
+        CollectionError: If a line is not a JSON object, or holds what is no Unicode text.
     """
     for number, line in read_lines(path, refusal=CollectionError):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
             raise CollectionError(f"{path}, line {number}: must be JSON, got {line[:60]!r} ({reason})") from error
         if not isinstance(row, dict):
             raise CollectionError(f"{path}, line {number}: must be a JSON object, got {type(row).__name__}")
+        # Nothing but an escape can bring one in.
+        if "\\ud" in line.lower() and not is_unicode(json.dumps(row, ensure_ascii=False)):
+            raise CollectionError(f"{path}, line {number}: must be Unicode text, got half a surrogate pair; remove it")
         yield number, row
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be encoded; lone surrogates, which JSON may hold, cannot, and tokenizers refuse them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_texts(path: Path, id_field: str, *, title: bool = False) -> dict[str, str]:

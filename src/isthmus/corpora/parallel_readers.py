@@ -72,6 +72,10 @@ def load_parallel(
         MissingExtraError: If only the hub could have it and the package ``datasets`` is not installed.
     """
     codes = check_languages(languages)
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
+    if max_distractors is not None and distractors is None:
+        raise InputError(f"max_distractors must come with distractors, got {max_distractors} alone; give their path")
     collection = _load(path_or_name, codes, split)
     if max_queries is not None:
         collection = sample_queries(collection, max_queries, seed)

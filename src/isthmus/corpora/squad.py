@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.corpora.collection import Collection
-from isthmus.corpora.files import COMPRESSIONS, open_text
+from isthmus.corpora.files import COMPRESSIONS, is_unicode, open_text
 from isthmus.errors import CollectionError
 
 SUFFIXES = tuple(f".json{suffix}" for suffix in COMPRESSIONS)
@@ -37,7 +37,7 @@ def read_squad(path: Path, *, language: str | None = None, name: str | None = No
             content = json.load(stream)
         except json.JSONDecodeError as error:
             raise CollectionError(f"{path}, line {error.lineno}: must be JSON, got {error.msg}") from error
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, RecursionError) as error:
             raise CollectionError(f"{path} is damaged ({error}); fetch it again") from error
     return from_questions(_questions(content, path), name=name or _stem(path), language=language)
 
@@ -94,7 +94,7 @@ def _list(value: Any, field: str, place: str) -> list[Any]:
 
 def _field(value: Any, field: str, place: str) -> str:
     text = value.get(field) if isinstance(value, dict) else None
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not is_unicode(text):
         raise CollectionError(f"{place}: {field!r} must be text, got {text!r}")
     return text
 

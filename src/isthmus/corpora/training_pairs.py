@@ -162,6 +162,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         fields = line.split("\t")
         if header is None:
             header = fields
+            if len(set(header)) < len(header):
+                twice = next(name for name in header if header.count(name) > 1)
+                raise InputError(f"{path}, line {number}: must name every column once, got {twice!r} twice; rename one")
         elif len(fields) != len(header):
             raise InputError(
                 f"{path}, line {number}: must have the {len(header)} fields of the header, got {len(fields)}; check "

@@ -79,9 +79,9 @@ def audit(
         InputError: If an argument does not fit.
     """
     if isinstance(collection, ParallelCollection):
-        if any(value is not None for value in (languages, distractors, max_queries)):
+        if any(value is not None for value in (languages, distractors, max_distractors, max_queries)):
             raise InputError(
-                "languages, distractors and max_queries must be left out for a loaded collection; see "
+                "languages, distractors, max_distractors and max_queries must be left out for a loaded collection; see "
                 "isthmus.corpora.load_parallel"
             )
     else:
@@ -163,6 +163,8 @@ def audit_models(
         UnknownNameError: If a pool is unknown.
         InputError: If an argument does not fit.
     """
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
     documents = Documents(collection, seed=seed)
     built = build_pools(collection, documents, pools, share=partly_parallel_share, seed=seed)
     results: list[PoolResult] = []
@@ -229,7 +231,9 @@ def _names(models: Sequence[Any], names: Sequence[str] | None) -> list[str]:
     if names is None:
         names = [str(model) if isinstance(model, (str, Path)) else type(model).__name__ for model in models]
     if len(names) != len(models) or len(set(names)) < len(names):
-        raise InputError(f"names must be different, one for each of {len(models)} models, got {', '.join(names)}")
+        raise InputError(
+            f"names must be different, one for each of {len(models)} models, got {', '.join(names)}; give others"
+        )
     return list(names)
 
 

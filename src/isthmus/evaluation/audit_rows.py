@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.corpora import ParallelCollection
-from isthmus.evaluation.audit_result import ENGLISH, Comparison, HardQuery, Hit, PoolResult
+from isthmus.evaluation.audit_metrics import ENGLISH
+from isthmus.evaluation.audit_result import Comparison, HardQuery, Hit, PoolResult
 from isthmus.evaluation.mixed_metrics import language_share, mix_by_rank, split_of_first_hits
 from isthmus.evaluation.pools import Documents, Pool
 from isthmus.evaluation.ranking import Ranking

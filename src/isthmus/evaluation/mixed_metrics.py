@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluation.audit_result import DEPTH, ENGLISH, SPLIT
+from isthmus.evaluation.audit_metrics import DEPTH, ENGLISH, SPLIT
 from isthmus.evaluation.pools import Documents, Pool
 from isthmus.evaluation.ranking import Ranking
 
@@ -38,7 +38,7 @@ def max_rank_norm(max_rank: Values, documents: Values, golds: Values) -> Values:
 
 
 def per_query(ranking: Ranking, pool: Pool, documents: Documents) -> dict[str, Values]:
-    """The metrics of :data:`isthmus.evaluation.audit_result.METRICS` for each question.
+    """The metrics of :data:`isthmus.evaluation.audit_metrics.METRICS` for each question.
 
     - ``max@r``: rank of the worst-ranked relevant document; ``max@r_norm``: :func:`max_rank_norm`;
     - ``complete@10``: 100 where every relevant document is among the first 10, else 0;

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from isthmus.corpora import ParallelCollection
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.evaluation.audit_result import ENGLISH, PoolInfo
+from isthmus.evaluation.audit_metrics import ENGLISH
+from isthmus.evaluation.audit_result import PoolInfo
 
 RULES = {
     "mono-same": "Passages in the question's language.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from isthmus.errors import EncoderError
-from isthmus.evaluation.audit_result import ENGLISH, MIX_DEPTH
+from isthmus.evaluation.audit_metrics import ENGLISH, MIX_DEPTH
 from isthmus.evaluation.pools import Documents, Pool
 
 _SCORES_PER_BLOCK = 2**24

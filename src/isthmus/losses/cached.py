@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -83,3 +84,16 @@ class Cached(CachedLossMixin):  # type: ignore[misc]
 }
 """
         )
+
+
+class CachedAlignmentLoss(Cached):
+    """Mixin, before an :class:`~isthmus.losses.base.AlignmentLoss`, that makes it its cached form."""
+
+    def __init__(self, model: Any, columns: Sequence[str], *, mini_batch_size: int = 32, **options: Any) -> None:
+        super().__init__(model, columns, **options)
+        self.set_mini_batch_size(mini_batch_size)
+
+    def forward(self, sentence_features: Features, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Encode and compute; arguments as for the uncached loss."""
+        self._refuse_alone()
+        return self.forward_components(sentence_features, labels)

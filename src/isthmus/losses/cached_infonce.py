@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor
-
-from isthmus.losses.base import Features
-from isthmus.losses.cached import Cached
+from isthmus.losses.cached import CachedAlignmentLoss
 from isthmus.losses.infonce import InfoNCELoss
 
 
-class CachedInfoNCELoss(Cached, InfoNCELoss):
+class CachedInfoNCELoss(CachedAlignmentLoss, InfoNCELoss):
     """:class:`~isthmus.losses.infonce.InfoNCELoss`, equal in value and gradient, a mini-batch at a time.
 
     For dense encoders; a sparse one takes ``CachedSpladeLoss(model, InfoNCELoss(model, columns), ...)``.
@@ -26,12 +20,3 @@ class CachedInfoNCELoss(Cached, InfoNCELoss):
     Raises:
         InputError: If a column or an argument does not fit, or the encoder's inputs cannot be split.
     """
-
-    def __init__(self, model: Any, columns: Sequence[str], *, mini_batch_size: int = 32, **options: Any) -> None:
-        super().__init__(model, columns, **options)
-        self.set_mini_batch_size(mini_batch_size)
-
-    def forward(self, sentence_features: Features, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Encode and compute; arguments as for the uncached loss."""
-        self._refuse_alone()
-        return self.forward_components(sentence_features, labels)

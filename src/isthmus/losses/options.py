@@ -36,10 +36,9 @@ def check_clear(alpha: float = 0.4, beta: float = 0.2, kl: bool = True, detach: 
     """
     for name, value in (("alpha", alpha), ("beta", beta)):
         _check(name, value, "0 or more", value >= 0)
-    total = alpha + beta if kl else alpha
+    total, names = (alpha + beta, "alpha + beta") if kl else (alpha, "alpha")
     if total > 1:
-        names = "alpha + beta" if kl else "alpha"
-        raise InputError(f"{names} must be at most 1, got {total:g}; the forward term weighs 1 - {names}")
+        raise InputError(f"{names} must be at most 1, got {total:g}; the forward term weighs what is left")
     if detach not in get_args(Detach):
         raise UnknownNameError("detach", detach, get_args(Detach))
 

@@ -8,18 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._files import atomic_write
-from isthmus.evaluation.audit_result import (
-    ENGLISH,
-    METRICS,
-    MIX_DEPTH,
-    SPLIT,
-    AuditResult,
-    Comparison,
-    HardQuery,
-    Hit,
-    PoolInfo,
-    PoolResult,
-)
+from isthmus.evaluation.audit_metrics import ENGLISH, METRICS, MIX_DEPTH, SPLIT
+from isthmus.evaluation.audit_result import AuditResult, Comparison, HardQuery, Hit, PoolInfo, PoolResult
 from isthmus.evaluation.audit_text import language_name
 from isthmus.reports import charts, wording
 

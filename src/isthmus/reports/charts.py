@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from isthmus.evaluation.audit_result import DEPTH, ENGLISH, METRICS, SPLIT, PoolInfo, PoolResult
+from isthmus.evaluation.audit_metrics import DEPTH, ENGLISH, METRICS, SPLIT
+from isthmus.evaluation.audit_result import PoolInfo, PoolResult
 from isthmus.evaluation.audit_text import language_name
 from isthmus.reports.wording import percent, signed
 
@@ -25,7 +26,7 @@ SPLIT_NAMES = {
     "semantic_failure": "irrelevant, own language",
     "both_failures": "irrelevant, other language",
 }
-"""What the first hit is in each kind of :data:`isthmus.evaluation.audit_result.SPLIT`."""
+"""What the first hit is in each kind of :data:`isthmus.evaluation.audit_metrics.SPLIT`."""
 _LABEL_LENGTH = 12
 _TALL_ROWS = 3
 
@@ -73,7 +74,7 @@ def rank_chart(results: Sequence[PoolResult], accents: Mapping[str, int], top: f
     row, head, right = 36 if len(rows) > _TALL_ROWS else 46, 18, 280
     step = (right - LEFT - 8) / columns
     bottom = head + row * len(rows)
-    ten = LEFT + step * math.log2(DEPTH + 1)
+    ten = LEFT + step * min(columns, math.log2(DEPTH + 1))
     parts = [
         _shape("rect", "band", x=LEFT, y=head - 2, width=ten - LEFT, height=bottom - head + 2),
         _text(WIDTH - 46, 10, "first 10", "small end"),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.evaluation.audit_result import METRICS, AuditResult, PoolResult
+from isthmus.evaluation.audit_metrics import METRICS
+from isthmus.evaluation.audit_result import AuditResult, PoolResult
 from isthmus.evaluation.audit_text import language_name
 
 DECIDING = "max@r_norm"

@@ -81,7 +81,6 @@ def align(
     terms = find_terms(settings)
     positives = [positive for _, positive in terms]
     data = read_align_data(train_data, _required(settings), columns, negatives=positives)
-    _check(settings, data)
     task = Task(
         data.name,
         data.digest,
@@ -132,6 +131,7 @@ def prepare(encoder: Any, data: AlignData, settings: AlignSettings, *, show_prog
             negatives[positive] = mine_negatives(encoder, data, anchor, positive, settings, show_progress_bar)
             texts = [text for column in negatives[positive].values() for text in column]
             mined[positive] = sum(text is not None for text in texts) / len(data)
+        _check_contrast(settings, data, positive, negatives[positive])
     columns, labels = _columns(data, negatives, _required(settings))
     stated: dict[str, Any] = {"counts": data.counts(), "mined": mined}
     return Prepared(columns, labels, lambda encoder: build_loss(encoder, list(columns), settings), True, stated)
@@ -203,13 +203,15 @@ def _role(column: str) -> Role:
     return "query" if is_query(column) else "document"
 
 
-def _check(settings: AlignSettings, data: AlignData) -> None:
-    given = all(data.negatives.values()) or settings.mined
-    size = settings.training.batch_size
-    if not given and min(size, len(data)) < 2:
+def _check_contrast(
+    settings: AlignSettings, data: AlignData, positive: str, negatives: Mapping[int, list[str | None]]
+) -> None:
+    """Refuse a term whose positive would be the only candidate of every batch."""
+    size, texts = settings.training.batch_size, len(set(data.texts[positive]))
+    if not negatives and min(size, texts) < 2:
         raise InputError(
-            f"batch_size and the number of rows must be 2 or more without negatives, got {size} and "
-            f"{len(data)}: the other rows of a batch are the negatives"
+            f"batch_size and the number of different texts in {positive!r} must be 2 or more without negatives, got "
+            f"{size} and {texts}: the other rows of a batch are the negatives"
         )
 
 
