@@ -58,7 +58,8 @@ def test_two_processes_are_one(tmp_path, name, form):
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
         script, name, form, tmp_path,
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     done = subprocess.run(
         [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
