@@ -2,6 +2,7 @@
 PYTHON ?= python3
 LANGUAGE ?= ko
 BIN := .venv/bin
+EXTRAS := train,mteb,zstd,opensearch,seismic,milvus,serve
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test check format clean
@@ -15,7 +16,8 @@ help: ## Show this help
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pytest hypothesis entmax accelerate datasets mteb mypy ruff 'triton; sys_platform == "linux"'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' \
+		pytest hypothesis entmax osmem-server schemathesis playwright mypy ruff 'triton; sys_platform == "linux"'
 	@touch $@
 
 install: .venv/.installed ## Make .venv and install Isthmus into it

@@ -51,8 +51,12 @@ def convergence(found: Found) -> None:
 
 def sparsity(found: Found) -> None:
     """nDCG@10 by FLOPS as vectors are cut, means over the languages, one panel per stage."""
-    figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
-    for panel, stage in zip(panels, ("zero-shot", "fine-tuned"), strict=True):
+    stages = [
+        stage for stage in ("zero-shot", "fine-tuned") if len(found.get(("sembridge", stage), {})) == len(LANGUAGES)
+    ]
+    figure, panels = plt.subplots(1, len(stages), figsize=(5 * len(stages), 3.6), sharey=True, squeeze=False)
+    panels = panels[0]
+    for panel, stage in zip(panels, stages, strict=True):
         for method, name in NAMES.items():
             rows = list(found.get((method, stage), {}).values())
             if method != "bm25" and len(rows) == len(LANGUAGES):
@@ -66,7 +70,7 @@ def sparsity(found: Found) -> None:
         panel.set_xlabel("FLOPS")
         panel.set_xscale("log")
     panels[0].set_ylabel("nDCG@10, mean of five languages")
-    panels[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     save(figure, "study-sparsity")
 
 
@@ -87,10 +91,13 @@ def alphas(found: Found) -> None:
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw what has been measured."""
     found = read(ROOT / "benchmarks" / "results")["found"]
-    for draw in (convergence, sparsity, alphas):
-        draw(found)
+    sparsity(found)
+    if ("sembridge", "fine-tuned") in found:
+        convergence(found)
+    if ("sembridge-alpha-4", "zero-shot") in found:
+        alphas(found)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
+from study_tables import study, study_alpha, study_cost, study_rates
 
 from isthmus._files import atomic_write, read_json
 
@@ -258,8 +260,20 @@ def head(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     **{
         make.__name__.replace("_", "-"): partial(make, markdown=markdown)
-        for make in (bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding)
+        for make in (
+            alignment,
+            alignment_languages,
+            bilingual,
+            bilingual_cost,
+            bilingual_english,
+            bilingual_korean,
+            crowding,
+            study_alpha,
+            study_cost,
+            study_rates,
+        )
     },
+    **{f"study-{stage}": partial(study, markdown=markdown, stage=stage) for stage in ("zero-shot", "fine-tuned")},
     "base": base,
     "head": head,
     "own-tokens": own_tokens,

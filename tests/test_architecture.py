@@ -33,6 +33,7 @@ ORDER = [
     "training",
     "diagnostics",
     "reports",
+    "serve",
     "cli",
 ]
 

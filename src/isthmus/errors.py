@@ -14,6 +14,7 @@
     ├── NotFoundError (FileNotFoundError)  a path, collection or model that is not there
     ├── OutputError (OSError)              a result that cannot be written; nothing half-written is left
     ├── TrainingError                      a model that breaks down while it trains: no finite loss, collapsed vectors
+    ├── EngineError                        a search server that does not answer or refuses a request
     ├── WorkerError                        a process or node that worked for this one died
     └── MissingExtraError (ImportError)    an optional package is not installed; names the pip line
 
@@ -84,6 +85,10 @@ class OutputError(IsthmusError, OSError):
 
 class TrainingError(IsthmusError):
     """Training broke down: the loss is not a number, or the vectors collapsed."""
+
+
+class EngineError(IsthmusError):
+    """A search server does not answer or refuses a request."""
 
 
 class WorkerError(IsthmusError):

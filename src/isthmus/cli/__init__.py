@@ -13,14 +13,17 @@ from isthmus.cli import (
     doctor,
     encode,
     evaluate,
+    export,
     index,
     inspect,
     methods,
     mine,
     pairs,
+    parity,
     presets,
     quickstart,
     search,
+    serve,
     train,
     transfer,
 )
@@ -50,6 +53,9 @@ app.command("align")(align.command)
 app.command("encode")(encode.command)
 app.command("index")(index.command)
 app.command("search")(search.command)
+app.command("export")(export.command)
+app.command("parity")(parity.command)
+app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 
 

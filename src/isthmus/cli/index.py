@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: Annotated[Path, typer.Option("--folder", "-o", help="The index.")],
+    folder: Annotated[
+        str, typer.Option("--folder", "-o", help="The index: a folder, or opensearch://HOST:PORT/INDEX and the like.")
+    ],
     model: Annotated[
         str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
     ] = None,
@@ -49,19 +52,23 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")] = False,
 ) -> None:
     """Build an index of MODEL's vectors of CORPUS; or change the one in the folder."""
-    changing = add or update or compact or delete_ids is not None
+    # Seismic's lists can be made for an index that is there.
+    lists_alone = folder.startswith("seismic:") and model is None and corpus is None
+    changing = add or update or compact or delete_ids is not None or lists_alone
     _check(model, corpus, add=add or update, changing=changing, verify=verify, overwrite=overwrite)
     started = time.perf_counter()
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search import SparseIndex, build_index, change_index
+        from isthmus.search.engines import build_engine, change_engine, is_engine_url
 
         if corpus is not None:
             quiet_libraries()
+    if verify and is_engine_url(folder):
+        raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
     show = False if json else None
     change = None
     if changing:
-        change = change_index(
+        change = change_engine(
             folder,
             model=model,
             corpus=corpus,
@@ -73,10 +80,10 @@ def command(
             show_progress_bar=show,
         )
     elif corpus is not None:
-        change = build_index(
+        change = build_engine(
+            folder,
             model,
             corpus,
-            folder,
             weights=weights,
             text=text,
             max_active_dims=max_active_dims,
@@ -87,29 +94,40 @@ def command(
             trust_remote_code=trust_remote_code,
             show_progress_bar=show,
         )
-    index = SparseIndex.open(folder, verify_files=verify)
-    _show(folder, index.summary(), change, time.perf_counter() - started, verified=verify, json=json)
+    summary = _summary(folder, verify=verify)
+    if summary["postings"] is None and change is not None:
+        summary["postings"] = change.postings
+    _show(folder, summary, change, time.perf_counter() - started, verified=verify, json=json)
+
+
+def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
+    from isthmus.search import SparseIndex
+    from isthmus.search.engines import open_engine
+
+    if verify:
+        return SparseIndex.open(folder, verify_files=True).summary()
+    with closing(open_engine(folder)) as index:
+        return index.summary()
 
 
 def _show(
-    folder: Path, summary: dict[str, object], change: Change | None, seconds: float, *, verified: bool, json: bool
+    folder: str, summary: dict[str, Any], change: Change | None, seconds: float, *, verified: bool, json: bool
 ) -> None:
     done = {} if change is None else {"added": change.added, "empty": change.empty, "removed": change.deleted}
     if json:
-        print_json([{"folder": str(folder), **summary, **done, "seconds": seconds}])
+        print_json([{"folder": folder, **summary, **done, "seconds": seconds}])
         return
-    console.print(
-        f"{summary['documents']:,} documents, {summary['postings']:,} postings, {summary['bytes']:,} bytes, "
-        f"{summary['segments']} segment{'' if summary['segments'] == 1 else 's'}; {seconds:.1f} s",
-        soft_wrap=True,
-    )
+    counted = ("documents", "postings", "bytes", "segments")
+    counts = [(name, summary[name]) for name in counted if summary.get(name) is not None]
+    stated = ", ".join(f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in counts)
+    console.print(f"{stated}; {seconds:.1f} s", soft_wrap=True)
     if done.get("empty"):
         console.print(f"{done['empty']:,} documents have no text or no active entry: no query finds them")
-    if summary["weight_error"]:
+    if summary.get("weight_error"):
         console.print(f"stored weights are off by at most {summary['weight_error']:.2g}")
     if verified:
         console.print("all files are as they were written")
-    console.print(f'try: isthmus search {escape(str(folder))} "..."', soft_wrap=True)
+    console.print(f'try: isthmus search {escape(folder)} "..."', soft_wrap=True)
 
 
 def _check(model: str | None, corpus: str | None, *, add: bool, changing: bool, verify: bool, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,9 @@ _CHARACTERS_SHOWN = 160
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="An index.", metavar="IDX")],
+    folder: Annotated[
+        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+    ],
     query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
     queries: Annotated[
         Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text.")
@@ -41,31 +44,32 @@ def command(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per query.")] = False,
 ) -> None:
-    """Search an index exactly: scores are dot products, equal scores come in the order of the corpus."""
+    """Search an index. A folder is searched exactly: equal scores come in the order of the corpus."""
     if (query is None) == (queries is None):
         raise InputError(f"QUERY or --queries must be given, got {'neither' if query is None else 'both'}; give one")
     wanted = _filter(filter or [])
-    texts = _queries(queries) if queries is not None else iter([(None, query or "")])
+    texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search import SparseIndex
+        from isthmus.search.engines import open_engine
 
         quiet_libraries()
-    index = SparseIndex.open(folder, model=model, any_model=any_model, trust_remote_code=trust_remote_code)
-    if model is None:
-        check_names([index.summary()["model"]])
-    while window := list(islice(texts, _AT_ONCE)):
-        vectors = index.vectors([text for _, text in window])
-        for (identifier, text), vector in zip(window, vectors, strict=True):
-            hits = index.search(vector, top_k, filter=wanted)
-            matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
-            if json:
-                print_json([_row(identifier, text, hits, matches)])
-            else:
-                _show(text if queries is not None else None, hits, matches)
+    with closing(open_engine(folder, model=model, any_model=any_model, trust_remote_code=trust_remote_code)) as index:
+        if model is None:
+            check_names([index.summary()["model"]])
+        while window := list(islice(texts, _AT_ONCE)):
+            vectors = index.vectors([text for _, text in window])
+            for (identifier, text), vector in zip(window, vectors, strict=True):
+                hits = index.search(vector, top_k, filter=wanted)
+                matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
+                if json:
+                    print_json([_row(identifier, text, hits, matches)])
+                else:
+                    _show(text if queries is not None else None, hits, matches)
 
 
-def _queries(path: Path) -> Iterator[tuple[str | None, str]]:
+def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:
+    """Ids, where there are any, and texts of a file of queries."""
     if ".jsonl" in path.suffixes:
         from isthmus.search.documents import Corpus
 

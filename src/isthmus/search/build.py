@@ -39,16 +39,18 @@ class Change:
     """What was done to an index.
 
     Attributes:
-        manifest: Its new state.
+        manifest: Its new state; None for one that is no folder.
         added: Documents added or updated.
         empty: Those among them that no query finds, because they have no text or no active entry.
         deleted: Documents deleted, updated ones not counted.
+        postings: Active entries of the documents added; None for a folder, whose manifest counts.
     """
 
-    manifest: Manifest
+    manifest: Manifest | None
     added: int
     empty: int
     deleted: int = 0
+    postings: int | None = None
 
 
 def encode_corpus(
@@ -158,7 +160,7 @@ def build_index(
     options = {
         "max_active_dims": max_active_dims, "dtype": dtype, "stock_head": stock_head, "batch_size": batch_size,
     }  # fmt: skip
-    opened, windows, settings, error = _windows(model, corpus, options, trust_remote_code, show_progress_bar)
+    opened, windows, settings, error = encoded_windows(model, corpus, options, trust_remote_code, show_progress_bar)
     tokens = read_tokens(Path(corpus)) if _is_encoded(corpus) else opened.tokens()
     new = Manifest(0, opened.vocabulary_size, weights, text, opened.identity, settings)
     with IndexWriter(folder, new=new, tokens=tokens, limits=limits) as writer:
@@ -209,7 +211,7 @@ def change_index(
         if model is None:
             raise InputError(f"the index {folder} names no model; pass the one that made it")
         options = {**manifest.settings, "batch_size": batch_size}
-        opened, windows, _, error = _windows(model, corpus, options, trust_remote_code, show_progress_bar)
+        opened, windows, _, error = encoded_windows(model, corpus, options, trust_remote_code, show_progress_bar)
         if manifest.identity is not None:
             manifest.identity.check(opened.identity, f"the index {folder}")
     with IndexWriter(folder, limits=limits) as writer:
@@ -220,10 +222,24 @@ def change_index(
         return Change(manifest, added=writer.added, empty=writer.empty, deleted=deleted)
 
 
-def _windows(
+def encoded_windows(
     model: Any, corpus: Any, options: dict[str, Any], trust_remote_code: bool, show_progress_bar: bool | None
 ) -> tuple[OpenEncoder, Windows, dict[str, Any], float]:
-    """The encoder, documents with vectors as they come, how those were encoded, and how far weights are off."""
+    """Open the encoder, and give documents with their vectors as they come.
+
+    Args:
+        model: As for :func:`build_index`.
+        corpus: As for :func:`build_index`.
+        options: Options of encoding, and the batch size.
+        trust_remote_code: As for :func:`build_index`.
+        show_progress_bar: As for :func:`build_index`.
+
+    Returns:
+        The encoder, the windows, how they are encoded, and how far their weights are off already.
+
+    Raises:
+        IsthmusError: As for :func:`build_index`.
+    """
     encoding = read_encoding(Path(corpus)) if _is_encoded(corpus) else None
     source = Corpus(corpus if encoding is None else ())
     opened = model if isinstance(model, OpenEncoder) else open_encoder(model, trust_remote_code=trust_remote_code)

@@ -1,0 +1,45 @@
+"""``isthmus export``: an index as files for other engines."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli._output import console, print_json, working
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="An index.", metavar="IDX")],
+    format: Annotated[
+        Literal["anserini", "opensearch", "qdrant", "vespa"], typer.Option("--format", help="Whose loader it is for.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
+    scale: Annotated[float, typer.Option(help="Anserini: weights times this, rounded, are the impacts.")] = 100.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")] = False,
+) -> None:
+    """Write documents and vectors of an index as another engine's loader takes them."""
+    started = time.perf_counter()
+    with working("loading libraries", quiet=json):
+        from isthmus.search.engines.export import export
+    done = export(folder, format, output, scale=scale, overwrite=overwrite, show_progress_bar=False if json else None)
+    seconds = time.perf_counter() - started
+    if json:
+        print_json([{"folder": str(output), **done, "seconds": seconds}])
+        return
+    console.print(
+        f"{done['documents']:,} documents with {done['postings']:,} postings written to {escape(str(output))} for "
+        f"{format}; {seconds:.1f} s",
+        soft_wrap=True,
+    )
+    console.print(f"weights are {done['weights']}", soft_wrap=True)
+    if "quantization" in done:
+        console.print(
+            f"impacts are {done['quantization']}: off by at most {done['largest_rounding_error']:.2g}, "
+            f"{done['postings_rounded_to_zero']:,} postings rounded to 0 and left out",
+            soft_wrap=True,
+        )

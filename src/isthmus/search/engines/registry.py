@@ -1,0 +1,92 @@
+"""Which engine a URL means."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from isthmus.errors import InputError, UnknownNameError
+from isthmus.search.build import Change
+from isthmus.search.engines.base import Backend, Engine, Location
+
+# Scheme: module and the name in it. Modules are imported on use, because each has its own extra.
+BACKENDS = {
+    "": ("embedded", "EMBEDDED"),
+    "seismic": ("seismic", "SEISMIC"),
+    "opensearch": ("opensearch", "OPENSEARCH"),
+    "elasticsearch": ("opensearch", "OPENSEARCH"),
+    "milvus": ("milvus", "MILVUS"),
+}
+
+
+def is_engine_url(text: str) -> bool:
+    """Whether a text names another engine than a folder.
+
+    Raises:
+        UnknownNameError: If it looks like the URL of an engine that nobody knows.
+    """
+    scheme = Location.parse(text).scheme
+    if scheme and scheme not in BACKENDS and "://" in text:
+        raise UnknownNameError("engine", scheme, [name for name in BACKENDS if name])
+    return bool(scheme) and scheme in BACKENDS
+
+
+def open_engine(
+    url: str | Path, *, model: Any = None, any_model: bool = False, trust_remote_code: bool = False
+) -> Engine:
+    """Open an index for searching, wherever it is.
+
+    Args:
+        url: A folder, or a URL of :mod:`isthmus.search.engines`.
+        model: What encodes queries, as for :meth:`isthmus.search.SparseIndex.open`.
+        any_model: Accept a model that did not make the index.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        NotFoundError: If there is no index.
+        IndexFileError: If it is damaged, of a later version, or not one of Isthmus.
+        EngineError: If a server does not answer.
+        MissingExtraError: If the engine needs a package that is not installed.
+    """
+    location, backend = _find(url)
+    return backend.open(location, model=model, any_model=any_model, trust_remote_code=trust_remote_code)
+
+
+def build_engine(url: str | Path, model: Any, corpus: Any, **options: Any) -> Change:
+    """Encode a corpus and make an index of it, wherever it is to be.
+
+    Args:
+        url: A folder, or a URL of :mod:`isthmus.search.engines`.
+        model: As for :func:`isthmus.search.build_index`.
+        corpus: As for :func:`isthmus.search.build_index`.
+        options: As for :func:`isthmus.search.build_index`; servers store weights in their own way.
+
+    Raises:
+        OutputError: If something is there already.
+        IsthmusError: As for :func:`isthmus.search.build_index` and :func:`open_engine`.
+    """
+    location, backend = _find(url)
+    return backend.build(location, model, corpus, **options)
+
+
+def change_engine(url: str | Path, **options: Any) -> Change:
+    """Change an index, wherever it is.
+
+    Args:
+        url: A folder, or a URL of :mod:`isthmus.search.engines`.
+        options: As for :func:`isthmus.search.change_index`.
+
+    Raises:
+        IsthmusError: As for :func:`isthmus.search.change_index` and :func:`open_engine`.
+    """
+    location, backend = _find(url)
+    return backend.change(location, **options)
+
+
+def _find(url: str | Path) -> tuple[Location, Backend]:
+    location = Location(str(url), path=str(url)) if not is_engine_url(str(url)) else Location.parse(str(url))
+    if location.tls and not location.host:
+        raise InputError(f"{str(url)!r} must name a server to connect by TLS; leave out +https for a file or folder")
+    module, name = BACKENDS[location.scheme]
+    return location, cast(Backend, getattr(import_module(f"isthmus.search.engines.{module}"), name))

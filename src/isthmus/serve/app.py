@@ -1,0 +1,237 @@
+"""The application: routes, errors as JSON, and the explorer's files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+import isthmus
+from isthmus.errors import InputError
+from isthmus.serve import schemas
+from isthmus.serve.engine import Engine
+from isthmus.serve.gate import BROKEN, Gate, Refusal
+from isthmus.serve.library import Library
+from isthmus.serve.limits import Limits
+
+LONGEST_KEY, SHORTEST_KEY = 200, 16
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_PROBLEMS = {
+    400: "The body is no JSON.",
+    401: "The API key is missing or wrong.",
+    403: "The request comes from a page of another site.",
+    404: "There is no such document or token.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    421: "The Host header names another server.",
+    422: "A parameter does not fit.",
+    503: "The server is busy; see Retry-After.",
+    504: "The request took too long.",
+}
+Filter = Annotated[
+    list[str] | None, Query(description="FIELD=VALUE that a hit must have; a field given twice may have either value.")
+]
+
+
+def create_app(
+    library: Library,
+    *,
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    hosts: Collection[str] | None = None,
+) -> Gate:
+    """Make the ASGI application.
+
+    Args:
+        library: Encoder and index.
+        limits: Bounds of the requests.
+        api_key: What requests to the API must bring; None asks for nothing.
+        hosts: Names, without ports, that requests may be addressed to; None takes any.
+
+    Raises:
+        InputError: If the key is too short to be one.
+    """
+    if api_key is not None and not (
+        SHORTEST_KEY <= len(api_key) <= LONGEST_KEY and all("!" <= letter <= "~" for letter in api_key)
+    ):
+        raise InputError(
+            f"api_key must be {SHORTEST_KEY} to {LONGEST_KEY} ASCII characters without spaces, got one that is not; "
+            "make one with: openssl rand -hex 24"
+        )
+    engine = Engine(library, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        engine.close()
+
+    api = FastAPI(
+        title="Isthmus",
+        description="Searches an index of sparse vectors and explains what it finds.",
+        version=isthmus.__version__,
+        lifespan=lifespan,
+        # These pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[] if api_key is None else [Depends(HTTPBearer(auto_error=False))],
+    )
+    api.add_exception_handler(Refusal, _refused)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(HTTPException, _failed)
+    api.add_exception_handler(Exception, _broken)
+    _add_api(api, engine)
+    _add_page(api)
+    return Gate(api, engine.limits, api_key=api_key, hosts=hosts)
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer; what JSON or UTF-8 cannot say, as metadata from anywhere may hold it, becomes null or "?"."""
+    try:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_without_nan(content), ensure_ascii=False)
+    return Response(text.encode("utf-8", errors="replace"), status, headers, "application/json")
+
+
+def _add_api(api: FastAPI, engine: Engine) -> None:
+    async def search(ask: schemas.Search) -> Response:
+        return json_response(await engine.search(**dict(ask)))
+
+    async def search_by_url(
+        query: Annotated[schemas.Text, Query(description="What to search for.")],
+        top_k: Annotated[int, Query(ge=1, description="Hits at most.")] = 10,
+        filter: Filter = None,
+        matches: Annotated[bool, Query(description="Add the tokens behind each score.")] = False,
+        expansion: Annotated[int, Query(ge=0, description="Add the heaviest tokens of the query's vector.")] = 0,
+        characters: Annotated[int, Query(ge=0, le=20_000, description="Length of the part of every text.")] = 1_000,
+    ) -> Response:
+        found = await engine.search(
+            query,
+            top_k=top_k,
+            filter=_filter(filter or ()),
+            matches=matches,
+            expansion=expansion,
+            characters=characters,
+        )
+        return json_response(found)
+
+    async def explain(ask: schemas.Explain) -> Response:
+        return json_response(await engine.explain(ask.query, ask.id))
+
+    async def explain_by_url(
+        query: Annotated[schemas.Text, Query(description="What was searched for.")],
+        id: Annotated[str, Query(min_length=1, description="The document.")],
+    ) -> Response:
+        return json_response(await engine.explain(query, id))
+
+    async def encode(ask: schemas.Encode) -> Response:
+        return json_response(await engine.encode(ask.texts, ask.role, ask.top_k))
+
+    async def token(
+        token: Annotated[schemas.Text, Query(description="A token with or without its marker, or any text.")],
+        top_k: Annotated[int, Query(ge=1, description="Rows, and tokens of each list, at most.")] = 10,
+    ) -> Response:
+        return json_response(await engine.token(token, top_k))
+
+    async def info() -> Response:
+        return json_response(await engine.info())
+
+    async def health() -> Response:
+        return json_response({"status": "ok"})
+
+    def add(path: str, method: str, answer: Callable[..., Awaitable[Response]], model: Any, *problems: int) -> None:
+        responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+        responses |= {code: {"model": schemas.Problem, "description": _PROBLEMS[code]} for code in sorted(problems)}
+        summary = (answer.__name__.removesuffix("_by_url")).capitalize()
+        api.add_api_route(
+            path, answer, methods=[method], response_model=None, responses=responses, summary=summary,
+            operation_id=answer.__name__,
+        )  # fmt: skip
+
+    every = (401, 403, 421)
+    work = (*every, 422, 503, 504)
+    posted = (*work, 400, 408, 413)
+    add("/api/search", "POST", search, schemas.Hits, *posted)
+    add("/api/search", "GET", search_by_url, schemas.Hits, *work)
+    add("/api/explain", "POST", explain, schemas.Found, 404, *posted)
+    add("/api/explain", "GET", explain_by_url, schemas.Found, 404, *work)
+    add("/api/encode", "POST", encode, schemas.Vectors, *posted)
+    add("/api/token", "GET", token, schemas.Tokens, 404, *work)
+    add("/api/info", "GET", info, schemas.Info, *every)
+    add("/health", "GET", health, schemas.Health, 421)
+
+
+def _add_page(api: FastAPI) -> None:
+    for file in sorted(_PAGE.iterdir()):
+        if file.suffix in _TYPES:
+            path = "/" if file.name == "index.html" else f"/page/{file.name}"
+            api.add_api_route(path, _file(file), methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _file(file: Path) -> Callable[[Request], Awaitable[Response]]:
+    content = file.read_bytes()
+    tag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+
+    async def answer(request: Request) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=_TYPES[file.suffix])
+
+    return answer
+
+
+def _filter(pairs: Sequence[str]) -> dict[str, list[str]]:
+    wanted: dict[str, list[str]] = {}
+    for pair in pairs:
+        field, equals, value = pair.partition("=")
+        if not field or not equals:
+            raise Refusal(422, f"filter must be FIELD=VALUE, got {pair[:80]!r}; for example language=ko", "filter")
+        wanted.setdefault(field, []).append(value)
+    return wanted
+
+
+async def _refused(_: Any, refusal: Refusal) -> Response:
+    return json_response(refusal.content, refusal.status, refusal.headers)
+
+
+async def _invalid(_: Any, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    # The first part says where the parameter stands: body, query.
+    place = [str(part) for part in first["loc"]]
+    field = ".".join(place[1:] if first["type"] != "json_invalid" else place[:1]) or place[0]
+    status = 400 if first["type"] == "json_invalid" else 422
+    return json_response({"error": f"{field} does not fit: {first['msg']}", "field": field}, status)
+
+
+async def _failed(request: Request, error: HTTPException) -> Response:
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        # A path has one route for each method, and the error knows the first alone.
+        own = [route.methods for route in request.app.routes if getattr(route, "path", None) == request.url.path]
+        headers["allow"] = ", ".join(sorted(set().union(*own)))
+    return json_response({"error": str(error.detail), "field": None}, error.status_code, headers)
+
+
+async def _broken(_: Any, error: Exception) -> Response:
+    # The gate logs it.
+    return json_response({"error": BROKEN, "field": None}, 500)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,157 @@
+"""Where in a text the tokens stand that gave it its score."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from isthmus.errors import TokenizerError
+from isthmus.search.hits import Match
+from isthmus.serve.words import Words
+from isthmus.vocabulary.spelling import backend_of
+
+# Share of the heaviest span below which one is noise, and tokens named with one.
+_FAINT = 0.05
+_NAMED = 3
+_WORD_SEARCHED = 24
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a text.
+
+    Attributes:
+        start: Its first character, counted in Unicode code points.
+        end: The one behind it.
+        score: What its token shares in the document's score.
+        terms: The dimensions that the share comes from, heaviest first, three at most.
+    """
+
+    start: int
+    end: int
+    score: float
+    terms: tuple[str, ...]
+
+    def moved(self, by: int, length: int) -> Span | None:
+        """The part of it in a text of ``length`` characters that starts at ``by``; None where there is none."""
+        start, end = max(self.start - by, 0), min(self.end - by, length)
+        return Span(start, end, self.score, self.terms) if start < end else None
+
+
+class Highlighter:
+    """Finds a document's matching tokens in its text.
+
+    A token of the text counts with the product of each dimension that it is; where the token map knows what it was
+    made of, with their products too, each times its weight. That is a reading aid: what the encoder computed for a
+    dimension may come from any place of the text.
+
+    Args:
+        encoder: A SparseEncoder.
+        words: Its vocabulary.
+    """
+
+    def __init__(self, encoder: Any, words: Words) -> None:
+        self._words = words
+        self._room: int | None = None
+        self._tokenizer: Any = None
+        try:
+            backend = backend_of(encoder.tokenizer)
+        except TokenizerError:
+            return
+        # A copy, because the encoder sets truncation and padding on its own while it works in another thread.
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if encoder.max_seq_length is not None:
+            self._room = int(encoder.max_seq_length) - self._tokenizer.num_special_tokens_to_add(is_pair=False)
+
+    def spans(self, text: str, matches: Sequence[Match]) -> list[Span]:
+        """Parts of a text that ``matches`` are about, in their order and apart from each other.
+
+        Args:
+            text: A document's content, of which the encoder reads only the start when it is long.
+            matches: From :meth:`isthmus.SparseIndex.explain`.
+        """
+        if self._tokenizer is None or not matches:
+            return []
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        scores = {self._words.ids[match.token]: match.score for match in matches if match.token in self._words.ids}
+        shares: dict[int, dict[int, float]] = {}
+        found: list[Span] = []
+        for id, (start, end) in zip(encoded.ids[: self._room], encoded.offsets, strict=False):
+            if id not in shares:
+                shares[id] = self._shares(id, scores)
+            share = shares[id]
+            if share and start < end:
+                terms = sorted(share, key=lambda term: -share[term])[:_NAMED]
+                start, end = _whole(text, start, end)
+                named = tuple(self._words.show(self._words.tokens[term]) for term in terms)
+                found.append(Span(start, end, sum(share.values()), named))
+        least = _FAINT * max((span.score for span in found), default=0.0)
+        return _apart([span for span in found if span.score >= least])
+
+    def _shares(self, id: int, scores: Mapping[int, float]) -> dict[int, float]:
+        """What a token counts, by dimension."""
+        tokens, token_map = self._words.tokens, self._words.token_map
+        shares = {id: scores[id]} if id in scores else {}
+        written_as = self._words.ids.get(self._words.written_as.get(tokens[id], ""))
+        if written_as is not None and written_as in scores:
+            shares[written_as] = scores[written_as]
+        if token_map is not None and id < token_map.shape[0]:
+            weights = token_map.weights
+            # A slice, because taking a row of a sparse matrix is slow.
+            row = slice(weights.indptr[id], weights.indptr[id + 1])
+            for source, weight in zip(weights.indices[row].tolist(), weights.data[row].tolist(), strict=True):
+                # Source tokens have dimensions where their vocabulary was kept; ids are the same then.
+                own = source < len(tokens) and tokens[source] == token_map.source_tokens[source]
+                if own and source in scores and weight > 0:
+                    shares[source] = max(shares.get(source, 0.0), weight * scores[source])
+        return shares
+
+
+def excerpt(text: str, spans: Sequence[Span], length: int) -> tuple[int, int]:
+    """Start and end of the part of a text, at most ``length`` characters, whose spans weigh most.
+
+    Args:
+        text: The whole text.
+        spans: Its spans in their order.
+        length: Characters at most.
+    """
+    if len(text) <= length or not spans:
+        return 0, min(length, len(text))
+    # Some of what leads to the first span belongs to it.
+    lead = length // 6
+    starts = [max(0, min(span.start - lead, len(text) - length)) for span in spans]
+    ends = np.array([span.end for span in spans])
+    sums = np.concatenate([[0.0], np.cumsum([span.score for span in spans])])
+    weights = [sums[np.searchsorted(ends, s + length, side="right")] - sums[i] for i, s in enumerate(starts)]
+    start = starts[int(np.argmax(weights))] if sums[np.searchsorted(ends, length, side="right")] < max(weights) else 0
+    if start:
+        first = next((span.start for span in spans if span.start >= start), start)
+        start = max(start, text.find(" ", start, min(first, start + _WORD_SEARCHED)) + 1)
+    return start, min(start + length, len(text))
+
+
+def _whole(text: str, start: int, end: int) -> tuple[int, int]:
+    """The same part with the marks that belong to its first and last letter, which must not be drawn apart."""
+    while start > 0 and unicodedata.category(text[start])[0] == "M":
+        start -= 1
+    while end < len(text) and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    return start, end
+
+
+def _apart(spans: list[Span]) -> list[Span]:
+    kept: list[Span] = []
+    for span in spans:
+        if kept and span.start < kept[-1].end:
+            last = kept.pop()
+            heavier = max(last, span, key=lambda one: one.score)
+            span = Span(last.start, max(last.end, span.end), heavier.score, heavier.terms)
+        kept.append(span)
+    return kept

@@ -1,0 +1,66 @@
+"""An index of words, and servers of every kind that can be had here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.search import SparseIndex
+from isthmus.search.format import Manifest
+from isthmus.search.parts import encode_documents
+from isthmus.search.writer import IndexWriter
+from tests.search.engines.fake import Fake, serving
+from tests.search.vectors import IDENTITY, SIZE, documents, encode
+
+TOKENS = [f"w{number}" for number in range(SIZE)]
+FOUND = documents(60)
+VECTORS = encode_documents(FOUND, encode, SIZE)
+QUERIES = encode_documents([one for one in documents(20, seed=5) if one.text], encode, SIZE)
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OPENSEARCH_", "ELASTICSEARCH_", "MILVUS_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> SparseIndex:
+    """The exact one."""
+    with IndexWriter(tmp_path / "idx", new=Manifest(0, SIZE, "f32", True, IDENTITY), tokens=TOKENS) as writer:
+        for start in (0, 25):
+            stop = 25 if start == 0 else len(FOUND)
+            writer.add(FOUND[start:stop], VECTORS[start:stop])
+            writer.commit()
+    return SparseIndex.open(tmp_path / "idx")
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """Address of an OpenSearch emulator, a process of its own."""
+    osmem = pytest.importorskip("osmem_server", reason="the emulator is not installed: pip install osmem-server")
+    with osmem.OsmemServer.start() as running:
+        yield running.url
+
+
+@pytest.fixture(params=["opensearch, fake", "elasticsearch, fake", "opensearch, emulator", "milvus lite"])
+def url(request: Any, tmp_path: Path) -> str:
+    """A place on each kind of server where nothing is yet."""
+    if request.param == "milvus lite":
+        pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'isthmus[milvus]'")
+        pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed: pip install 'isthmus[milvus]'")
+        return f"milvus:{tmp_path / 'vectors.db'}"
+    if request.param.endswith("emulator"):
+        address = request.getfixturevalue("emulator").removeprefix("http://")
+        return f"opensearch://{address}/{tmp_path.name.replace('_', '-').lower()}"
+    return f"{request.param.split(',')[0]}://127.0.0.1:{request.getfixturevalue('fake').port}/docs"

@@ -1,0 +1,157 @@
+"""A small server that speaks as much of OpenSearch as the engine uses, and remembers every request."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+
+class Request(NamedTuple):
+    """What came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Fake:
+    """Indexes in memory. ``script`` holds replies to give first: (status, headers, body) each, or "drop"."""
+
+    def __init__(self) -> None:
+        self.indexes: dict[str, dict[str, Any]] = {}
+        self.requests: list[Request] = []
+        self.script: list[Any] = []
+        self.busy_items: list[int] = []
+        self.port = 0
+
+    def reply(self, request: Request) -> tuple[int, Any]:
+        """Status and body, as OpenSearch would answer."""
+        parts = urlsplit(request.path)
+        name, _, what = parts.path.strip("/").partition("/")
+        query = parse_qs(parts.query)
+        if request.method == "PUT":
+            if name in self.indexes:
+                return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
+            self.indexes[name] = {"mappings": json.loads(request.body)["mappings"], "rows": {}}
+            return 200, {"acknowledged": True}
+        if name not in self.indexes:
+            reason = {"type": "index_not_found_exception", "reason": f"no such index [{name}]"}
+            return 404, {"error": reason | {"root_cause": [reason]}, "status": 404}
+        if request.method == "DELETE":
+            del self.indexes[name]
+            return 200, {"acknowledged": True}
+        index = self.indexes[name]
+        rows = index["rows"]
+        answers = {
+            "_mapping": lambda: {name: {"mappings": index["mappings"]}},
+            "_bulk": lambda: self._bulk(rows, request.body),
+            "_count": lambda: {"count": len(rows)},
+            "_stats/store": lambda: {"_all": {"primaries": {"store": {"size_in_bytes": 7}}}},
+            "_refresh": lambda: {},
+            "_mget": lambda: self._mget(rows, json.loads(request.body)["ids"], query.get("_source_includes")),
+            "_search": lambda: self._search(rows, json.loads(request.body)),
+        }
+        return 200, answers[what]()
+
+    def _mget(self, rows: dict[str, Any], ids: list[str], fields: list[str] | None) -> Any:
+        docs = []
+        for identifier in ids:
+            found: dict[str, Any] = {"_id": identifier, "found": identifier in rows}
+            if found["found"] and fields:
+                found["_source"] = {field: rows[identifier][field] for field in fields if field in rows[identifier]}
+            docs.append(found)
+        return {"docs": docs}
+
+    def _bulk(self, rows: dict[str, Any], body: bytes) -> Any:
+        lines = [json.loads(line) for line in body.splitlines()]
+        items = []
+        while lines:
+            ((kind, target),) = lines.pop(0).items()
+            identifier = target["_id"]
+            source = lines.pop(0) if kind == "index" else None
+            result: dict[str, Any] = {"_id": identifier, "status": 200}
+            if self.busy_items:
+                result["status"] = self.busy_items.pop(0)
+                if result["status"] >= 400:
+                    result["error"] = {"type": "x", "reason": "no", "caused_by": {"type": "y", "reason": "too much"}}
+            if result["status"] < 400:
+                if source is not None:
+                    rows[identifier] = source
+                elif rows.pop(identifier, None) is None:
+                    result["status"] = 404
+            items.append({kind: result})
+        return {"items": items}
+
+    def _search(self, rows: dict[str, Any], body: Any) -> Any:
+        asked = body["query"]["bool"]
+        hits = []
+        for identifier, row in rows.items():
+            if not all(set(one["terms"]["labels"]) & set(row["labels"]) for one in asked.get("filter", [])):
+                continue
+            score = 0.0
+            for clause in asked["should"]:
+                feature = clause["rank_feature"]
+                assert feature["linear"] == {}
+                field, _, name = feature["field"].partition(".")
+                score += feature["boost"] * row.get(field, {}).get(name, 0.0)
+            if score > 0:
+                left_out = body["_source"]["excludes"]
+                source = {key: value for key, value in row.items() if key not in left_out}
+                hits.append({"_id": identifier, "_score": score, "_source": source})
+        hits.sort(key=lambda hit: -hit["_score"])
+        return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits[: body["size"]]}}
+
+
+@contextmanager
+def serving() -> Iterator[Fake]:
+    """A fake on a free port of this machine."""
+    fake = Fake()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # Otherwise headers and body go in two packets, and the second one waits for 40 ms.
+        wbufsize = -1
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = Request(self.command, self.path, dict(self.headers), body)
+            fake.requests.append(request)
+            headers: dict[str, str] = {}
+            if fake.script:
+                scripted = fake.script.pop(0)
+                if scripted == "drop":
+                    self.close_connection = True
+                    return
+                status, headers, value = scripted
+            else:
+                status, value = fake.reply(request)
+            content = json.dumps(value).encode()
+            self.send_response(status)
+            for name, text in headers.items():
+                self.send_header(name, text)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    fake.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,61 @@
+"""The benchmark of engines: its collections, its recall, and one small run of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import search_collections
+
+    return search_collections
+
+
+def test_the_collection_is_like_splade(benchmark: Any, tmp_path: Path) -> None:
+    made = benchmark.synthetic(400, 30)
+    entries = np.diff(made.documents.indptr)
+    assert 100 < entries.mean() < 200
+    assert 20 <= np.diff(made.queries.indptr).mean() <= 40
+    assert 0 < made.documents.data.min() <= made.documents.data.max() <= 3.5
+    counts = np.sort(np.bincount(made.documents.indices))[::-1]
+    assert counts[:100].sum() > 0.15 * counts.sum()
+    again = benchmark.synthetic(400, 30)
+    assert (made.documents != again.documents).nnz == 0
+    np.testing.assert_array_equal(made.best, np.sort(made.best, axis=1)[:, ::-1])
+    benchmark.save(tmp_path, made)
+    assert (benchmark.load(tmp_path, "queries") != made.queries).nnz == 0
+
+
+def test_recall_counts_ties_and_misses(benchmark: Any) -> None:
+    import search
+
+    made = benchmark.synthetic(50, 4)
+    scores = (made.documents @ made.queries.T).toarray().T
+    best = [np.argsort(-row)[:10].tolist() for row in scores]
+    assert search.recall(made, best) == 1.0
+    assert search.recall(made, [row[:5] for row in best]) == pytest.approx(0.5, abs=0.05)
+    assert search.recall(made, [[], *best[1:]]) == 0.75
+
+
+def test_a_small_run_is_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "search.py"), "--json", "--documents", "40", "--queries", "5"]
+    command += ["--engines", "embedded, f32", "--folder", str(tmp_path), "-o", str(tmp_path / "out.json")]
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    (row,) = json.loads(first.stdout)
+    assert row["recall@10"] == 1.0
+    assert row.keys() >= {"engine", "documents", "build_s", "bytes", "open_ms", "p50_ms", "p99_ms", "memory"}
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout) == [row]
+    assert again.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
