@@ -114,6 +114,8 @@ def test_lines_of_json_keep_everything() -> None:
         (['{"id": "a", "text": "x", "title": ["t"]}'], "must be a string, got"),
         (['{"id": "a", "text": "x"}', '{"id": "a", "text": "y"}'], "line 2: id must be unique, got 'a' again"),
         (['{"id": 1, "text": "x"}', '{"id": "1", "text": "y"}'], "line 2: id must be unique, got '1' again"),
+        (['{"id": "a", "text": "x \\ud800"}'], "line 1: id, text and title of 'a' must be Unicode"),
+        (["[" * 100_000], "line 1: must be JSON"),
     ],
 )
 def test_malformed_lines_are_named(tmp_path: Path, lines: list[str], message: str) -> None:

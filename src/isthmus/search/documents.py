@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from isthmus.corpora import Collection
+from isthmus.corpora.files import is_unicode
 from isthmus.errors import CollectionError, MissingExtraError, NotFoundError
 
 STDIN = "-"
@@ -190,6 +191,11 @@ def to_document(row: Any, where: str) -> Document:
     if not isinstance(text, str) or not isinstance(title, str):
         got = text if not isinstance(text, str) else title
         raise CollectionError(f"{where}: text (and title) of {str(identifier)!r} must be a string, got {got!r}")
+    if not is_unicode(f"{identifier}{text}{title}"):
+        raise CollectionError(
+            f"{where}: id, text and title of {str(identifier)!r} must be Unicode, got half of a surrogate pair; write "
+            "the character whole"
+        )
     metadata = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "title")}
     return Document(str(identifier), text, title, metadata)
 
@@ -253,7 +259,7 @@ def _jsonl(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
     for number, line in _lines(name, stream):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
             raise CollectionError(f"{name}, line {number}: must be JSON, got {line[:60]!r} ({reason})") from error
         yield f"{name}, line {number}", row
