@@ -53,7 +53,7 @@ TRANSFORMER = TrainingSettings(steps=40, batch_size=32, max_length=64, save_step
 MODELS: dict[str, dict[str, Any]] = {
     "mini-bridge": {
         "training": replace(TRANSFORMER, steps=100, batch_size=64, max_length=None),
-        "rates": (3e-4, 1e-3, 3e-3),
+        "rates": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         "negatives": None,
     },
     "minilm": {"training": TRANSFORMER, "rates": (5e-5, 2e-4), "negatives": 1},
