@@ -45,7 +45,8 @@ def test_keep_source_writes_a_plain_encoder(run, folders, vectors, tmp_path):
 
 
 def test_inspect_shows_what_a_token_is_written_as(run, folders, vectors, tmp_path):
-    code, out, err = run(*keep_source(folders, vectors, tmp_path / "en-ko", "--output", "both", "--fold", "0.99"))
+    options = ("--output", "both", "--fold", "0.99", "--no-csls")
+    code, out, err = run(*keep_source(folders, vectors, tmp_path / "en-ko", *options))
     assert code == 0, err
     assert "(both written)" in out
     code, out, _ = run("inspect", tmp_path / "en-ko", "물", "집", "--json")
