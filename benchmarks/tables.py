@@ -257,6 +257,26 @@ def head(results: Path) -> str:
     return markdown(header, rows) + "\n" + "\n".join(lines) + "\n"
 
 
+def search(results: Path) -> str:
+    """Engines on the same collections."""
+    found = read_json(results / "search.json")
+    rows = [
+        [
+            f"{row['collection']}, {row['engine']}", f"{row['documents']:,}", f"{row['build_s']:.1f}",
+            f"{row['bytes'] / 1e6:,.0f}", f"{row['memory'] / 1e6:,.0f}", f"{row['open_ms']:,.1f}",
+            f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['recall@10']:.3f}",
+        ]
+        for row in found["rows"]
+    ]  # fmt: skip
+    one = found["rows"][0]
+    text = (
+        f"One thread. Synthetic: Zipf columns, {one['entries']:.0f} entries a document, {one['query_entries']:.0f} a "
+        f"query; {one['queries']} queries, one after the other. Build: from vectors on the disk, without encoding.\n"
+    )
+    header = ["collection, engine", "documents", "build s", "disk MB", "memory MB", "open ms", "p50 ms", "p99 ms"]
+    return markdown([*header, "recall@10"], rows) + "\n" + text
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     **{
         make.__name__.replace("_", "-"): partial(make, markdown=markdown)
@@ -277,6 +297,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "base": base,
     "head": head,
     "own-tokens": own_tokens,
+    "search": search,
     "settings": settings,
     "speed": speed,
     "zero-shot": zero_shot,
