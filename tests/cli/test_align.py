@@ -52,7 +52,9 @@ def test_pairs_does_not_write_over_what_it_reads(run, sections, prefix):
 
 
 @trains
-@pytest.mark.parametrize("options", [("--loss", "clear", "--no-kl"), ("--loss", "proximity", "--mini-batch-size", 1)])
+@pytest.mark.parametrize(
+    "options", [("--loss", "clear", "--no-kl"), ("--loss", "proximity", "--mini-batch-size", 1, "--stock-head")]
+)
 def test_align_goes_on_from_pairs_and_a_transfer(run, transferred, sections, tmp_path, options):
     rows, output = tmp_path / "rows.jsonl", tmp_path / "aligned"
     assert run("pairs", sections, "-o", rows)[0] == 0

@@ -99,6 +99,9 @@ def command(
         Literal["none", "all-but-new", "all-but-embeddings"],
         typer.Option(help="Train everything, a transfer's new rows, or the embeddings."),
     ] = "none",
+    stock_head: Annotated[
+        bool, typer.Option("--stock-head", help="Use sentence-transformers' own vocabulary head.")
+    ] = False,
     bf16: Annotated[
         bool | None, typer.Option("--bf16/--no-bf16", help="bfloat16 autocast.", show_default="where native")
     ] = None,
@@ -135,6 +138,7 @@ def command(
             regularizer_warmup=regularizer_warmup,
             target_active_dims=target_active_dims,
             freeze=freeze,
+            stock_head=stock_head,
             bf16=bf16,
             seed=seed,
             save_steps=save_steps,
