@@ -176,6 +176,7 @@ def tune(args: argparse.Namespace) -> dict[str, float]:
             rows = read_json(path)["rows"] if path.exists() else []
             rows.append({"method": method, "language": TUNED_ON, **training_of(report, rate)})
             atomic_write(path, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
+    rows = [row for row in rows if row["learning_rate"] in RATES]
     by_method = {method: [row for row in rows if row["method"] == method] for method in ARMS}
     return {
         method: max(found, key=lambda row: row["development"]["best"])["learning_rate"]

@@ -18,6 +18,9 @@ from typing import Any
 
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
+from domain_tables import domain, domain_choices
+from identity_tables import identity, identity_maps, identity_strata
+from new_language_tables import new_language, new_language_ready
 from study_tables import study, study_alpha, study_cost, study_rates
 
 from isthmus._files import atomic_write, read_json
@@ -288,12 +291,26 @@ TABLES: dict[str, Callable[[Path], str]] = {
             bilingual_english,
             bilingual_korean,
             crowding,
+            domain,
+            domain_choices,
+            identity_maps,
+            identity_strata,
+            new_language_ready,
             study_alpha,
             study_cost,
             study_rates,
         )
     },
     **{f"study-{stage}": partial(study, markdown=markdown, stage=stage) for stage in ("zero-shot", "fine-tuned")},
+    **{
+        f"identity-{vocabulary}-{stage}": partial(identity, markdown=markdown, vocabulary=vocabulary, stage=stage)
+        for vocabulary in ("target", "keep-source")
+        for stage in ("zero-shot", "fine-tuned")
+    },
+    **{
+        f"new-language-{language}": partial(new_language, markdown=markdown, language=language)
+        for language in ("de", "bn")
+    },
     "base": base,
     "head": head,
     "own-tokens": own_tokens,

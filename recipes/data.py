@@ -60,6 +60,24 @@ def parallel_pairs(data: Path, language: str) -> list[tuple[str, str, str]]:
     return [(row[0], row[1], row[2]) for row in rows if len(row) == 3 and row[1].strip() and row[2].strip()]
 
 
+def without_development(data: Path, language: str, rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Parallel rows less those whose text stands in the development sections: the same documents, by sentence."""
+    held = [json.loads(line) for line in lines(data / f"sections/dev.en-{language}.jsonl.xz")]
+    fields = (("query_en", "passage_en"), ("query", "passage"))
+    passages = ["\n".join(_plain(row[passage]) for row in held) for _, passage in fields]
+    headings = [{_plain(row[query]) for row in held} for query, _ in fields]
+
+    def stands_there(text: str, side: int) -> bool:
+        text = _plain(text)
+        return text in headings[side] or (len(text) > 20 and text in passages[side])
+
+    return [row for row in rows if not any(stands_there(row[1 + side], side) for side in (0, 1))]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
+
+
 class SentenceWindows:
     """Pseudo-paragraphs made of neighbouring sentences of one article."""
 

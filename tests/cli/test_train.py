@@ -108,3 +108,69 @@ def test_too_many_negatives_exit_with_2(run, folders, pairs, tmp_path):
     assert code == 2
     assert "lower them" in err
     assert not (tmp_path / "m.jsonl").exists()
+
+
+UNLABELLED = [
+    {"id": "a", "title": "The school", "text": "집 학교 전쟁 물 the house 집 학교 school 1 ?"},
+    {"id": "b", "text": "# 물\n\n물 전쟁 물 전쟁 school . the house\n\n# 집\n\nhouse the house 1 집 1 집"},
+    {"id": "c", "text": "물"},
+]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    write_lines(tmp_path / "corpus.jsonl", UNLABELLED)
+    return tmp_path / "corpus.jsonl"
+
+
+def test_train_on_unlabelled_text(run, transferred, corpus, tmp_path):
+    output = tmp_path / "trained"
+    command = ("train", transferred, "--self-supervised", corpus, "-o", output, *OPTIONS)
+    code, out, err = run(*command, "--json")
+    assert code == 0, err
+    made = json.loads(out)["data"]["unlabelled"]
+    assert made == {
+        "documents": 3,
+        "pairs": {"title": 1, "heading": 2},
+        "snippets_kept": 0,
+        "left_out": {"too short": 1},
+        "negatives": 0,
+        "negatives_drawn": 0,
+    }
+    code, out, err = run(*command, "--overwrite", "--kinds", "heading", "--max-pairs", 2, "--mine-negatives", 1)
+    assert code == 0, err
+    assert json.loads((output / "training_report.json").read_text())["data"]["columns"][2:] == ["negative_1"]
+    assert "2 by heading; 3 unlabelled documents" in " ".join(out.split())
+    assert SparseEncoder(str(output), device="cpu").encode("집").is_sparse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "exactly one of --train and --self-supervised must be given, got neither"),
+        (("--train", "a.jsonl", "--self-supervised", "b.jsonl"), "must be given, got both"),
+        (("--train", "a.jsonl", "--keep-snippet", 0), "--keep-snippet must come with --self-supervised, got 0.0"),
+        (("--train", "a.jsonl", "--mine-negatives", 2), "`isthmus mine` adds negatives to pairs"),
+        (("--self-supervised", "none.jsonl"), "none.jsonl does not exist"),
+        (("--self-supervised", "none.pdf"), "corpus must end in .jsonl"),
+        (("--self-supervised", "CORPUS", "--kinds", "heading,tittle"), "did you mean 'title'"),
+        (("--self-supervised", "CORPUS", "--keep-snippet", 2), "keep_snippet must be a probability in 0..1, got 2.0"),
+        (("--self-supervised", "CORPUS", "--loss", "kl"), "must be auto or contrastive without labels"),
+        (("--self-supervised", "CORPUS", "--kinds", "title"), "at least 2 pairs to train on, got 1 of 3 documents"),
+    ],
+)
+def test_text_that_does_not_fit_exits_with_2(run, folders, corpus, tmp_path, arguments, message):
+    given = [corpus if argument == "CORPUS" else argument for argument in arguments]
+    code, out, err = run("train", folders / "source", "-o", tmp_path / "trained", *given)
+    assert code == 2
+    assert message in err
+    assert out == ""
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_bad_line_of_a_corpus_is_named(run, folders, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "one"}\n{"id": "b", "text": 3}\n')
+    arguments = ("--self-supervised", tmp_path / "bad.jsonl", "-o", tmp_path / "trained")
+    code, _, err = run("train", folders / "source", *arguments)
+    assert code == 2
+    assert "bad.jsonl, line 2: text" in err

@@ -102,6 +102,20 @@ def test_always_on_columns(encoder):
     assert checked(vectors_of(*half[:9]), encoder)["always-on"].level == "note"
 
 
+def test_a_lexical_block_is_not_what_the_encoder_does(encoder):
+    vocabulary = Vocabulary.from_tokenizer(encoder.tokenizer)
+    rows = [[40 + row, 407 + 30] for row in range(10)]
+
+    def found(**options):
+        vectors = vectors_of(*rows, columns=814)
+        return by_check(check_vectors(vectors, vocabulary=vocabulary, token_ids=[], **options))
+
+    assert found()["always-on"].level == "warning"
+    assert found(columns=407)["always-on"].level == "ok"
+    # All of it is stored and searched.
+    assert found(columns=407)["active-dims"].value == found()["active-dims"].value == 2
+
+
 def test_special_columns(encoder):
     findings = checked(vectors_of(*([[2, 30]] * 6 + [[10]] * 6)), encoder)
     assert findings["special-columns"].level == "warning"

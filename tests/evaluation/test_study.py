@@ -45,6 +45,7 @@ def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
     collection = Collection("tiny", CORPUS, QUERIES, {f"q{i}": {f"d{i}": 1} for i in range(3)}, "ko")
     monkeypatch.setattr(study, "LANGUAGES", ("ko",))
+    monkeypatch.setattr(study, "RATES", (1e-4, 3e-4))
     monkeypatch.setattr(study, "collection_of", lambda language, args: collection)
     monkeypatch.setattr(study, "transferred", lambda name, *rest: encoder)
     monkeypatch.setattr(study, "fine_tuned", fine_tuned)

@@ -30,6 +30,13 @@ def test_without_a_map_only_tokens_themselves(library):
     assert [(span.start, span.end) for span in spans] == [(5, 10)]
 
 
+def test_an_exact_match_stands_where_its_token_does(highlight):
+    (span,) = highlight("war water", [match("war", 1.0), match("war (exact)", 2.0)])
+    assert span == Span(0, 3, 3.0, ("war",))
+    (span,) = highlight("war water", [match("water (exact)", 2.0)])
+    assert span == Span(4, 9, 2.0, ("water",))
+
+
 def test_faint_spans_are_left_out(highlight):
     assert [span.terms for span in highlight("war water", [match("war", 10.0), match("water", 0.1)])] == [("war",)]
 

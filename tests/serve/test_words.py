@@ -10,6 +10,7 @@ from isthmus.errors import InputError
 from isthmus.serve.words import Words
 from isthmus.token_map import FATES, Fate, Sampling
 from tests.encoders import FAMILIES, inference_free, splade
+from tests.modules.lexical_parts import lexical_for
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -81,3 +82,15 @@ def test_an_encoder_with_routes(tmp_path):
     with pytest.raises(InputError, match="token must"):
         words.describe("집", 4)
     assert np.isfinite([one["similarity"] for one in row["neighbours"]]).all()
+
+
+def test_a_hybrid_has_two_names_for_a_token_and_one_row(tmp_path):
+    encoder = splade(tmp_path, "roberta")
+    plain = Words(encoder, None)
+    encoder.append(lexical_for(encoder, "hybrid"))
+    words = Words(encoder, None)
+    house, size = words.ids["Ġhouse"], len(encoder.tokenizer)
+    assert words.token(house) == "Ġhouse"
+    assert words.token(size + house) == "Ġhouse (exact)"
+    assert words.show("Ġhouse (exact)") == "house (exact)"
+    assert words.describe("house", 3) == plain.describe("house", 3)

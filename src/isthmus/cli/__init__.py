@@ -24,6 +24,7 @@ from isthmus.cli import (
     quickstart,
     search,
     serve,
+    tokenizer,
     train,
     transfer,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("quickstart")(quickstart.command)
+app.command("tokenizer")(tokenizer.command)
 app.command("transfer")(transfer.command)
 app.command("inspect")(inspect.command)
 app.command("methods")(methods.command)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 
@@ -29,6 +30,10 @@ def command(
     part_size: Annotated[int, typer.Option(min=1, help="Documents per part file.")] = 1024,
     processes: Annotated[int, typer.Option(min=1, help="Encode in this many processes.")] = 1,
     ray: Annotated[bool, typer.Option("--ray", help="The processes are Ray actors (extra: ray).")] = False,
+    lexical: _lexical.ModeOption = None,
+    lexical_weight: _lexical.WeightOption = None,
+    calibrate: _lexical.CalibrateOption = None,
+    lexical_folder: _lexical.FolderOption = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
@@ -36,11 +41,21 @@ def command(
 ) -> None:
     """Encode a corpus; run the same command again after an interruption and it goes on where it was."""
     started = time.perf_counter()
+    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_folder=lexical_folder)
     check_names([model])
     with working("loading libraries", quiet=json):
         from isthmus.search import encode_corpus
 
         quiet_libraries()
+    if added is not None:
+        place = _lexical.default_folder(str(folder), lexical_folder)
+        # In place before the parts are, which may be continued after an interruption.
+        with _lexical.new_encoder(
+            added, model, corpus, place, overwrite=False, resume=True,
+            trust_remote_code=trust_remote_code, quiet=json, batch_size=batch_size, dtype=dtype,
+        ):  # fmt: skip
+            pass
+        model = str(place)
     encoding = encode_corpus(
         model,
         corpus,
@@ -58,7 +73,8 @@ def command(
     )
     done = encoding.complete or {}
     if json:
-        print_json([{"folder": str(folder), **done, "seconds": time.perf_counter() - started}])
+        told = {} if added is None else {"encoder": model}
+        print_json([{"folder": str(folder), **told, **done, "seconds": time.perf_counter() - started}])
         return
     console.print(
         f"{done['documents']:,} documents with {done['postings']:,} active entries in {done['parts']:,} "
@@ -67,6 +83,8 @@ def command(
         + ("" if weights == "f32" else f"; stored weights are off by at most {done['error']:.2g}"),
         soft_wrap=True,
     )
+    if added is not None:
+        console.print(f"encoder with {added.describe()}: {escape(model)}", soft_wrap=True)
     console.print(
         f"written to {escape(str(folder))}; try: isthmus index {escape(model)} {escape(str(folder))} -o idx",
         soft_wrap=True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from isthmus._files import read_lines
+from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.errors import InputError
@@ -45,7 +48,13 @@ def command(
         bool, typer.Option("--stock-head", help="Use sentence-transformers' own vocabulary head.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
+    lexical: _lexical.ModeOption = None,
+    lexical_weight: _lexical.WeightOption = None,
+    calibrate: _lexical.CalibrateOption = None,
+    lexical_folder: _lexical.FolderOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the index that is there, and the encoder of --lexical.")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
@@ -56,6 +65,12 @@ def command(
     lists_alone = folder.startswith("seismic:") and model is None and corpus is None
     changing = add or update or compact or delete_ids is not None or lists_alone
     _check(model, corpus, add=add or update, changing=changing, verify=verify, overwrite=overwrite)
+    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_folder=lexical_folder)
+    if added is not None and (changing or corpus is None):
+        raise InputError(
+            f"--lexical {lexical} must come with a new index of MODEL and CORPUS; an index that is there names the "
+            "encoder that made it: leave --lexical out"
+        )
     started = time.perf_counter()
     check_names([model])
     with working("loading libraries", quiet=json):
@@ -80,24 +95,43 @@ def command(
             show_progress_bar=show,
         )
     elif corpus is not None:
-        change = build_engine(
-            folder,
-            model,
-            corpus,
-            weights=weights,
-            text=text,
-            max_active_dims=max_active_dims,
-            dtype=dtype,
-            stock_head=stock_head,
-            batch_size=batch_size,
-            overwrite=overwrite,
-            trust_remote_code=trust_remote_code,
-            show_progress_bar=show,
-        )
+        build = functools.partial(
+            build_engine, folder, corpus=corpus, weights=weights, text=text, max_active_dims=max_active_dims,
+            dtype=dtype, stock_head=stock_head, batch_size=batch_size, overwrite=overwrite,
+            trust_remote_code=trust_remote_code, show_progress_bar=show,
+        )  # fmt: skip
+        place = None if added is None else _lexical.default_folder(folder, lexical_folder)
+        if added is None or place is None or model is None:
+            change = build(model=model)
+        else:
+            encoder = functools.partial(
+                _lexical.new_encoder, added, model, corpus, place, overwrite=overwrite,
+                trust_remote_code=trust_remote_code, quiet=json, batch_size=batch_size, dtype=dtype,
+            )  # fmt: skip
+            change = _build_with(encoder, place, folder, build)
     summary = _summary(folder, verify=verify)
     if summary["postings"] is None and change is not None:
         summary["postings"] = change.postings
+    if added is not None and not json:
+        console.print(f"encoder with {added.describe()}: {escape(str(place))}", soft_wrap=True)
     _show(folder, summary, change, time.perf_counter() - started, verified=verify, json=json)
+
+
+def _build_with(
+    new_encoder: Callable[[], AbstractContextManager[Path]], place: Path, folder: str, build: functools.partial[Change]
+) -> Change:
+    """Build an index by an encoder that is made for it and will lie in ``place``."""
+    from isthmus.search.build import check_free
+    from isthmus.search.engines import is_engine_url
+
+    if is_engine_url(folder):
+        # A server keeps what arrived before an interruption, and needs its encoder to go on.
+        with new_encoder():
+            pass
+        return build(model=str(place))
+    check_free(Path(folder), build.keywords["overwrite"])
+    with new_encoder() as written:
+        return build(model=_lexical.open_as(written, place, trust_remote_code=build.keywords["trust_remote_code"]))
 
 
 def _summary(folder: str, *, verify: bool) -> dict[str, Any]:

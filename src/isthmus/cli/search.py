@@ -39,6 +39,10 @@ def command(
         list[str] | None, typer.Option(help="FIELD=VALUE that a hit must have; repeat a field for either value.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the tokens behind each score.")] = False,
+    lexical_weight: Annotated[
+        float | None,
+        typer.Option(help="Factor of the lexical scores, for an index made with --lexical hybrid; 0 turns them off."),
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
@@ -51,14 +55,20 @@ def command(
     texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
     check_names([model])
     with working("loading libraries", quiet=json):
+        from isthmus.search import scale_lexical
         from isthmus.search.engines import open_engine
 
         quiet_libraries()
-    with closing(open_engine(folder, model=model, any_model=any_model, trust_remote_code=trust_remote_code)) as index:
-        if model is None:
+    encoder: Any = model
+    if lexical_weight is not None:
+        encoder = _encoder_of(folder, model, trust_remote_code)
+    with closing(open_engine(folder, model=encoder, any_model=any_model, trust_remote_code=trust_remote_code)) as index:
+        if encoder is None:
             check_names([index.summary()["model"]])
         while window := list(islice(texts, _AT_ONCE)):
             vectors = index.vectors([text for _, text in window])
+            if lexical_weight is not None:
+                vectors = [scale_lexical(encoder, vector, lexical_weight) for vector in vectors]
             for (identifier, text), vector in zip(window, vectors, strict=True):
                 hits = index.search(vector, top_k, filter=wanted)
                 matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
@@ -66,6 +76,20 @@ def command(
                     print_json([_row(identifier, text, hits, matches)])
                 else:
                     _show(text if queries is not None else None, hits, matches)
+
+
+def _encoder_of(folder: str, model: str | None, trust_remote_code: bool) -> Any:
+    """The model given, or the one that an index names, opened."""
+    from isthmus.search.engines import open_engine
+    from isthmus.transfer.load import load_encoder
+
+    if model is None:
+        with closing(open_engine(folder)) as index:
+            model = index.summary()["model"]
+        if model is None:
+            raise InputError(f"the index {folder} names no model; pass the one that made it (--model)")
+        check_names([model])
+    return load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
 
 
 def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:

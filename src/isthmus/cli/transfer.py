@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,12 +10,16 @@ import typer
 from rich.markup import escape
 
 from isthmus._files import atomic_folder, check_folder, read_samples
+from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
-from isthmus.cli._output import console, errors, print_json, print_report, quiet_libraries, working
+from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
+from isthmus.cli.tokenizer import check_target, place_for_tokenizer, train_for_transfer
 from isthmus.errors import InputError
+from isthmus.token_map import Fate
 
 
 def command(
+    context: typer.Context,
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder to write the new encoder to.")],
     encoder: Annotated[
         str | None,
@@ -27,6 +32,15 @@ def command(
     target_tokenizer: Annotated[
         list[str] | None,
         typer.Option(help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number."),
+    ] = None,
+    target_text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Train the tokenizer on this text instead, as `isthmus tokenizer` does; any number of files."
+        ),
+    ] = None,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="Entries of that tokenizer.", show_default="24000 with --target-text")
     ] = None,
     bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
     vectors: Annotated[
@@ -87,6 +101,12 @@ def command(
     idf_texts: Annotated[
         Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
     ] = None,
+    lexical: _lexical.ModeOption = None,
+    lexical_texts: Annotated[
+        Path | None, typer.Option(help="Texts of what will be searched, one a line (--lexical).", show_default=False)
+    ] = None,
+    lexical_weight: _lexical.WeightOption = None,
+    calibrate: _lexical.CalibrateOption = None,
     language: Annotated[
         list[str] | None, typer.Option(help="Language of the result, for its card; any number.", show_default=False)
     ] = None,
@@ -98,6 +118,12 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
+    check_target(target_tokenizer, target_text, vocabulary_size)
+    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_texts=lexical_texts)
+    if added is not None and lexical_texts is None:
+        raise InputError(f"--lexical-texts must come with --lexical {lexical}, got none; name a file of texts")
+    if target_text:
+        target_tokenizer = [str(context.with_resource(place_for_tokenizer(language)))]
     given = {
         "encoder": encoder, "target_tokenizer": target_tokenizer or None, "keep_source": keep_source or None,
         "method": method, "bridge": bridge, "language": language, "alpha": alpha, "pool": pool,
@@ -112,10 +138,12 @@ def command(
     check_names([options["encoder"], *names, options.get("bridge")])
     samples = None if sample_texts is None else read_samples(sample_texts)
     documents = None if idf_texts is None else read_samples(idf_texts)
+    words = None if lexical_texts is None else read_samples(lexical_texts)
     with working("loading libraries", quiet=json):
         import isthmus
 
         quiet_libraries()
+    trained = train_for_transfer(names[0], target_text, vocabulary_size, language, quiet=json) if target_text else None
     result, report = isthmus.transfer(
         vectors=vectors,
         as_released=as_released,
@@ -133,13 +161,20 @@ def command(
         show_progress_bar=False if json else None,
         **options,
     )
+    if added is not None:
+        kept = report.token_map.rows(Fate.KEPT).tolist()
+        result = added.add(result, words, leave_out=kept, seed=seed, show_progress_bar=False if json else None)
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         report.save(written)
     if json:
-        print_json([report.to_dict() | {"folder": str(folder)}])
+        told = {"folder": str(folder)} | ({} if trained is None else {"tokenizer": trained.to_dict()})
+        told |= {} if added is None else {"lexical": asdict(added)}
+        print_json([report.to_dict() | told])
     else:
         print_report(report)
+        if added is not None:
+            print_wrapped("  lexical     ", f"{escape(added.describe())} from {len(words or ()):,} texts")
         place = escape(str(folder))
         console.print(f"\nwritten to {place}; try: isthmus inspect {place} TOKEN", soft_wrap=True)
 
@@ -152,9 +187,12 @@ def _with_preset(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
         InputError: If there is none, and no encoder or tokenizer either.
     """
     if name is None:
-        for argument, shown in (("encoder", "ENCODER"), ("target_tokenizer", "--target-tokenizer")):
+        for argument, shown, remedy in (
+            ("encoder", "ENCODER", "name one"),
+            ("target_tokenizer", "--target-tokenizer", "name one, train one on --target-text"),
+        ):
             if argument not in given:
-                raise InputError(f"{shown} must be given, got none; name one, or take a --preset")
+                raise InputError(f"{shown} must be given, got none; {remedy}, or take a --preset")
         return given
     from isthmus.transfer.presets import find_preset
 

@@ -20,6 +20,7 @@ from isthmus.diagnostics.weights import check_weights
 from isthmus.errors import InputError
 from isthmus.evaluation.bm25 import BM25
 from isthmus.evaluation.models import encode
+from isthmus.search.identity import lexical_block
 from isthmus.token_map import TokenMap
 
 MAX_TEXTS = 500
@@ -125,6 +126,7 @@ def _with_vectors(
             vocabulary=parts.vocabulary if parts.lexical else None,
             token_ids=ids or [],
             silenced=parts.silenced(),
+            columns=lexical_block(parts.encoder),
         )
     tokenizer = parts.tokenizer if parts.vocabulary is not None else None
     return [*findings, check_known_item(parts.encoder, tokenizer, texts, documents=vectors, seed=seed, **options)]

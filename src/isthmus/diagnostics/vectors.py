@@ -30,6 +30,7 @@ def check_vectors(
     vocabulary: Vocabulary | None,
     token_ids: Sequence[Sequence[int]],
     silenced: Collection[int] = (),
+    columns: int | None = None,
 ) -> list[Finding]:
     """Check document vectors.
 
@@ -38,11 +39,13 @@ def check_vectors(
         vocabulary: What the columns stand for; None where they are no tokens, which leaves only their number to check.
         token_ids: Ids of the tokens of each text, without special ones.
         silenced: Columns that are kept from being active on purpose.
+        columns: Of the vectors, those that the encoder computes; None where all are. A lexical block behind them is as
+            active as its tokens are frequent.
     """
     findings = [_dims(vectors), _empty(vectors)]
     if vocabulary is None:
         return findings
-    rates = activation_rates(vectors)
+    rates = activation_rates(vectors)[:columns]
     special = {token.id for token in vocabulary.tokens if token.kind is Kind.SPECIAL}
     return [
         *findings,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from isthmus.modules.column_scale import ColumnScale
+from isthmus.modules.lexical import Lexical
 from isthmus.modules.max_head import active_maxima, max_head
 
 if TYPE_CHECKING:
@@ -102,9 +104,9 @@ def fused_view(encoder: SparseEncoder) -> SparseEncoder | None:
         encoder: Stays as it is.
 
     Returns:
-        None where no head can be fused, or where more modules follow it.
+        None where no head can be fused, or where modules follow it that need a tensor.
     """
-    if not _ends_in_pooling(encoder):
+    if not _stays_sparse(encoder):
         return None
     shared = [*encoder.parameters(), *encoder.buffers()]
     shared += [part for module in encoder.modules() for part in _preprocessors(module)]
@@ -131,16 +133,24 @@ def _pairs(encoder: SparseEncoder) -> Iterator[tuple[Any, Any]]:
                 yield first, second
 
 
-def _ends_in_pooling(encoder: SparseEncoder) -> bool:
-    """Whether nothing comes after any pooling, in a route or behind the ``Router``."""
+def _stays_sparse(encoder: SparseEncoder) -> bool:
+    """Whether nothing comes after any pooling, in a route or behind the ``Router``, but what takes active entries."""
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
-    last = list(encoder.children())[-1]
-    if not isinstance(last, Router):
-        return isinstance(last, SpladePooling)
-    routes = [list(route.children()) for route in last.sub_modules.values()]
+    modules = _without_tail(encoder)
+    if not isinstance(modules[-1], Router):
+        return isinstance(modules[-1], SpladePooling)
+    routes = [_without_tail(route) for route in modules[-1].sub_modules.values()]
     return not any(isinstance(part, SpladePooling) for route in routes for part in route[:-1])
+
+
+def _without_tail(modules: torch.nn.Module) -> list[Any]:
+    """The modules of a sequence up to the last one that takes no active entries."""
+    found = list(modules.children())
+    while len(found) > 1 and isinstance(found[-1], (ColumnScale, Lexical)):
+        found.pop()
+    return found
 
 
 def _fits(transformer: Any, pooling: Any) -> bool:

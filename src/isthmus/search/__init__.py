@@ -12,20 +12,32 @@ if TYPE_CHECKING:
     from isthmus.search.encode import encode_texts
     from isthmus.search.hits import Hit, Match
     from isthmus.search.index import SparseIndex
+    from isthmus.search.lexical import add_lexical, fit_self_activation, scale_lexical
 
 __all__ = [
     "Hit",
     "Match",
     "SparseIndex",
+    "add_lexical",
     "build_index",
     "change_index",
     "encode_corpus",
     "encode_texts",
+    "fit_self_activation",
+    "scale_lexical",
     "search",
     "search_dense",
 ]
 
-_HOMES = {"encode_texts": "encode", "Hit": "hits", "Match": "hits", "SparseIndex": "index"}
+_HOMES = {
+    "encode_texts": "encode",
+    "Hit": "hits",
+    "Match": "hits",
+    "SparseIndex": "index",
+    "add_lexical": "lexical",
+    "fit_self_activation": "lexical",
+    "scale_lexical": "lexical",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -156,7 +156,7 @@ def build_index(
     """
     _check(weights, batch_size=batch_size, max_active_dims=max_active_dims)
     folder = Path(folder)
-    _check_free(folder, overwrite)
+    check_free(folder, overwrite)
     options = {
         "max_active_dims": max_active_dims, "dtype": dtype, "stock_head": stock_head, "batch_size": batch_size,
     }  # fmt: skip
@@ -270,8 +270,12 @@ def _check(weights: str, **positive: int | None) -> None:
             raise InputError(f"{name} must be 1 or more, got {value}")
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something else, before long work."""
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something else, before long work.
+
+    Raises:
+        OutputError: If it does, or holds an index and ``overwrite`` is off.
+    """
     if (folder / MANIFEST).exists():
         if not overwrite:
             raise OutputError(f"{folder} already exists; choose another folder, or pass --overwrite, --add or --update")

@@ -20,8 +20,8 @@ from isthmus.corpora.files import is_unicode
 from isthmus.errors import CollectionError, MissingExtraError, NotFoundError
 
 STDIN = "-"
-_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
-_COMPRESSIONS = ("", ".gz", ".xz", ".zst")
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+COMPRESSIONS = ("", ".gz", ".xz", ".zst")
 _PARQUET_ROWS = 1024
 _COMPRESSED_BYTES = 2**16
 
@@ -120,14 +120,14 @@ class Corpus:
 
     def _open(self, path: Path) -> Iterator[tuple[str, Any]]:
         if path.is_dir():
-            inside = [path / f"corpus.jsonl{suffix}" for suffix in _COMPRESSIONS]
+            inside = [path / f"corpus.jsonl{suffix}" for suffix in COMPRESSIONS]
             found = next((file for file in inside if file.is_file()), None)
             if found is None:
                 raise CollectionError(f"corpus must be a file or a folder with corpus.jsonl, got {path}")
             path = found
-        compression = path.suffix if path.suffix in _COMPRESSIONS else ""
+        compression = path.suffix if path.suffix in COMPRESSIONS else ""
         kind = Path(path.name.removesuffix(compression)).suffix
-        if kind not in _SUFFIXES or (kind == ".parquet" and compression):
+        if kind not in SUFFIXES or (kind == ".parquet" and compression):
             raise CollectionError(
                 f"corpus must end in .jsonl, .csv or .parquet (the first two also .gz, .xz or .zst), got {path}; "
                 "rename it, or pass - and pipe JSONL in"
@@ -141,7 +141,7 @@ class Corpus:
             self._raw = path.open("rb")
         except OSError as error:
             raise CollectionError(f"{path} cannot be read ({error.strerror})") from error
-        stream = _decompressed(self._raw, compression)
+        stream = decompressed(self._raw, compression)
         return _csv(str(path), stream) if kind == ".csv" else _jsonl(str(path), stream)
 
     def _parquet(self, path: Path) -> Iterator[tuple[str, Any]]:
@@ -212,7 +212,8 @@ def in_windows(documents: Iterable[Document], size: int) -> Iterator[list[Docume
         yield window
 
 
-def _decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
+def decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
+    """The bytes of a file that ends in ``compression``: ``.gz``, ``.xz``, ``.zst`` or nothing."""
     if compression == ".gz":
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
     if compression == ".xz":
@@ -256,7 +257,7 @@ class _ZstdStream(io.RawIOBase):
 
 
 def _jsonl(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
-    for number, line in _lines(name, stream):
+    for number, line in numbered_lines(name, stream):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -266,7 +267,7 @@ def _jsonl(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader((line for _, line in _lines(name, stream, blank=True)), strict=True)
+    reader = csv.DictReader((line for _, line in numbered_lines(name, stream, blank=True)), strict=True)
     while True:
         try:
             row = next(reader)
@@ -280,7 +281,7 @@ def _csv(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
         yield where, row
 
 
-def _lines(name: str, stream: BinaryIO, *, blank: bool = False) -> Iterator[tuple[int, str]]:
+def numbered_lines(name: str, stream: BinaryIO, *, blank: bool = False) -> Iterator[tuple[int, str]]:
     """Lines with their numbers from 1; blank ones are left out unless asked for."""
     number = 0
     try:

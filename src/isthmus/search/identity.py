@@ -11,6 +11,8 @@ from typing import Any
 from isthmus.errors import EncoderError, InputError
 
 _NO_MATTER = ("embedding_dimension", "chunk_size")
+# Behind the name of a token: the dimension of its occurrence, where that of its meaning is another.
+EXACT = " (exact)"
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,26 @@ def check_sparse(encoder: Any) -> None:
 
 
 def token_texts(encoder: Any, size: int) -> list[str]:
-    """What stands for each dimension, from the document side's tokenizer; "" where there is no token."""
+    """What stands for each dimension, from the document side's tokenizer; "" where there is no token.
+
+    Names of a second, lexical block end in :data:`EXACT`.
+    """
     tokens = [""] * size
+    block = lexical_block(encoder)
     for token, number in encoder.tokenizer.get_vocab().items():
         if number < size:
             tokens[number] = token
+        if block is not None and block + number < size:
+            tokens[block + number] = f"{token}{EXACT}"
     return tokens
+
+
+def lexical_block(encoder: Any) -> int | None:
+    """First dimension of the lexical block that ``hybrid`` puts behind an encoder's own; None where there is none."""
+    from isthmus.modules.lexical import Lexical
+
+    hybrid = (module for module in encoder.modules() if isinstance(module, Lexical) and module.mode == "hybrid")
+    return next((len(module.idf) for module in hybrid), None)
 
 
 def _settings(encoder: Any) -> dict[str, Any]:

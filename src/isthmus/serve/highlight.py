@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from isthmus.errors import TokenizerError
 from isthmus.search.hits import Match
+from isthmus.search.identity import EXACT
 from isthmus.serve.words import Words
 from isthmus.vocabulary.spelling import backend_of
 
@@ -80,7 +81,12 @@ class Highlighter:
         if self._tokenizer is None or not matches:
             return []
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        scores = {self._words.ids[match.token]: match.score for match in matches if match.token in self._words.ids}
+        scores: dict[int, float] = {}
+        for match in matches:
+            # A token's meaning and its occurrence are dimensions of their own in a hybrid, and one place in the text.
+            id = self._words.ids.get(match.token.removesuffix(EXACT))
+            if id is not None:
+                scores[id] = scores.get(id, 0.0) + match.score
         shares: dict[int, dict[int, float]] = {}
         found: list[Span] = []
         for id, (start, end) in zip(encoded.ids[: self._room], encoded.offsets, strict=False):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus._lookup import find_token
 from isthmus.errors import InputError, TokenizerError
-from isthmus.search.identity import token_texts
+from isthmus.search.identity import EXACT, lexical_block, token_texts
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS, Kind
@@ -36,6 +36,7 @@ class Words:
             self._vocabulary = None
         known = encoder.tokenizer.get_vocab()
         self.tokens: list[str] = token_texts(encoder, 1 + max(known.values()))
+        self._block = lexical_block(encoder)
         self.ids: Mapping[str, int] = known
         if token_map is not None and list(token_map.target_tokens) != self.tokens[: token_map.shape[0]]:
             token_map = None
@@ -44,10 +45,14 @@ class Words:
 
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where there is nothing."""
+        if self._block is not None and term >= self._block:
+            return self.token(term - self._block) + EXACT
         return (self.tokens[term] if term < len(self.tokens) else "") or str(term)
 
     def show(self, token: str) -> str:
         """A raw token as a reader knows it: "집" for "▁집" or "Ġì§ĳ"; continuations start with "##" in every family."""
+        if token.endswith(EXACT):
+            return self.show(token.removesuffix(EXACT)) + EXACT
         found = None if self._vocabulary is None else self._vocabulary.get(self.ids.get(token, -1))
         if found is None or found.kind in (Kind.SPECIAL, Kind.UNUSED) or not found.surface:
             return token

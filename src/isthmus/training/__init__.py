@@ -13,25 +13,35 @@ if TYPE_CHECKING:
     from isthmus.training.mining import mine
     from isthmus.training.recipe import train
     from isthmus.training.report import TrainingReport
+    from isthmus.training.self_supervised import train_self_supervised
+    from isthmus.training.unlabelled import PairSettings, TextPairs, pairs_from_text
 
 __all__ = [
     "AlignSettings",
+    "PairSettings",
+    "TextPairs",
     "TrainingData",
     "TrainingReport",
     "TrainingSettings",
     "align",
     "mine",
+    "pairs_from_text",
     "read_training_data",
     "train",
+    "train_self_supervised",
 ]
 
 _HOMES = {
     "align": "align_recipe",
+    "PairSettings": "unlabelled",
+    "TextPairs": "unlabelled",
     "TrainingData": "data",
     "TrainingReport": "report",
     "mine": "mining",
+    "pairs_from_text": "unlabelled",
     "read_training_data": "data",
     "train": "recipe",
+    "train_self_supervised": "self_supervised",
 }
 
 

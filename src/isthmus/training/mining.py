@@ -25,6 +25,8 @@ from isthmus.training.data import TrainingData
 
 # Candidates looked at per query; what is ranked below is no hard negative.
 DEPTH = 100
+# The best ranked are often answers that nobody marked, and so is what scores nearly like the positive.
+SKIP, MAX_SCORE = 1, 0.95
 
 
 def mine(
@@ -32,8 +34,8 @@ def mine(
     data: TrainingData,
     *,
     negatives: int = 5,
-    skip: int = 1,
-    max_score: float | None = 0.95,
+    skip: int = SKIP,
+    max_score: float | None = MAX_SCORE,
     batch_size: int = 32,
     show_progress_bar: bool | None = None,
 ) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ class TrainingReport:
 
     Attributes:
         model: What was trained: built-in name, folder or hub id.
-        data: Name, rows, columns and hash of the training data.
+        data: Name, rows, columns and hash of the training data; under ``unlabelled`` which pairs were made of
+            unlabelled text.
         settings: The settings, with those that were chosen (loss, bf16) filled in.
         steps: Optimiser steps of the run, those before an interruption included.
         resumed_from: Step of the checkpoint that the last start went on from; None for a run in one go.
@@ -64,6 +65,8 @@ class TrainingReport:
     def __str__(self) -> str:
         """A headline and a few labelled lines."""
         lines = [f"Trained {self.steps} steps on {self.data['rows']} rows in {self.seconds:.1f} s"]
+        if "unlabelled" in self.data:
+            lines.append(f"  pairs       {_made(self.data['unlabelled'])}")
         losses = [entry["loss"] for entry in self.log]
         if losses:
             lines.append(f"  loss        {losses[0]:.4f} to {losses[-1]:.4f} ({self.settings['loss']})")
@@ -80,3 +83,11 @@ class TrainingReport:
         if self.resumed_from is not None:
             lines.append(f"  resumed     from step {self.resumed_from}")
         return "\n".join(lines)
+
+
+def _made(made: dict[str, Any]) -> str:
+    """Which pairs came of unlabelled text, and what was left out."""
+    kinds = ", ".join(f"{number} by {kind}" for kind, number in made["pairs"].items())
+    kept = f" ({made['snippets_kept']} left in)" if "snippet" in made["pairs"] else ""
+    left_out = ", ".join(f"{number} {reason}" for reason, number in made["left_out"].items())
+    return f"{kinds}{kept}; {made['documents']} unlabelled documents{f'; left out: {left_out}' if left_out else ''}"

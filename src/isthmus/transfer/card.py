@@ -85,6 +85,24 @@ def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
     return card
 
 
+def carry_card(source: Any, result: Any, note: str) -> None:
+    """Give an encoder the card of the one that it was made from, and a line on what was done.
+
+    Args:
+        source: The encoder that it was made from.
+        result: The new one, with card data of its own.
+        note: What was done, to stand behind the name of the model.
+    """
+    card = result.model_card_data
+    card.add_tags(["isthmus"])
+    text = getattr(source, "_model_card_text", None)
+    if text and "generated_from_trainer" not in card.tags:
+        # A card that a model was loaded with is saved again as it is.
+        result._model_card_text = f"{text.rstrip()}\n\nThis copy comes {note}.\n"
+    else:
+        card.model_name = f"{card.model_name or card.get_default_model_name()}, {note}"
+
+
 def _name(model: Any) -> str | None:
     """Last part of where a model was loaded from, if anywhere; a local path is nobody else's business."""
     path = str(getattr(model.config, "_name_or_path", "") or "")

@@ -44,13 +44,22 @@ def load_encoder(
     try:
         kind = SparseEncoder if stored_as_sparse(path) else SentenceTransformer
         # A local model needs nothing from the hub, unless its own code lives there.
-        return kind(
+        return kind._load_with_module_classes(
             path,
+            _own_classes(),
             trust_remote_code=trust_remote_code,
             local_files_only=folder is not None and not trust_remote_code,
         )
     except (OSError, ValueError, KeyError) as error:
         raise _explain(argument, name, folder, error, EncoderError, besides) from error
+
+
+def _own_classes() -> dict[str, Any]:
+    """Modules of Isthmus that a model may name; sentence-transformers takes all but its own for foreign code."""
+    from isthmus.modules.column_scale import ColumnScale
+    from isthmus.modules.lexical import Lexical
+
+    return {f"{module.__module__}.{module.__qualname__}": module for module in (ColumnScale, Lexical)}
 
 
 def stored_as_sparse(path: str) -> bool:

@@ -6,6 +6,7 @@ from isthmus.vocabulary.checks import Coverage, check_target, coverage
 from isthmus.vocabulary.join import Joined, join_tokenizers
 from isthmus.vocabulary.overlap import Overlap, match
 from isthmus.vocabulary.token import ROLES, Kind, Token, Vocabulary
+from isthmus.vocabulary.train_tokenizer import TokenizerReport, train_tokenizer
 
 __all__ = [
     "ROLES",
@@ -14,9 +15,11 @@ __all__ = [
     "Kind",
     "Overlap",
     "Token",
+    "TokenizerReport",
     "Vocabulary",
     "check_target",
     "coverage",
     "join_tokenizers",
     "match",
+    "train_tokenizer",
 ]

@@ -1,0 +1,220 @@
+"""Does a transferred encoder beat BM25 when it gets the words of its texts back, and is it the meaning that helps?
+
+    ISTHMUS_DATA=... python benchmarks/identity.py                    everything that is missing
+    ISTHMUS_DATA=... python benchmarks/identity.py --stages zero-shot --languages ko --maps shuffled sembridge
+
+Every map is measured plain, calibrated, with an echo and as a hybrid (docs/identity.md), on pools with distractors,
+against BM25 over the same tokenizer and pool and against the same arm with *shuffled* rows, which has everything but
+meaning. Calibration, IDF and weight are fitted on the texts of the pool, without labels. One JSON per cell (language,
+map, vocabulary, stage), with nDCG@10 by query beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cells import ResultFile, fingerprint
+from identity_arms import ARMS, MAPS, MAX_LENGTH, SAMPLE, VOCABULARIES, arms_of, encoder_of, kept_tokens, method_name
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from study import cut
+from study_arms import BRIDGE, ENCODER, RATES, TOKENIZER
+from zero_shot import sample_queries
+
+import isthmus
+from isthmus._files import atomic_write, read_json
+from isthmus.corpora import Collection, load
+from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
+from isthmus.search.lexical import POWER, WEIGHT
+
+LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
+STAGES = ("zero-shot", "fine-tuned")
+# Active dimensions of queries and documents at which all arms are compared at equal cost.
+MATCHED = (32, 128)
+# Trained at the learning rate of the method whose rows they permute.
+RATE_OF = {"shuffled": "sembridge", "shuffled-keep-source": "sembridge-keep-source"}
+
+
+@dataclass(frozen=True)
+class Cell(ResultFile):
+    """All arms of one encoder on one pool; BM25 is a cell of its own, with the map ``none``."""
+
+    language: str
+    token_map: str
+    vocabulary: str
+    stage: str
+    path: Path
+    settings: dict[str, Any]
+
+
+def make_cell(language: str, token_map: str, vocabulary: str, stage: str, args: argparse.Namespace) -> Cell:
+    """A cell and everything it depends on."""
+    settings = {
+        "language": language, "map": token_map, "vocabulary": vocabulary, "stage": stage,
+        "encoder": fingerprint(ENCODER), "bridge": fingerprint(BRIDGE),
+        "tokenizer": fingerprint(TOKENIZER.format(language=language)),
+        "distractors": args.distractors, "max_queries": args.max_queries, "sample": SAMPLE,
+        "weight": WEIGHT, "power": POWER,
+        "max_length": MAX_LENGTH, "matched": MATCHED,
+        "isthmus": isthmus.__version__,
+    }  # fmt: skip
+    path = args.output / f"{language}.{token_map}.{vocabulary}.{stage}.json"
+    return Cell(language, token_map, vocabulary, stage, path, json.loads(json.dumps(settings)))
+
+
+def pool_of(language: str, args: argparse.Namespace) -> Collection:
+    """The evaluation collection of a language with distractors."""
+    name = "korquad" if language == "ko" else "xquad"
+    path = args.data / "distractors" / f"{language}.jsonl.xz"
+    found = load(name, language=language, distractors=path, max_distractors=args.distractors, seed=0)
+    return sample_queries(found, args.max_queries, 0)
+
+
+def overlap_of(pool: Collection, words: BM25) -> NDArray[np.float64]:
+    """Share of each query's distinct tokens that its best relevant passage holds, in the order of the queries."""
+    queries = [set(ids) for ids in words.token_ids(list(pool.queries.values()))]
+    golds = [max(pool.qrels[query], key=lambda d: pool.qrels[query][d]) for query in pool.queries]
+    held = [set(ids) for ids in words.token_ids([pool.corpus[gold] for gold in golds])]
+    return np.array([len(q & d) / max(1, len(q)) for q, d in zip(queries, held, strict=True)])
+
+
+def score(name: str, vectors: tuple[csr_matrix, csr_matrix], pool: Collection) -> dict[str, NDArray[np.float64]]:
+    """NDCG@10 of every query, whole and at matched active dimensions."""
+    whole = evaluate_vectors(*vectors, pool, name=name).per_query["ndcg@10"]
+    few = tuple(cut(side, dims) for side, dims in zip(vectors, MATCHED, strict=True))
+    return {name: whole, f"{name}:matched": evaluate_vectors(*few, pool, name=name).per_query["ndcg@10"]}
+
+
+def row_of(
+    cell: Cell, arm: str, pool: Collection, scores: dict[str, NDArray[np.float64]], low: NDArray[np.bool_],
+    vectors: tuple[csr_matrix, csr_matrix], others: dict[str, dict[str, NDArray[np.float64]]],
+) -> dict[str, Any]:  # fmt: skip
+    """What one arm reached, and how it compares with ``others``: scores by arm, by name of the reference."""
+    own = scores[arm]
+    row: dict[str, Any] = {
+        "language": cell.language, "collection": pool.name, "arm": arm, "map": cell.token_map,
+        "vocabulary": cell.vocabulary, "stage": cell.stage, "ndcg@10": float(own.mean()),
+        "ndcg@10_ci": list(bootstrap_interval(own)), "queries": len(own), "documents": len(pool.corpus),
+        "active_dims": vectors[1].nnz / vectors[1].shape[0], "query_active_dims": vectors[0].nnz / vectors[0].shape[0],
+        "low_overlap": float(own[low].mean()), "high_overlap": float(own[~low].mean()),
+        "matched": float(scores[f"{arm}:matched"].mean()),
+    }  # fmt: skip
+    for name, found in others.items():
+        # BM25 is one arm against all; shuffled rows are compared arm by arm.
+        reference = "bm25" if name == "bm25" else arm
+        test = paired_bootstrap(own, found[reference])
+        row |= {f"p_vs_{name}": test.p_value, f"vs_{name}": test.to_dict()}
+        row[f"low_overlap_vs_{name}"] = paired_bootstrap(own[low], found[reference][low]).to_dict()
+        matched = paired_bootstrap(scores[f"{arm}:matched"], found[f"{reference}:matched"])
+        row[f"matched_vs_{name}"] = matched.to_dict()
+    return row
+
+
+def write(cell: Cell, rows: Sequence[dict[str, Any]], scores: dict[str, NDArray[np.float64]]) -> None:
+    """Scores by query first, so that a cell that exists is whole."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: values.astype(np.float32) for name, values in scores.items()})
+    atomic_write(cell.path.with_suffix(".npz"), buffer.getvalue())
+    content = {"rows": list(rows), "settings": cell.settings, "settings_hash": cell.key}
+    atomic_write(cell.path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+    for row in rows:
+        p = row.get("p_vs_bm25")
+        where = f"{row['language']} {row['stage']} {row['map']} ({row['vocabulary']}) {row['arm']}"
+        print(f"{where}: {row['ndcg@10']:.3f}" + ("" if p is None else f", p {p:.4f}"), file=sys.stderr, flush=True)
+
+
+def read_scores(cell: Cell) -> dict[str, NDArray[np.float64]]:
+    """Scores by query of a finished cell."""
+    with np.load(cell.path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        return {name: arrays[name].astype(np.float64) for name in arrays.files}
+
+
+def measure(language: str, stage: str, pool: Collection, rates: dict[str, float], args: argparse.Namespace) -> None:
+    """All cells of a language and a stage."""
+    words = BM25(TOKENIZER.format(language=language))
+    overlap = overlap_of(pool, words)
+    low = overlap < np.median(overlap)
+    queries, documents = list(pool.queries.values()), list(pool.corpus.values())
+    baseline = make_cell(language, "none", "target", "zero-shot", args)
+    if not baseline.done():
+        held = words.encode_documents(documents)
+        vectors = (words.encode_queries(queries), held)
+        scores = score("bm25", vectors, pool)
+        write(baseline, [row_of(baseline, "bm25", pool, scores, low, vectors, {})], scores)
+    for vocabulary in args.vocabularies:
+        for token_map in [name for name in MAPS if name in args.maps]:
+            cell = make_cell(language, token_map, vocabulary, stage, args)
+            if cell.done():
+                continue
+            name = method_name(token_map, vocabulary)
+            rate = rates.get(RATE_OF.get(name, name))
+            if stage == "fine-tuned" and rate is None:
+                print(f"{name} has no learning rate yet; see study.py --only tune", file=sys.stderr, flush=True)
+                continue
+            encoder = encoder_of(language, token_map, vocabulary, stage, rate=rate, data=args.data, work=args.work)
+            others = {"bm25": read_scores(baseline)}
+            shuffled = make_cell(language, "shuffled", vocabulary, stage, args)
+            if token_map != "shuffled" and shuffled.done():
+                others["shuffled"] = read_scores(shuffled)
+            arms = arms_of(encoder, queries, documents, kept_tokens(language) if vocabulary != "target" else ())
+            del encoder
+            gc.collect()
+            scores = {key: one for arm in ARMS for key, one in score(arm, arms[arm], pool).items()}
+            write(cell, [row_of(cell, arm, pool, scores, low, arms[arm], others) for arm in ARMS], scores)
+
+
+def tuned_rates(folder: Path) -> dict[str, float]:
+    """The study's learning rate of every method that has one."""
+    path = folder / "learning_rates.json"
+    rows = [row for row in read_json(path)["rows"] if row["learning_rate"] in RATES] if path.exists() else []
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known = best.get(row["method"])
+        if known is None or row["development"]["best"] > known["development"]["best"]:
+            best[row["method"]] = row
+    return {method: row["learning_rate"] for method, row in best.items()}
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    results = Path(__file__).parent / "results"
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"), help="default: ISTHMUS_DATA")
+    parser.add_argument("--output", type=Path, default=results / "identity")
+    parser.add_argument("--study", type=Path, default=results / "study", help="where the learning rates are")
+    parser.add_argument("--work", type=Path, default=Path("runs/study"), help="trained encoders are kept here")
+    parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--maps", nargs="+", choices=MAPS, default=list(MAPS))
+    parser.add_argument("--vocabularies", nargs="+", choices=VOCABULARIES, default=list(VOCABULARIES))
+    parser.add_argument("--distractors", type=int, default=1000)
+    parser.add_argument("--max-queries", type=int, default=1200)
+    args = parser.parse_args(argv)
+    if args.data is None:
+        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
+    args.data = Path(args.data)
+    os.environ["ISTHMUS_DATA"] = str(args.data)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what is missing."""
+    args = parse(argv)
+    rates = tuned_rates(args.study)
+    for stage in args.stages:
+        for language in args.languages:
+            measure(language, stage, pool_of(language, args), rates, args)
+
+
+if __name__ == "__main__":
+    main()

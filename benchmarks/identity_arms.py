@@ -1,0 +1,129 @@
+"""The encoders of ``identity.py``, and their vectors with and without the words of the texts themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix, hstack
+from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
+
+import isthmus
+from isthmus.evaluation.models import load_model
+from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.search import encode_texts
+from isthmus.search.lexical import add_lexical
+from isthmus.search.statistics import lexical_vectors
+from isthmus.token_map import FATES, Fate, TokenMap
+
+MAPS = ("shuffled", "sembridge", "mean", "gaussian")
+VOCABULARIES = ("target", "keep-source")
+ARMS = ("plain", "calibrated", "echo", "hybrid")
+# Texts that the calibration and the weight of the lexical part are fitted on.
+SAMPLE = 500
+# Tokens of a text that an encoder reads: all that it has positions for, since BM25 reads the whole text.
+MAX_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class Shuffled(SemBridge):
+    """The rows of sembridge, each given to another token: as many source tokens, as sharp, and no meaning.
+
+    Attributes:
+        seed: Seed of the permutation.
+    """
+
+    seed: int = 0
+
+    def token_map(self, problem: Problem) -> TokenMap:
+        """Permute the mixed rows; copies stay."""
+        made = super().token_map(problem)
+        mixed = np.flatnonzero(made.fates == FATES.index(Fate.BRIDGED))
+        rows = np.arange(len(made.fates))
+        rows[mixed] = np.random.default_rng(self.seed).permutation(mixed)
+        return replace(made, weights=made.weights[rows])
+
+
+INITIALIZERS["shuffled"] = Shuffled
+METHODS["shuffled"] = {"method": "shuffled"}
+for _method in MAPS:
+    METHODS[f"{_method}-keep-source"] = METHODS[_method] | {"keep_source": True}
+
+
+def method_name(token_map: str, vocabulary: str) -> str:
+    """Name of a transfer among the methods of the study."""
+    return token_map if vocabulary == "target" else f"{token_map}-keep-source"
+
+
+def encoder_of(
+    language: str, token_map: str, vocabulary: str, stage: str, *, rate: float | None, data: Path, work: Path
+) -> Any:
+    """The encoder of a cell; those of the stage ``fine-tuned`` are trained as in ``study.py`` unless they have been."""
+    name = method_name(token_map, vocabulary)
+    if stage == "zero-shot":
+        return transferred(name, language, 0, data)
+    if rate is None:
+        raise SystemExit(f"{name} has no learning rate; run study.py --only tune first")
+    folder, _ = fine_tuned(name, language, 0, rate, data, work)
+    return load_model(str(folder))
+
+
+def kept_tokens(language: str) -> list[int]:
+    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
+    _, report = isthmus.transfer(
+        ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
+    )
+    found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
+    return found
+
+
+def arms_of(
+    encoder: Any, queries: list[str], documents: list[str], kept: Collection[int]
+) -> dict[str, tuple[csr_matrix, csr_matrix]]:
+    """Query and document vectors of every arm.
+
+    The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
+    with what the encoder gives that :func:`isthmus.search.add_lexical` returns.
+
+    Args:
+        encoder: As transferred or trained.
+        queries: Of the pool.
+        documents: Of the pool; calibration, IDF and strength are fitted on them too.
+        kept: Ids of tokens that the transfer kept; they get no lexical weight.
+
+    Raises:
+        RuntimeError: If the two differ.
+    """
+    options: dict[str, Any] = {"dtype": "bfloat16"}
+    encoder.max_seq_length = MAX_LENGTH
+    plain = {
+        "query": encode_texts(encoder, queries, role="query", **options),
+        "document": encode_texts(encoder, documents, role="document", **options),
+    }
+    fitted = add_lexical(encoder, documents, "hybrid", leave_out=kept, max_texts=SAMPLE, **options)
+    scale, lexical = list(fitted.children())[-2:]
+    factors = scale.scale.numpy()
+    arms: dict[str, tuple[csr_matrix, csr_matrix]] = {"plain": (plain["query"], plain["document"])}
+    calibrated = {role: csr_matrix(vectors.multiply(factors)) for role, vectors in plain.items()}
+    words = {
+        "query": lexical_vectors(encoder, lexical, queries, "query", 64),
+        "document": lexical_vectors(encoder, lexical, documents, "document", 64),
+    }
+    arms["calibrated"] = (calibrated["query"], calibrated["document"])
+    echo = {role: csr_matrix(calibrated[role].maximum(words[role])) for role in plain}
+    arms["echo"] = (echo["query"], echo["document"])
+    hybrid = {role: hstack([calibrated[role], words[role]], format="csr") for role in plain}
+    arms["hybrid"] = (hybrid["query"], hybrid["document"])
+    _check(fitted, queries[:16], arms["hybrid"][0][:16])
+    return arms
+
+
+def _check(fitted: Any, queries: list[str], expected: csr_matrix) -> None:
+    found = encode_texts(fitted, queries, role="query", dtype="bfloat16")
+    # Batches of other texts round differently in bfloat16.
+    off = abs(found - expected).max() / expected.max()
+    if off > 0.05:
+        raise RuntimeError(f"the hybrid encoder's vectors are off by {off:.3f} of the largest weight")

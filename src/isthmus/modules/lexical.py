@@ -1,0 +1,192 @@
+"""The words of a text beside what an encoder makes of them, with weights like those of BM25.
+
+After a transfer, target tokens that are made of the same source tokens get the same weight on every text: their
+identity is lost, and with it the exact matching of names, numbers and rare words that makes BM25 strong. Two remedies
+that need no labels:
+
+- *echo*: the column of a token that occurs in the text becomes max(own value, lexical weight), as MILCO's LexEcho
+  (arXiv 2510.00671) learns to do. Needs no more columns.
+- *hybrid*: the lexical weights are columns of their own, so a score is the encoder's plus that of BM25, in one index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from sentence_transformers.base.modules import Module
+from torch import Tensor
+
+from isthmus.errors import InputError, UnknownNameError
+from isthmus.modules.column_scale import hub_options
+from isthmus.modules.max_head import ActiveEntries
+from isthmus.modules.token_counts import count_tokens
+
+LexicalMode = Literal["echo", "hybrid"]
+MODES: tuple[LexicalMode, ...] = get_args(LexicalMode)
+
+
+class Lexical(Module):  # type: ignore[misc]
+    """Adds the tokens of the text itself to ``sentence_embedding``.
+
+    The weight of token t that occurs tf times among the ``length`` tokens of a text, special, padding, unknown and
+    prompt tokens left out and the text cut as the encoder cuts it, is ::
+
+        document, or no task:  strength * idf[t] ** power * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / average))
+        query:                 strength * idf[t] ** power * tf
+
+    With ``power`` 1/2 the dot product of the two is ``strength ** 2`` times BM25 over the encoder's tokens, with an IDF
+    of log(1 + (N - df + 0.5) / (df + 0.5)) as Lucene computes it.
+
+    Takes dense tensors, with their gradient, and :class:`isthmus.modules.max_head.ActiveEntries`, which stay sparse. It
+    has no parameters. A saved encoder names this class: loading it needs Isthmus, by
+    :func:`isthmus.transfer.load.load_encoder`, or ``SparseEncoder(folder, trust_remote_code=True)``, which
+    sentence-transformers asks for with every class not its own.
+
+    Args:
+        mode: ``echo`` raises the columns of the vocabulary, ``hybrid`` puts as many new ones behind them.
+        idf: IDF of every token, finite and not negative, shape (vocabulary,); a token with 0 gets no weight.
+        average_length: Tokens of an average text.
+        strength: Factor of all weights.
+        power: Exponent of the IDF.
+        k1: Saturation of the number of occurrences, as in BM25.
+        b: Normalisation by length, as in BM25.
+        special_ids: Ids that never count.
+
+    Raises:
+        UnknownNameError: If there is no such mode.
+        InputError: If a number is out of its range.
+    """
+
+    config_keys: list[str] = ["mode", "average_length", "strength", "power", "k1", "b", "special_ids"]  # noqa: RUF012
+    forward_kwargs: set[str] = {"task"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        mode: LexicalMode,
+        idf: Tensor,
+        average_length: float,
+        *,
+        strength: float = 1.0,
+        power: float = 0.75,
+        k1: float = 1.5,
+        b: float = 0.75,
+        special_ids: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise UnknownNameError("mode", str(mode), MODES)
+        check_formula(power, k1, b, strength=strength, average_length=average_length)
+        idf = torch.as_tensor(idf).detach().float().clone()
+        if idf.ndim != 1 or not len(idf) or not bool(torch.isfinite(idf).all() and (idf >= 0).all()):
+            raise InputError(
+                f"idf must be one finite number of 0 or more per token, got shape {tuple(idf.shape)} with "
+                f"{int((~torch.isfinite(idf) | (idf < 0)).sum())} others; compute it from texts anew"
+            )
+        self.mode = mode
+        self.average_length = float(average_length)
+        self.strength, self.power, self.k1, self.b = float(strength), float(power), float(k1), float(b)
+        self.special_ids = sorted({int(i) for i in special_ids if i < len(idf)})
+        self.register_buffer("idf", idf)
+        left_out = torch.zeros(len(idf), dtype=torch.bool)
+        left_out[self.special_ids] = True
+        self.register_buffer("left_out", left_out, persistent=False)
+
+    def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:
+        """Add the weights of ``input_ids`` to ``sentence_embedding``, which comes out as float32.
+
+        Args:
+            features: Of a batch, padded or flattened.
+            task: ``query`` or another; None takes what the features say.
+        """
+        vectors = features["sentence_embedding"]
+        texts, tokens, values = self.weights(features, task)
+        if isinstance(vectors, ActiveEntries):
+            features["sentence_embedding"] = self._add_sparse(vectors, texts, tokens, values)
+            return features
+        block = values.new_zeros(len(vectors), len(self.idf))
+        block[texts, tokens] = values
+        if self.mode == "hybrid":
+            features["sentence_embedding"] = torch.cat([vectors.float(), block], dim=1)
+        else:
+            vectors = vectors.float()
+            # Unlike torch.maximum, all of the gradient is the encoder's where it is not outweighed.
+            features["sentence_embedding"] = torch.where(block > vectors, block, vectors)
+        return features
+
+    def weights(self, features: dict[str, Any], task: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Lexical weights of a batch; arguments as for :meth:`forward`.
+
+        Returns:
+            Rows and token ids, ascending, and the weights, float32, all above zero and of shape (active,).
+        """
+        texts, tokens, counts, lengths = count_tokens(features, self.left_out)
+        values = frequency = counts.float()
+        if (task if task is not None else features.get("task")) != "query":
+            relative = lengths[texts].float() / self.average_length
+            values = frequency * (self.k1 + 1) / (frequency + self.k1 * (1 - self.b + self.b * relative))
+        values = self.strength * self.idf.float()[tokens] ** self.power * values
+        # A power of 0 would make a weight of an IDF of 0.
+        active = (values > 0) & (self.idf[tokens] > 0)
+        return texts[active], tokens[active], values[active]
+
+    def _add_sparse(self, own: ActiveEntries, texts: Tensor, tokens: Tensor, values: Tensor) -> ActiveEntries:
+        """Both sets of entries as one; the winner of an entry that is not the encoder's is -1."""
+        width = self.get_embedding_dimension()
+        if self.mode == "hybrid":
+            tokens = tokens + len(self.idf)
+        keys = torch.cat([own.texts * width + own.entries, texts * width + tokens])
+        together = torch.cat([own.values.float(), values])
+        winners = torch.cat([own.winners, torch.full_like(tokens, -1)])
+        order = keys.argsort(stable=True)
+        keys, together, winners = keys[order], together[order], winners[order]
+        # Of two entries in one place the encoder's comes first. Not <=, because NaN has to stay.
+        same = keys[1:] == keys[:-1]
+        larger = torch.cat([same & (together[1:] > together[:-1]), same.new_zeros(len(keys[:1]))])
+        dropped = larger.clone()
+        dropped[1:] |= same & ~larger[:-1]
+        keys, together, winners = keys[~dropped], together[~dropped], winners[~dropped]
+        return ActiveEntries(keys // width, keys % width, together, winners)
+
+    def get_embedding_dimension(self) -> int:
+        """Columns of the vectors: those of the vocabulary, twice with ``hybrid``."""
+        return len(self.idf) * (2 if self.mode == "hybrid" else 1)
+
+    def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
+        """Write the config and the IDF to a folder."""
+        self.save_config(output_path)
+        self.save_torch_weights(output_path, safe_serialization=safe_serialization)
+
+    @classmethod
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> Lexical:
+        """Read what :meth:`save` wrote; arguments as for every module of sentence-transformers."""
+        options = hub_options(kwargs)
+        idf = cls.load_torch_weights(model_name_or_path, subfolder, **options)["idf"]
+        return cls(idf=idf, **cls.load_config(model_name_or_path, subfolder, **options))
+
+
+def check_formula(power: float, k1: float, b: float, **positive: float) -> None:
+    """Check the numbers of the formula of :class:`Lexical`.
+
+    Args:
+        power: Exponent of the IDF.
+        k1: Saturation.
+        b: Normalisation by length.
+        positive: Numbers that must be above zero, by name.
+
+    Raises:
+        InputError: If one is out of its range; names it.
+    """
+    for name, value in positive.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be above 0, got {value}")
+    for name, value in {"power": power, "k1": k1}.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} must be 0 or more, got {value}")
+    if not 0 <= b <= 1:
+        raise InputError(f"b must be between 0 and 1, got {b}")
+
+
+__all__ = ["MODES", "Lexical", "LexicalMode", "check_formula"]

@@ -1,0 +1,212 @@
+"""Training on unlabelled text, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from isthmus.corpora import Collection
+from isthmus.errors import InputError
+from isthmus.evaluation import BM25
+from isthmus.training.data import TrainingData
+from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
+from isthmus.training.objective import choose_loss, training_task
+from isthmus.training.recipe import check_start, run_task
+from isthmus.training.report import TrainingReport
+from isthmus.training.settings import TrainingSettings
+from isthmus.training.task import Prepared, Task
+from isthmus.training.unlabelled import LEAST_FOR_SNIPPET, PairSettings, TextPairs, pairs_from_text
+
+# Of most tokenizers in their own language, a little below two.
+TOKENS_PER_WORD = 2
+# Of the search for negatives; BM25 goes through all texts at once.
+BATCH_SIZE = 32
+
+
+def train_self_supervised(
+    model: str | Path,
+    corpus: Any,
+    folder: str | Path,
+    settings: TrainingSettings | None = None,
+    pairs: PairSettings | None = None,
+    *,
+    development: str | Path | Collection | None = None,
+    language: str | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    show_progress_bar: bool | None = None,
+) -> TrainingReport:
+    """Train a sparse or dense encoder on unlabelled text and write the result to a folder.
+
+    Pairs are made from the text by its structure, see :func:`isthmus.training.pairs_from_text`; everything else is as
+    for :func:`isthmus.training.train`. The seed of the settings also decides which pairs are made.
+
+    Args:
+        model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
+        corpus: As for :func:`isthmus.training.pairs_from_text`.
+        folder: Where the result goes.
+        settings: How to train; None takes the defaults. The loss must be ``auto`` or ``contrastive``.
+        pairs: Which pairs to make; None takes the defaults.
+        development: As for :func:`isthmus.training.train`.
+        language: As for :func:`isthmus.training.train`.
+        overwrite: As for :func:`isthmus.training.train`.
+        trust_remote_code: As for :func:`isthmus.training.train`.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        What was done, as it is also written to ``training_report.json``; ``data`` counts the pairs of each kind.
+
+    Raises:
+        NotFoundError: If the model, the corpus or the collection is not there.
+        CollectionError: If the corpus is malformed; names the line.
+        InputError: If too few pairs come of the corpus, or settings or checkpoints do not fit.
+        EncoderError: If the model is none.
+        OutputError: If the folder holds something else, or cannot be written.
+        TrainingError: If the loss or the vectors break down.
+        MissingExtraError: If a package is not installed.
+    """
+    check_start(folder, overwrite=overwrite)
+    settings, pairs = settings or TrainingSettings(), pairs or PairSettings()
+    if settings.loss not in ("auto", "contrastive"):
+        raise InputError(f"loss must be auto or contrastive without labels, got {settings.loss!r}; no teacher scored")
+    if pairs.passage_words is None and settings.max_length is not None:
+        # What is longer is not read, and a snippet of it would not be found.
+        pairs = replace(pairs, passage_words=max(LEAST_FOR_SNIPPET, settings.max_length // TOKENS_PER_WORD))
+    found = pairs_from_text(corpus, pairs, seed=settings.seed, show_progress_bar=show_progress_bar)
+    return run_task(
+        model,
+        text_task(found, settings, pairs, show_progress_bar=show_progress_bar),
+        folder,
+        settings,
+        development=development,
+        language=language,
+        overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def text_task(
+    found: TextPairs, settings: TrainingSettings, pairs: PairSettings, *, show_progress_bar: bool | None
+) -> Task:
+    """The task of :func:`train_self_supervised`.
+
+    Args:
+        found: The pairs.
+        settings: How to train.
+        pairs: How the pairs were made, and how many negatives they get.
+        show_progress_bar: None shows it on a terminal.
+    """
+    if pairs.negatives == 0:
+        # Refuses batches in which a positive would be alone.
+        choose_loss(settings, found.data)
+
+    def prepare(encoder: Any) -> Prepared:
+        data, drawn = found.data, 0
+        if pairs.negatives:
+            data, drawn = with_negatives(
+                found,
+                encoder.tokenizer,
+                pairs.negatives,
+                seed=settings.seed,
+                show_progress_bar=show_progress_bar,
+            )
+        stated = found.stated() | {"negatives": pairs.negatives * len(data), "negatives_drawn": drawn}
+        return replace(training_task(data, "contrastive", settings).prepare(encoder), stated={"unlabelled": stated})
+
+    return Task(
+        found.data.name,
+        found.data.digest,
+        settings={"loss": "contrastive", "pairs": pairs.to_dict()},
+        prepare=prepare,
+        tags=("isthmus", "self-supervised"),
+        describe=describe,
+    )
+
+
+def with_negatives(
+    found: TextPairs, tokenizer: Any, negatives: int, *, seed: int = 0, show_progress_bar: bool | None = None
+) -> tuple[TrainingData, int]:
+    """Give every pair the passages of others that BM25 ranks high.
+
+    What scores nearly like the pair's own passage is no negative, see :func:`isthmus.training.mine`. Where too few are
+    left, others are drawn, so that no pair is lost.
+
+    Args:
+        found: The pairs.
+        tokenizer: Tokenizer whose subwords BM25 goes by.
+        negatives: Number per pair.
+        seed: Of the draw.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        The rows, and how many of their negatives were drawn.
+
+    Raises:
+        InputError: If there are not as many other passages.
+    """
+    queries, positives = found.data.texts["query"], found.data.texts["positive"]
+    passages = list(dict.fromkeys(positives))
+    if negatives >= len(passages):
+        raise InputError(
+            f"negatives must be fewer than the {len(passages)} passages of {found.data.name}, got {negatives}; lower "
+            "them, or add documents"
+        )
+    hard = find_negatives(
+        BM25(tokenizer),
+        queries,
+        positives,
+        passages,
+        negatives=negatives,
+        skip=SKIP,
+        max_score=MAX_SCORE,
+        batch_size=BATCH_SIZE,
+        show_progress_bar=show_progress_bar,
+    )
+    generator, drawn = random.Random(seed), 0
+    columns: list[list[str]] = [[] for _ in range(negatives)]
+    for query, positive in zip(queries, positives, strict=True):
+        own = list(hard[query])
+        while len(own) < negatives:
+            text = generator.choice(passages)
+            if text != positive and text not in own:
+                own.append(text)
+                drawn += 1
+        for column, text in zip(columns, own, strict=True):
+            column.append(text)
+    texts = found.data.texts | {f"negative_{number}": column for number, column in enumerate(columns, start=1)}
+    return replace(found.data, texts=texts), drawn
+
+
+def describe(report: dict[str, Any]) -> str:
+    """A section of Markdown for the model card, from the values of a training report."""
+    data, settings = report["data"], report["settings"]
+    made, pairs = data["unlabelled"], settings["pairs"]
+    names = {"title": "titles", "heading": "headings", "snippet": "snippets"}
+    counts = ", ".join(f"{number} {names[kind]}" for kind, number in made["pairs"].items())
+    lines = [
+        "## How this model was trained",
+        "",
+        # A local path is nobody else's business.
+        f"`isthmus train --self-supervised` trained {Path(report['model']).name} for {report['kept_step']} steps on "
+        f"{data['rows']} pairs that were made from the unlabelled text of {Path(data['name']).name}; nobody labelled "
+        "any of them.",
+        "",
+        f"- Queries: {counts}, of {made['documents']} documents",
+    ]
+    if "snippet" in made["pairs"]:
+        lines.append(
+            f"- Snippets left in their passages: {made['snippets_kept']} (probability {pairs['keep_snippet']:g})"
+        )
+    if pairs["negatives"]:
+        lines.append(
+            f"- Negatives: {pairs['negatives']} per pair, ranked high by BM25; {made['negatives_drawn']} of "
+            f"{made['negatives']} drawn for want of such"
+        )
+    if made["left_out"]:
+        lines.append(f"- Left out: {', '.join(f'{number} {reason}' for reason, number in made['left_out'].items())}")
+    stated = [name for name in ("learning_rate", "batch_size", "max_length", "seed") if settings[name] is not None]
+    lines.append(f"- Settings: {', '.join(f'{name} {settings[name]}' for name in stated)}")
+    return "\n".join([*lines, ""])

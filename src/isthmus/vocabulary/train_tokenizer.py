@@ -1,0 +1,310 @@
+"""A tokenizer for a language that has none: WordPiece trained on raw text, spelled as the script's readers spell."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from isthmus._files import atomic_write
+from isthmus._progress import wanted
+from isthmus.errors import InputError
+from isthmus.vocabulary.checks import coverage
+from isthmus.vocabulary.script import WITHOUT_SPACES, alphabet, main_script, normalizer_of
+
+SPECIALS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+VOCABULARY_SIZE = 24_000
+MIN_FREQUENCY = 2
+MAX_CHARACTERS = 200_000_000
+HELD_OUT_EVERY = 50
+_HELD_OUT_MOST = 2_000
+# The alphabet is that of this much text from the start: it must be known before training, which reads a stream.
+_HEAD_CHARACTERS = 5_000_000
+_UNKNOWN_SHARE = 0.01
+_MAX_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """What a tokenizer was trained on, and how it splits text that it has not seen.
+
+    Attributes:
+        lines: Texts read that are not blank, held-out ones included.
+        characters: Characters of them.
+        script: The script it is made for, as Unicode names it ("Latin"); "" where the text has no letters.
+        vocabulary_size: Entries.
+        vocabulary_size_wanted: Entries asked for.
+        lowercase: Whether it reads in lower case.
+        language: As given.
+        held_out_lines: Lines kept out of training, on which the next two are measured.
+        fertility: Tokens per word on them; None where there are none.
+        unknown_characters: Share of their characters in words that are unknown, 0..1; None where there are none.
+        seconds: Wall time.
+        warnings: What is not as hoped.
+    """
+
+    lines: int
+    characters: int
+    script: str
+    vocabulary_size: int
+    vocabulary_size_wanted: int
+    lowercase: bool
+    language: str | None
+    held_out_lines: int
+    fertility: float | None
+    unknown_characters: float | None
+    seconds: float
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        found = "nothing measured: too few lines to keep some out"
+        if self.fertility is not None and self.unknown_characters is not None:
+            found = (
+                f"{self.held_out_lines} lines: {self.fertility:.2f} tokens per word, {self.unknown_characters:.2%} of "
+                "the characters unknown"
+            )
+        case = "lower case" if self.lowercase else "the case it has"
+        text = f"{self.lines} lines, {self.characters} characters; script {self.script or 'none'}, read in {case}"
+        return "\n".join(
+            [
+                f"Trained a tokenizer of {self.vocabulary_size} tokens in {self.seconds:.1f} s",
+                f"  text        {text}",
+                f"  unseen      {found}",
+                f"  warnings    {'; '.join(self.warnings) or 'none'}",
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values; the keys are stable."""
+        return asdict(self) | {"warnings": list(self.warnings)}
+
+    def save(self, folder: str | Path) -> None:
+        """Write a card with the language, and ``tokenizer_report.json``, into ``folder``.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        folder = Path(folder)
+        front = f"---\nlanguage: {json.dumps(self.language)}\n---\n" if self.language else ""
+        text = (
+            f"A WordPiece tokenizer of {self.vocabulary_size} entries (script {self.script or 'none'}), trained by "
+            f"`isthmus tokenizer` on {self.lines} lines of text.\n"
+        )
+        atomic_write(folder / "README.md", (front + text).encode())
+        # The same text gives the same folder, however long it took.
+        stated = {key: value for key, value in self.to_dict().items() if key != "seconds"}
+        content = json.dumps(stated, ensure_ascii=False, indent=1) + "\n"
+        atomic_write(folder / "tokenizer_report.json", content.encode())
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    *,
+    vocabulary_size: int = VOCABULARY_SIZE,
+    min_frequency: int = MIN_FREQUENCY,
+    lowercase: bool = True,
+    language: str | None = None,
+    max_characters: int = MAX_CHARACTERS,
+    held_out_every: int = HELD_OUT_EVERY,
+    show_progress_bar: bool | None = None,
+) -> tuple[Any, TokenizerReport]:
+    """Train a WordPiece tokenizer on raw text, as a target of a transfer.
+
+    The texts are read once, as a stream; kept in memory are the first five million characters, which set the alphabet,
+    and the counts of the distinct words. The same texts and arguments give the same tokenizer.
+
+    Args:
+        texts: One document or line each; blank ones are left out.
+        vocabulary_size: Entries wanted, special ones included; fewer come out where the text supports no more.
+        min_frequency: Pieces that would be rarer in the text are not made.
+        lowercase: Read in lower case, as uncased English encoders do.
+        language: ISO 639-1 code. Goes into the card; "tr" and "az" have the lower case of their dotted and dotless i.
+        max_characters: Reading stops after this many.
+        held_out_every: One line in this many, at most 2,000 in all, is kept out of training and measured on; 0: none.
+        show_progress_bar: None shows bars when stderr is a terminal.
+
+    Returns:
+        A transformers tokenizer with pad, unk, cls, sep and mask, and the report.
+
+    Raises:
+        InputError: If ``texts`` is a single string, holds something else than strings or half of a surrogate pair, or
+            no text; if a number is out of range; or if ``vocabulary_size`` has no room for the letters of the text.
+    """
+    _check_numbers(
+        vocabulary_size=vocabulary_size, min_frequency=min_frequency, max_characters=max_characters,
+        held_out_every=held_out_every,
+    )  # fmt: skip
+    if isinstance(texts, str):
+        raise InputError(f"texts must be an iterable of strings, got one string {texts[:40]!r}; put it into a list")
+    started = time.perf_counter()
+    reading = _Reading(texts, max_characters, held_out_every)
+    stream = iter(reading)
+    head = list(_head(stream))
+    if not head:
+        raise InputError("texts must hold at least one line that is not blank, got none; pass text of the language")
+    script = main_script(head)
+    backend = Tokenizer(models.WordPiece(unk_token=SPECIALS["unk_token"]))
+    backend.normalizer = normalizer_of(script, lowercase=lowercase, language=language)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    single, continuing = alphabet(head, backend)
+    fixed = [*SPECIALS.values(), *(f"##{character}" for character in continuing)]
+    if len(fixed) + len(single) > vocabulary_size:
+        raise InputError(
+            f"vocabulary_size must be at least {len(fixed) + len(single)} for the letters of these texts alone, got "
+            f"{vocabulary_size}; raise it"
+        )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=min_frequency,
+        # Given ids, because those that the trainer finds come in another order every time, and decide between ties.
+        special_tokens=fixed,
+        initial_alphabet=single,
+        limit_alphabet=len(single),
+        show_progress=wanted(show_progress_bar),
+    )
+    backend.train_from_iterator(itertools.chain(head, stream), trainer)
+    tokenizer = assemble(backend.get_vocab(), backend.normalizer)
+    return tokenizer, _report(tokenizer, reading, script, vocabulary_size, lowercase, language, started)
+
+
+def assemble(vocabulary: dict[str, int], normalizer: Any) -> Any:
+    """A BERT-like transformers tokenizer over a WordPiece vocabulary.
+
+    Args:
+        vocabulary: Entries and their ids, those of ``SPECIALS`` among them.
+        normalizer: Of ``tokenizers``, as :func:`isthmus.vocabulary.script.normalizer_of` makes it.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIALS["unk_token"]))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=_MAX_LENGTH, **SPECIALS)
+
+
+class _Reading:
+    """The lines to train on, and what was seen of all."""
+
+    def __init__(self, texts: Iterable[str], max_characters: int, held_out_every: int) -> None:
+        self.texts, self.max_characters, self.held_out_every = texts, max_characters, held_out_every
+        self.lines = self.characters = 0
+        self.held_out: list[str] = []
+        self.stopped = False
+
+    def __iter__(self) -> Iterator[str]:
+        for place, text in enumerate(self.texts, start=1):
+            if not isinstance(text, str):
+                raise InputError(f"texts must be strings, got {type(text).__name__} in place {place}")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"texts must be Unicode, got half of a surrogate pair in place {place}; remove it"
+                ) from error
+            text = text.strip()
+            if not text:
+                continue
+            if self.characters >= self.max_characters:
+                self.stopped = True
+                return
+            self.lines += 1
+            self.characters += len(text)
+            every = self.held_out_every
+            if every and self.lines % every == 0 and len(self.held_out) < _HELD_OUT_MOST:
+                self.held_out.append(text)
+            else:
+                yield text
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, number in numbers.items():
+        least = 0 if name == "held_out_every" else 1
+        if number < least:
+            raise InputError(f"{name} must be {least} or more, got {number}")
+
+
+def _head(stream: Iterator[str]) -> Iterator[str]:
+    left = _HEAD_CHARACTERS
+    while left > 0 and (text := next(stream, None)) is not None:
+        left -= len(text)
+        yield text
+
+
+def _report(
+    tokenizer: Any,
+    reading: _Reading,
+    script: str,
+    wanted_size: int,
+    lowercase: bool,
+    language: str | None,
+    started: float,
+) -> TokenizerReport:
+    fertility = unknown = None
+    if reading.held_out:
+        fertility = coverage(tokenizer, reading.held_out).fertility
+        unknown = unknown_characters(tokenizer, reading.held_out)
+    size = len(tokenizer)
+    warnings = []
+    if size < wanted_size:
+        warnings.append(
+            f"the text supports {size} of the {wanted_size} entries asked for; give more text, or lower min_frequency"
+        )
+    if unknown is not None and unknown > _UNKNOWN_SHARE:
+        warnings.append(f"{unknown:.1%} of the held-out characters are unknown; give more text of this kind")
+    if script in WITHOUT_SPACES:
+        warnings.append(
+            f"{script.title()} has no spaces between words, at which this tokenizer splits: let a word segmenter put "
+            "them in, into texts and queries, or take a tokenizer that was made for the language"
+        )
+    if reading.stopped:
+        warnings.append(
+            f"only the first {reading.characters} characters were read; raise max_characters, or mix the text before"
+        )
+    return TokenizerReport(
+        lines=reading.lines,
+        characters=reading.characters,
+        script=script if script == "CJK" else script.title(),
+        vocabulary_size=size,
+        vocabulary_size_wanted=wanted_size,
+        lowercase=lowercase,
+        language=language,
+        held_out_lines=len(reading.held_out),
+        fertility=fertility,
+        unknown_characters=unknown,
+        seconds=time.perf_counter() - started,
+        warnings=tuple(warnings),
+    )
+
+
+def unknown_characters(tokenizer: Any, texts: Iterable[str]) -> float:
+    """Share of the characters of ``texts``, white space aside, that are in words the tokenizer does not know."""
+    unknown = tokenizer.unk_token_id
+    lost = total = 0
+    for text in texts:
+        encoded = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+        )
+        total += sum(not character.isspace() for character in text)
+        spans = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        # Characters that become several words, as ½ does, are in the span of each.
+        places = {place for id, (start, end) in spans if id == unknown for place in range(start, end)}
+        lost += sum(not text[place].isspace() for place in places)
+    return lost / total if total else 0.0

@@ -1,0 +1,141 @@
+"""The benchmark of a language nobody prepared, on tiny encoders and texts: what is left out, cells, tables."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from isthmus._files import read_json
+from isthmus.bridge import BridgeVectors
+from tests.encoders import splade
+
+ROOT = Path(__file__).parents[2]
+GERMAN = [
+    "Das Haus am Wasser",
+    "Die Schule in der Stadt",
+    "Der Krieg ist vorbei",
+    "Wie heißt die Hauptstadt",
+    "Das Buch",
+]
+BENGALI = ["বাড়ি জলের ধারে", "শহরের স্কুল", "যুদ্ধ শেষ", "রাজধানীর নাম কী", "এই বই"]
+ENGLISH = ["The house by the water", "The school in town", "The war is over", "What is the capital", "The book"]
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lzma.open(path, "wt", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    for language, texts in (("de", GERMAN), ("bn", BENGALI)):
+        rows = [f"tatoeba\t{english}\t{text}" for english, text in zip(ENGLISH, texts, strict=True)]
+        # Of the same document as the first development section, on one side or the other.
+        rows += [
+            f"docs\theld out sentence of docs\t{texts[0]} x",
+            f"docs\tother\tausgelassener Satz der {language}-Seite",
+        ]
+        write(folder / f"parallel/en-{language}.tsv.xz", rows * 40)
+        write(folder / f"parallel_dev/flores_dev.en-{language}.tsv.xz", [row.partition("\t")[2] for row in rows[:3]])
+        sections = [
+            {"query_en": english, "query": text, "passage_en": f"{english}. More.", "passage": f"{text} {i}"}
+            for i, (english, text) in enumerate(zip(ENGLISH[:3], texts[:3], strict=True))
+        ]
+        sections[0]["passage_en"] += " A held  out Sentence of docs."
+        sections[0]["passage"] += f" Ausgelassener Satz der {language}-Seite"
+        write(folder / f"sections/dev.en-{language}.jsonl.xz", [json.dumps(row) for row in sections])
+        more = [sections[1], *({"passage": f"{text} anderswo {text}"} for text in texts), {"passage": f"{texts[1]} 1 "}]
+        write(folder / f"sections/en-{language}.jsonl.xz", [json.dumps(row) for row in more])
+    contexts = [{"context": text, "qas": [{"id": str(i), "question": text}]} for i, text in enumerate(GERMAN)]
+    squad = {"data": [{"paragraphs": contexts}]}
+    write(folder / "retrieval/xquad.de.json.xz", [json.dumps(squad)])
+    return folder
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    for folder in ("recipes", "benchmarks"):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
+    import new_language
+
+    torch.manual_seed(0)
+    splade(tmp_path / "parts").save_pretrained(str(tmp_path / "source"))
+
+    def vectors(bridge: Any, source: Any, target: Any, **_: Any) -> BridgeVectors:
+        generator = np.random.default_rng(0)
+        rows = [generator.standard_normal((side.size, 8)).astype(np.float32) for side in (source, target)]
+        return BridgeVectors(*rows, "random")
+
+    monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+    return new_language
+
+
+def run(benchmark: ModuleType, data: Path, folder: Path, *options: str) -> dict[str, Any]:
+    source = str(folder / "source")
+    benchmark.main(
+        ["--data", str(data), "--work", str(folder / "work"), "--output", str(folder / "results" / "new-language"),
+         "--encoder", source, "--bridge", source, "--distractors", "4", "--max-queries", "3", *options]
+    )  # fmt: skip
+    return read_json(folder / "results" / "new-language" / "summary.json")
+
+
+def test_development_sentences_are_left_out_of_the_raw_text(benchmark: ModuleType, data: Path, tmp_path: Path) -> None:
+    args = benchmark.parse(["--data", str(data), "--work", str(tmp_path / "work")])
+    lines = benchmark.raw_text("de", args).read_text(encoding="utf-8").splitlines()
+    # The first three are headings of the sections, in whatever case; a row goes when either side stands there.
+    assert lines == GERMAN[3:] * 40
+
+
+def test_other_sections_are_distinct_and_not_in_the_pool(benchmark: ModuleType, data: Path) -> None:
+    args = benchmark.parse(["--data", str(data), "--distractors", "100"])
+    found = {(pool, collection.name): collection for pool, collection, _ in benchmark.pools("bn", args)}
+    larger = found["sections-100", "sections-dev"]
+    assert len(larger.corpus) == 3 + 5
+    assert larger.distractors == 5
+    assert len({text.strip() for text in larger.corpus.values()}) == len(larger.corpus)
+    across = found["sections-100", "en-sections-dev"]
+    assert list(across.queries.values()) == ENGLISH[:3]
+    assert across.corpus == larger.corpus
+
+
+def test_cells_tables_and_readiness(
+    benchmark: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = run(benchmark, data, tmp_path)
+    places = {(cell["settings"]["language"], cell["collection"], cell["pool"]) for cell in summary["cells"]}
+    assert places == {
+        ("de", "xquad", "alone"), ("de", "sections-dev", "alone"), ("bn", "sections-dev", "alone"),
+        ("bn", "sections-dev", "sections-4"), ("bn", "en-sections-dev", "sections-4"), ("bn", "en-flores-dev", "alone"),
+    }  # fmt: skip
+    assert not [cell for cell in summary["cells"] if "keep" in cell["arm"] and cell["settings"]["language"] == "de"]
+    cell = next(cell for cell in summary["cells"] if cell["arm"] == "sembridge")
+    assert {"run", "transfer", "seed", "dtype"} <= cell["settings"].keys()
+    assert len(cell["ndcg@10_interval"]) == 2
+    ready = read_json(tmp_path / "results" / "new-language" / "bn.ready.json")
+    assert set(ready["findings"]) == {"sembridge", "sembridge-keep-source"}
+
+    import new_language_tables
+    from tables import markdown
+
+    for language in ("de", "bn"):
+        table = new_language_tables.new_language(tmp_path / "results", markdown=markdown, language=language)
+        own = [cell for cell in summary["cells"] if cell["settings"]["language"] == language]
+        assert all(f"{cell['ndcg@10']:.3f} [" in table for cell in own)
+    assert "| bn, sembridge, source kept |" in new_language_tables.new_language_ready(
+        tmp_path / "results", markdown=markdown
+    )
+
+    measured: list[str] = []
+    monkeypatch.setattr(benchmark, "measure", lambda cells, *rest: measured.extend(cell.path.name for cell in cells))
+    (tmp_path / "results" / "new-language" / "de.xquad.alone.nearest.json").unlink()
+    run(benchmark, data, tmp_path)
+    assert measured == ["de.xquad.alone.nearest.json"]
