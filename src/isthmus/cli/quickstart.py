@@ -22,6 +22,7 @@ from isthmus.cli._output import (
     working,
 )
 from isthmus.errors import UnknownNameError
+from isthmus.token_map import Fate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -94,7 +95,8 @@ def command(
         for found in searches:
             _print_search(found)
     with working("measuring", quiet=json):
-        scores = _scores(vectors, demos, language)
+        echoing = _with_echo(encoder, report, demos)
+        scores = _scores({"sembridge": vectors, "sembridge, echo": _encode(echoing, demos)}, demos, language)
     seconds = time.perf_counter() - started
     if json:
         row = {"language": language, "words": words, "searches": searches, "seconds": seconds}
@@ -175,7 +177,18 @@ def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5
     return [(token, float(product.data[i])) for token, i in zip(tokens, order, strict=True)]
 
 
-def _scores(vectors: Vectors, demos: Mapping[str, Collection], language: str) -> dict[str, dict[str, float | None]]:
+def _with_echo(encoder: Any, report: TransferReport, demos: Mapping[str, Collection]) -> Any:
+    """The encoder with the words of its texts, fitted to the passages; English tokens have columns of their own."""
+    from isthmus.search import add_lexical
+
+    texts = [text for demo in demos.values() for text in demo.corpus.values()]
+    kept = report.token_map.rows(Fate.KEPT).tolist()
+    return add_lexical(encoder, texts, "echo", leave_out=kept, show_progress_bar=False)
+
+
+def _scores(
+    sembridge: Mapping[str, Vectors], demos: Mapping[str, Collection], language: str
+) -> dict[str, dict[str, float | None]]:
     """nDCG@10 by model and direction; None where a model cannot do it."""
     import isthmus
     from isthmus.transfer.load import load_encoder
@@ -187,7 +200,7 @@ def _scores(vectors: Vectors, demos: Mapping[str, Collection], language: str) ->
         "base": _encode(load_encoder(ENCODER), demos),
         "mean": _encode(mean, demos),
         "vocabulary replaced": _encode(replaced, demos),
-        "sembridge": vectors,
+        **sembridge,
     }
     scores = {name: _directions(found, demos) for name, found in arms.items()}
     tokenizers = {"en": ENCODER, language: TOKENIZER + language}
