@@ -44,7 +44,8 @@ def convergence(found: Found) -> None:
         panel.set_title(language)
         panel.set_xlabel("step")
     panels[0].set_ylabel("nDCG@10, development sections")
-    handles, labels = panels[0].get_legend_handles_labels()
+    # Not every language has every method.
+    handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[0]))
     figure.legend(handles, labels, loc="lower center", ncols=6, bbox_to_anchor=(0.5, -0.22), frameon=False)
     save(figure, "study-convergence")
 
