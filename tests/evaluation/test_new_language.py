@@ -63,6 +63,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    monkeypatch.setenv("ISTHMUS_DATA", "unset")
     for folder in ("recipes", "benchmarks"):
         monkeypatch.syspath_prepend(str(ROOT / folder))
     import new_language
