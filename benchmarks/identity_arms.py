@@ -40,11 +40,15 @@ class Shuffled(SemBridge):
 
     def token_map(self, problem: Problem) -> TokenMap:
         """Permute the mixed rows; copies stay."""
-        made = super().token_map(problem)
-        mixed = np.flatnonzero(made.fates == FATES.index(Fate.BRIDGED))
-        rows = np.arange(len(made.fates))
-        rows[mixed] = np.random.default_rng(self.seed).permutation(mixed)
-        return replace(made, weights=made.weights[rows])
+        return shuffle_mixed(super().token_map(problem), self.seed)
+
+
+def shuffle_mixed(token_map: TokenMap, seed: int) -> TokenMap:
+    """The same map with its mixed rows permuted."""
+    mixed = np.flatnonzero(token_map.fates == FATES.index(Fate.BRIDGED))
+    rows = np.arange(len(token_map.fates))
+    rows[mixed] = np.random.default_rng(seed).permutation(mixed)
+    return replace(token_map, weights=token_map.weights[rows])
 
 
 INITIALIZERS["shuffled"] = Shuffled
