@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from cells import ResultFile, fingerprint
+from cells import ResultFile, fingerprint, use_data
 from dev_pairs import prose_blocks, section_rows
 
 import isthmus
@@ -237,10 +237,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-queries", type=int, default=300)
     parser.add_argument("--resamples", type=int, default=1000)
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    args.data = Path(args.data)
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     args.work.mkdir(parents=True, exist_ok=True)
     return args
 

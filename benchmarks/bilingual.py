@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from bilingual_pools import ENGLISH, FOLDS, Encoder, Pool, columns_of, index_bytes, pools_of
-from cells import ResultFile, fingerprint
+from cells import ResultFile, fingerprint, use_data
 from zero_shot import dense_folder, say
 
 import isthmus
@@ -250,12 +250,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokenizer", default="isthmus/tokenizer-{language}", help="name with {language} in it")
     parser.add_argument("--force", action="store_true", help="measure again what has been measured")
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
+    use_data(parser, args)
     if (args.stage == "trained") != (args.encoder_folder is not None):
         parser.error("--encoder-folder must be given with --stage trained and with no other stage")
-    args.data = Path(args.data)
-    os.environ["ISTHMUS_DATA"] = str(args.data)
     if args.encoder_folder is not None:
         if not args.encoder_folder.is_dir():
             parser.error(f"--encoder-folder must be the folder of a trained encoder, got {args.encoder_folder}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,14 @@ class Cell(ResultFile):
     collection: Collection
     path: Path
     settings: dict[str, Any]
+
+
+def use_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Insist on ``--data``, make it a path, and let collections be found in it by name."""
+    if args.data is None:
+        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
+    args.data = Path(args.data)
+    os.environ["ISTHMUS_DATA"] = str(args.data)
 
 
 def fingerprint(name: str) -> str:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, fingerprint, summarize, write_cell
+from cells import Cell, fingerprint, summarize, use_data, write_cell
 from dev_pairs import section_rows
 from study import collection_of, say
 from study_arms import BRIDGE, ENCODER, METHODS, TOKENIZER, TRAINING, transferred
@@ -225,10 +225,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--distractors", type=int, default=200)
     parser.add_argument("--max-queries", type=int, default=300)
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    args.data = Path(args.data)
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     return args
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import ResultFile, fingerprint
+from cells import ResultFile, fingerprint, use_data
 from identity_arms import ARMS, MAPS, MAX_LENGTH, SAMPLE, VOCABULARIES, arms_of, encoder_of, kept_tokens, method_name
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -200,10 +200,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--distractors", type=int, default=1000)
     parser.add_argument("--max-queries", type=int, default=1200)
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    args.data = Path(args.data)
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     return args
 
 

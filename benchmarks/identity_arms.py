@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def encoder_of(
     return load_model(str(folder))
 
 
+@cache
 def kept_tokens(language: str) -> list[int]:
     """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
     _, report = isthmus.transfer(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import Cell, fingerprint, summarize, write_cell
+from cells import Cell, fingerprint, summarize, use_data, write_cell
 from dev_pairs import section_rows
 from zero_shot import sample_queries, say
 
@@ -220,9 +220,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-queries", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     return args
 
 

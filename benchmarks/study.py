@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import ResultFile, fingerprint
+from cells import ResultFile, fingerprint, use_data
 from scipy.sparse import csr_matrix, issparse
 from study_arms import ARMS, BRIDGE, ENCODER, METHODS, RATES, SWEEP, TOKENIZER, TRAINING, fine_tuned, transferred
 from zero_shot import sample_queries
@@ -266,10 +266,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.data is None and args.only == ["summary"]:
         return args
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    args.data = Path(args.data)
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     return args
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import Cell, fingerprint, summarize, write_cell
+from cells import Cell, fingerprint, summarize, use_data, write_cell
 
 import isthmus
 from isthmus._files import atomic_write
@@ -197,9 +197,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--force", action="store_true", help="measure again what has been measured")
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the collections (or set ISTHMUS_DATA)")
-    os.environ["ISTHMUS_DATA"] = str(args.data)
+    use_data(parser, args)
     return args
 
 

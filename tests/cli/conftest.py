@@ -36,6 +36,18 @@ def folders(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def call(run):
+    """Run a command that must succeed; returns its JSON lines."""
+
+    def succeed(*arguments):
+        code, out, err = run(*arguments, "--json")
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    return succeed
+
+
 def write_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 

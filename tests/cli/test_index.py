@@ -23,18 +23,6 @@ def corpus(tmp_path):
     return tmp_path / "corpus.jsonl"
 
 
-@pytest.fixture
-def call(run):
-    """Run a command that must succeed; returns its JSON lines."""
-
-    def succeed(*arguments):
-        code, out, err = run(*arguments, "--json")
-        assert code == 0, err
-        return [json.loads(line) for line in out.splitlines()]
-
-    return succeed
-
-
 def test_index_and_search(call, run, folders, corpus, tmp_path):
     idx = tmp_path / "idx"
     (built,) = call("index", folders / "source", corpus, "-o", idx)

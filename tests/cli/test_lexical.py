@@ -28,18 +28,6 @@ def corpus(tmp_path):
 
 
 @pytest.fixture
-def call(run):
-    """Run a command that must succeed; returns its JSON lines."""
-
-    def succeed(*arguments):
-        code, out, err = run(*arguments, "--json")
-        assert code == 0, err
-        return [json.loads(line) for line in out.splitlines()]
-
-    return succeed
-
-
-@pytest.fixture
 def refused(run):
     """Run a command that must refuse; returns what it says."""
 
