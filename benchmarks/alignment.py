@@ -5,8 +5,8 @@
 
 Training rows are headings and sections of documentation in English and seven languages (``sections/``), at most 2,800 a
 run, the same for all losses. Learning rates are chosen per model and loss on mixed pools of development sections and of
-general prose; XQuAD is only measured. One JSON per model, loss and seed, resumable, its rows those of ``isthmus audit
---json`` and ``loss``, ``seed`` and ``stage``.
+general prose, those of ablations with the whole loss where an encoder has layers; XQuAD is only measured. One JSON per
+model, loss and seed, resumable, its rows those of ``isthmus audit --json`` and ``loss``, ``seed`` and ``stage``.
 """
 
 from __future__ import annotations
@@ -49,15 +49,23 @@ LOSSES: dict[str, dict[str, Any]] = {
     "proximity-no-nce": {"loss": "proximity", "nce_weight": 0.0},
     "proximity-no-jsd": {"loss": "proximity", "jsd_weight": 0.0},
 }
+# Ablations of encoders with layers train at the rate of the loss they are one of.
+PARENTS = {
+    "clear-no-kl": "clear",
+    "clear-alpha-0.6": "clear",
+    "proximity-no-nce": "proximity",
+    "proximity-no-jsd": "proximity",
+}
 TRANSFORMER = TrainingSettings(steps=40, batch_size=32, max_length=64, save_steps=1000, max_active_share=1.0)
 MODELS: dict[str, dict[str, Any]] = {
     "mini-bridge": {
         "training": replace(TRANSFORMER, steps=100, batch_size=64, max_length=None),
         "rates": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "parents": {},
         "negatives": None,
     },
-    "minilm": {"training": TRANSFORMER, "rates": (5e-5, 2e-4), "negatives": 1},
-    "splade": {"training": TRANSFORMER, "rates": (5e-5, 2e-4), "negatives": 1},
+    "minilm": {"training": TRANSFORMER, "rates": (5e-5, 2e-4), "parents": PARENTS, "negatives": 1},
+    "splade": {"training": TRANSFORMER, "rates": (5e-5, 2e-4), "parents": PARENTS, "negatives": 1},
 }
 # Keys of a row that are kept from the audit.
 COLUMNS = (
@@ -181,7 +189,8 @@ def tune(model: str, losses: Sequence[str], args: argparse.Namespace) -> dict[st
     """Learning rate of every loss by development score, with seed 0."""
     path = args.output / "learning_rates.json"
     collections = development(args.data)
-    for loss in losses:
+    parents = {loss: MODELS[model]["parents"].get(loss, loss) for loss in losses}
+    for loss in dict.fromkeys(parents.values()):
         for rate in MODELS[model]["rates"]:
             rows = read_json(path)["rows"] if path.exists() else []
             if not any((row["model"], row["loss"], row["learning_rate"]) == (model, loss, rate) for row in rows):
@@ -192,7 +201,7 @@ def tune(model: str, losses: Sequence[str], args: argparse.Namespace) -> dict[st
                 atomic_write(path, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
                 gc.collect()
     rows = [row for row in read_json(path)["rows"] if row["model"] == model]
-    by_loss = {loss: [row for row in rows if row["loss"] == loss] for loss in losses}
+    by_loss = {loss: [row for row in rows if row["loss"] == parent] for loss, parent in parents.items()}
     return {loss: max(found, key=lambda row: row["max@r_norm"])["learning_rate"] for loss, found in by_loss.items()}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from dev_pairs import sections
+from study_dense import dense_transfer
 from training_pairs import target_text, training_rows
 
 import isthmus
@@ -65,6 +66,8 @@ def transferred(name: str, language: str, seed: int, data: Path) -> Any:
     if name == "base":
         return load_model(ENCODER)
     options = dict((METHODS | SWEEP)[name])
+    if name in SWEEP and options.get("alpha", 4.0) < 2:
+        return dense_transfer(ENCODER, TOKENIZER.format(language=language), BRIDGE, options["alpha"])
     if options["method"] == "focus":
         options["texts"] = target_text(data, language)
     bridge = None if options["method"] in WITHOUT_BRIDGE else BRIDGE

@@ -13,7 +13,11 @@ import torch
 from scipy.sparse import csr_matrix
 
 from isthmus.corpora import Collection
+from isthmus.initializers import SemBridge
+from isthmus.token_map import Fate
 from tests.encoders import splade
+from tests.initializers.test_initializers import problem_of
+from tests.tokenizers import with_holes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CORPUS = {"d0": "house water", "d1": "war", "d2": "school", "d3": "capital house"}
@@ -121,3 +125,21 @@ def test_tables_show_the_cells(study: ModuleType, tmp_path: Path) -> None:
     assert "| random |" in text
     assert "**" in study_tables.study_rates(tmp_path, markdown=markdown)
     assert "| 2 |" in study_tables.study_alpha(tmp_path, markdown=markdown)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
+def test_mixtures_too_wide_to_hold_are_those_of_the_transfer(alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import study_dense
+
+    monkeypatch.setattr(study_dense, "BLOCK", 2)
+    problem = problem_of(with_holes(["house", "집", "학교", "##s", "##들", "학", "."]))
+    tensors = [np.random.default_rng(0).standard_normal((problem.source.size, *shape)) for shape in ((3,), ())]
+    held = SemBridge(alpha=alpha, csls=False).token_map(problem)
+    made = {id: rows for ids, found in study_dense.mixed_rows(problem, tensors, alpha)
+            for id, *rows in zip(ids.tolist(), *found, strict=True)}  # fmt: skip
+    assert set(made) == set(held.rows(Fate.BRIDGED).tolist())
+    for tensor, side in zip(tensors, (0, 1), strict=True):
+        expected = held.apply(tensor)
+        for id, rows in made.items():
+            np.testing.assert_allclose(rows[side], expected[id], atol=1e-6)
