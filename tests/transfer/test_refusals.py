@@ -93,7 +93,7 @@ def test_methods_and_bridges(encoder: SparseEncoder, korean: Any, vectors_for: M
         transfer_encoder(encoder, korean, vectors="vectors.npz")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"options of mean must be among none .* got temperature"):
         transfer_encoder(encoder, korean, method="mean", temperature=2)
-    with pytest.raises(UnknownNameError, match="bias must be one of mixed, position, zero; got 'kept'"):
+    with pytest.raises(UnknownNameError, match="bias must be one of matched, mixed, position, zero; got 'kept'"):
         transfer_encoder(encoder, korean, method="mean", bias="kept")  # type: ignore[arg-type]
     good = vectors_for(encoder.tokenizer, korean)
     with pytest.raises(BridgeError, match=r"one row per id, 22 source and .* target, got 21"):

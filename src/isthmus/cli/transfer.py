@@ -79,7 +79,12 @@ def command(
     symbol: Annotated[bool, typer.Option(help="Copy numbers, punctuation and other symbols.")] = True,
     strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
     bias: Annotated[
-        Literal["mixed", "zero", "position"], typer.Option(help="Decoder bias: as the rows, none, or left by position.")
+        Literal["mixed", "zero", "position", "matched"],
+        typer.Option(help="Decoder bias: as the rows, none, left by position, or matched on --sample-texts."),
+    ] = "mixed",
+    norm: Annotated[
+        Literal["mixed", "restored"],
+        typer.Option(help="Length of mixed rows: as averaging leaves it, or restored to that of their parts."),
     ] = "mixed",
     keep_source: Annotated[
         bool, typer.Option("--keep-source", help="Add the target tokens to the source's: one encoder for all.")
@@ -96,7 +101,8 @@ def command(
         ),
     ] = None,
     sample_texts: Annotated[
-        Path | None, typer.Option(help="Target text, one a line: fertility and unknown tokens in the report.")
+        Path | None,
+        typer.Option(help="Target text, one a line: fertility and unknown tokens in the report, and --bias matched."),
     ] = None,
     idf_texts: Annotated[
         Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
@@ -152,6 +158,7 @@ def command(
         symbol=symbol,
         strip_marker=strip_marker,
         bias=bias,
+        norm=norm,
         output=output,
         fold=fold,
         sample_texts=samples,

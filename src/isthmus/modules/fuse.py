@@ -42,7 +42,7 @@ class FusedHead:
 
     def __call__(self, features: dict[str, Any]) -> dict[str, Any]:
         """Pool ``token_embeddings``, which hold hidden states here, to ``sentence_embedding``."""
-        hidden, lengths = _real_tokens(features)
+        hidden, lengths = real_tokens(features)
         if self.dense:
             pooled = max_head(hidden, self.decoder.weight, self.decoder.bias, lengths)
             features["sentence_embedding"] = self._activate(pooled)
@@ -176,7 +176,7 @@ def _ends_in(transformer: Any, decoder: torch.nn.Linear) -> bool:
     return len(seen) == 1 and torch.equal(seen[0], logits)
 
 
-def _real_tokens(features: dict[str, Any]) -> tuple[Tensor, list[int]]:
+def real_tokens(features: dict[str, Any]) -> tuple[Tensor, list[int]]:
     """Hidden states without padding, end to end, and the number of tokens of each text."""
     hidden = features["token_embeddings"]
     if "cu_seq_lens_q" in features:
@@ -185,4 +185,4 @@ def _real_tokens(features: dict[str, Any]) -> tuple[Tensor, list[int]]:
     return hidden[mask], mask.sum(dim=1).tolist()
 
 
-__all__ = ["FusedHead", "fuse_head", "fused_view", "is_fused", "unfuse_head"]
+__all__ = ["FusedHead", "fuse_head", "fused_view", "is_fused", "real_tokens", "unfuse_head"]

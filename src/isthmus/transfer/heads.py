@@ -20,9 +20,10 @@ import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.settings import Bias
+from isthmus.transfer.norm import restore_norm
+from isthmus.transfer.settings import Bias, Norm
 
-BIASES: tuple[Bias, ...] = ("mixed", "zero", "position")
+BIASES: tuple[Bias, ...] = ("mixed", "zero", "position", "matched")
 SUPPORTED = "BERT, DistilBERT, RoBERTa, XLM-R, ModernBERT, or another text model with plain token embeddings"
 # A config names the same role twice where an architecture knows both spellings (ModernBERT: cls and bos).
 CONFIG_ROLES = {
@@ -157,7 +158,9 @@ def check_finite(model: Any) -> None:
             )
 
 
-def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *, bias: Bias = "mixed") -> Any:
+def swap_vocabulary(
+    model: Any, token_map: TokenMap, roles: Mapping[str, int], *, bias: Bias = "mixed", norm: Norm = "mixed"
+) -> Any:
     """Build the same model over the target vocabulary.
 
     Input embeddings and an untied decoder become ``W @ rows`` in float64, rounded to the checkpoint's dtype; a model
@@ -169,7 +172,8 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
         token_map: Map of shape (target, source).
         roles: Target id of each special role the target tokenizer has ("pad" at least).
         bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
-            gives ids beyond the source the mean bias, as code that only resizes does.
+            gives ids beyond the source the mean bias, as code that only resizes does. ``matched`` starts as ``mixed``.
+        norm: ``restored`` scales mixed rows to the mean length of those they are made of.
 
     Returns:
         A model of the same class, in evaluation mode, its weights in the same dtypes and on the same devices.
@@ -177,7 +181,7 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
     Raises:
         EncoderError: If the model has no token embeddings, too few rows, non-finite weights, or its config does not
             rebuild it.
-        UnknownNameError: If ``bias`` is none of the three.
+        UnknownNameError: If ``bias`` is none of the four.
     """
     check_bias(bias)
     head = find_head(model, needs_decoder=False)
@@ -189,6 +193,8 @@ def swap_vocabulary(model: Any, token_map: TokenMap, roles: Mapping[str, int], *
     for names in (head.inputs, head.decoder):
         if names:
             rows = mix(token_map, state[names[0]])
+            if norm == "restored":
+                rows = restore_norm(token_map, rows, state[names[0]])
             result.update({name: rows.clone() for name in names})
     for name in head.bias:
         result[name] = mix_bias(token_map, state[name], bias)
@@ -211,7 +217,7 @@ def mix(token_map: TokenMap, tensor: torch.Tensor) -> torch.Tensor:
 def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias) -> torch.Tensor:
     """Target bias of shape (target,) from a source bias of shape (rows,); see :func:`swap_vocabulary`."""
     target = token_map.shape[0]
-    if bias == "mixed":
+    if bias in ("mixed", "matched"):
         return mix(token_map, tensor)
     if bias == "zero":
         result = torch.zeros(target, dtype=tensor.dtype, device=tensor.device)

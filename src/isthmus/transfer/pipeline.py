@@ -20,7 +20,7 @@ from isthmus.transfer.card import build_card, license_warning, read_language, re
 from isthmus.transfer.idf import check_without_holes, idf_from_texts
 from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
 from isthmus.transfer.report import TransferReport, summarise
-from isthmus.transfer.settings import Bias, MakeVectors, Origin, Output, Settings, languages_of
+from isthmus.transfer.settings import Bias, MakeVectors, Norm, Origin, Output, Settings, languages_of
 from isthmus.vocabulary import Vocabulary, coverage
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def transfer(
     strip_marker: bool = True,
     pool: Pool = "kind",
     bias: Bias = "mixed",
+    norm: Norm = "mixed",
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -75,7 +76,10 @@ def transfer(
         strip_marker: The bridge reads "ing" for "##ing".
         pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
             makes continuation pieces of continuation pieces alone, ``all`` takes everything.
-        bias: Decoder bias: ``mixed`` as the rows, ``zero``, or left by ``position``.
+        bias: Decoder bias: ``mixed`` as the rows, ``zero``, left by ``position``, or ``matched``: such that mixed
+            columns are active on ``sample_texts`` as often as what they are made of
+            (:func:`isthmus.transfer.activation.match_activation`).
+        norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.
@@ -86,7 +90,7 @@ def transfer(
             ``source``, else 1.
         idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
             source's weights go through the map.
-        sample_texts: Target texts to measure fertility and unknown tokens on.
+        sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
         language: Languages of the result for its card, ISO 639-1; None takes what the tokenizer's card says.
         seed: Seed of everything drawn.
         trust_remote_code: Run code that comes with encoder, tokenizer or bridge.
@@ -105,8 +109,8 @@ def transfer(
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
     """
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, keep_source, output, fold,
-        idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, keep_source, output,
+        fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
     settings.initializer()
@@ -158,6 +162,7 @@ def transfer_encoder(
     strip_marker: bool = True,
     pool: Pool = "kind",
     bias: Bias = "mixed",
+    norm: Norm = "mixed",
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -185,7 +190,8 @@ def transfer_encoder(
         symbol: Copy numbers, punctuation and white space.
         strip_marker: The bridge reads "ing" for "##ing".
         pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
-        bias: Decoder bias, ``mixed``, ``zero`` or ``position``.
+        bias: Decoder bias, ``mixed``, ``zero``, ``position`` or ``matched``.
+        norm: Length of mixed rows, ``mixed`` or ``restored``.
         keep_source: Keep the source vocabulary and add the target tokens to it.
         output: Vocabulary that is written with ``keep_source``: ``source``, ``target`` or ``both``.
         fold: Cosine of two tokens' rows above which only one of them is written.
@@ -209,8 +215,8 @@ def transfer_encoder(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, keep_source, output, fold,
-        idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, keep_source, output,
+        fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
@@ -233,6 +239,7 @@ def _run(
     settings: Settings,
     origin: Origin,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
+    from isthmus.transfer.activation import match_activation
     from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
     from isthmus.transfer.output import silence
     from isthmus.transfer.rebuild import put_together, take_apart
@@ -242,6 +249,8 @@ def _run(
     initializer = settings.initializer()
     bias = check_bias(settings.bias_in_effect)
     parts = take_apart(encoder)
+    if bias == "matched" and not parts.sparse:
+        raise InputError("bias must not be 'matched' for a dense encoder, which has no decoder; leave it out")
     license = origin.license or read_license(encoder)
     if initializer.needs_bridge and make_vectors is None:
         without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
@@ -269,7 +278,10 @@ def _run(
     )  # fmt: skip
     token_map = initializer.token_map(problem)
     roles = dict(target.roles)
-    models = {id(module): swap_vocabulary(module.model, token_map, roles, bias=bias) for module in parts.transformers}
+    models = {
+        id(module): swap_vocabulary(module.model, token_map, roles, bias=bias, norm=settings.norm_in_effect)
+        for module in parts.transformers
+    }
     if parts.sparse:
         token_map, unwritten = fold_columns(token_map, made.unwritten, settings)
         for module, head in zip(parts.transformers, parts.heads, strict=True):
@@ -277,6 +289,10 @@ def _run(
     weights = _query_weights(parts, tokenizer, target, token_map, settings)
     card = build_card(encoder, origin, license)
     result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
+    if bias == "matched":
+        match_activation(
+            result, parts, token_map, settings.sample_texts or (), seed=settings.seed, show=settings.show_progress_bar
+        )
     coverages = None
     if settings.sample_texts is not None:
         coverages = (coverage(parts.tokenizer, settings.sample_texts), coverage(tokenizer, settings.sample_texts))

@@ -15,7 +15,8 @@ from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
 from isthmus.vocabulary import Overlap, Vocabulary, match
 
-Bias = Literal["mixed", "zero", "position"]
+Bias = Literal["mixed", "zero", "position", "matched"]
+Norm = Literal["mixed", "restored"]
 Output = Literal["source", "target", "both"]
 DEFAULT_OUTPUT: Output = "source"
 DEFAULT_FOLD = 0.8
@@ -35,6 +36,7 @@ class Settings:
     strip_marker: bool
     pool: Pool
     bias: Bias
+    norm: Norm
     keep_source: bool
     output: Output | None
     fold: float | None
@@ -47,10 +49,26 @@ class Settings:
     def __post_init__(self) -> None:
         # A wrong choice is told before anything is downloaded.
         _ = self.fold_in_effect
+        if self.norm not in get_args(Norm):
+            raise UnknownNameError("norm", self.norm, get_args(Norm))
+        if self.bias_in_effect == "matched":
+            self._check_matched()
         if self.keep_source and (self.as_released or self.pool == "all"):
             raise InputError(
                 "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
                 f"as_released={self.as_released} and {self.pool!r}; the released code replaces the vocabulary"
+            )
+
+    def _check_matched(self) -> None:
+        if self.sample_texts is None:
+            raise InputError(
+                "sample_texts must be given with bias 'matched', got None; pass texts of the new language, whose "
+                "activations are counted"
+            )
+        if self.keep_source and self.output_in_effect == "source":
+            raise InputError(
+                "output must be 'target' or 'both' with bias 'matched' and keep_source, got 'source', whose columns "
+                "are all the source's own; choose another output or bias"
             )
 
     def for_static_queries(self) -> Settings:
@@ -111,6 +129,11 @@ class Settings:
         return "position" if self.as_released else self.bias
 
     @property
+    def norm_in_effect(self) -> Norm:
+        """The length of mixed rows, which the released code leaves."""
+        return "mixed" if self.as_released else self.norm
+
+    @property
     def fold_in_effect(self) -> float:
         """Cosine above which columns are folded into one; 1 folds none.
 
@@ -135,6 +158,7 @@ class Settings:
         return switches | {
             "strip_marker": self.bridge_texts()["strip_marker"],
             "bias": self.bias_in_effect if sparse else None,
+            "norm": self.norm_in_effect,
             "keep_source": self.keep_source,
             "output": self.output_in_effect if sparse else None,
             "fold": self.fold_in_effect if sparse else None,

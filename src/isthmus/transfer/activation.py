@@ -1,0 +1,138 @@
+"""Decoder biases under which mixed columns are active as often as what they are made of.
+
+A column that is a mean of logits is active less often than the columns of the mean: it passes zero where most of them
+do, not where any of them does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers.util import batch_to_device
+
+from isthmus._progress import progress
+from isthmus.errors import EncoderError, InputError
+from isthmus.modules.fuse import fuse_head, is_fused, real_tokens
+from isthmus.token_map import Fate, TokenMap
+from isthmus.transfer.output import UNWRITTEN
+from isthmus.transfer.rebuild import Parts, take_apart
+
+Floats = NDArray[np.float32]
+# Texts that rates are measured on, drawn where there are more.
+MAX_TEXTS = 500
+MIN_TEXTS = 10
+_BATCH = 8
+
+
+def match_activation(
+    encoder: Any, source: Parts, token_map: TokenMap, texts: Sequence[str], *, seed: int, show: bool | None = None
+) -> None:
+    """Set the decoder bias of mixed columns, in place, such that they are active as often as what they are made of.
+
+    The encoder reads unlabelled texts of its new language. The share of them on which a source column would be active,
+    had the encoder still the source's decoder over the same hidden states, is that column's rate; a mixed column gets
+    the bias under which its own rate is the mean of its source columns' rates, weighted as its row is. The idea is
+    that of activation-potential calibration (arXiv 2607.00004).
+
+    Args:
+        encoder: The transferred encoder.
+        source: The parts of the one it was made of.
+        token_map: Map of shape (target, source).
+        texts: Texts of the new language, at least ten; of more than 500, 500 are drawn.
+        seed: Seed of the draw.
+        show: None shows a progress bar on a terminal.
+
+    Raises:
+        InputError: If the texts are too few.
+        EncoderError: If a decoder has no bias.
+    """
+    texts = [text for text in texts if text.strip()]
+    if len(texts) < MIN_TEXTS:
+        raise InputError(f"sample_texts must be {MIN_TEXTS} or more with bias 'matched', got {len(texts)}; pass more")
+    if len(texts) > MAX_TEXTS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(texts), MAX_TEXTS, replace=False))
+        texts = [texts[i] for i in chosen]
+    made = [module.model.get_output_embeddings() for module in take_apart(encoder).transformers]
+    if any(decoder.bias is None for decoder in made):
+        raise EncoderError("encoder must have a decoder with a bias for bias 'matched', got none; choose another bias")
+    known = [module.model.get_output_embeddings() for module in source.transformers]
+    maxima = _maxima(encoder, known, texts, show)
+    for decoder, (own, theirs) in zip(made, maxima, strict=True):
+        columns = token_map.rows(Fate.BRIDGED)
+        columns = columns[decoder.bias.detach()[torch.from_numpy(columns)].cpu().numpy() > UNWRITTEN / 2]
+        rates = (theirs[:, : token_map.shape[1]] > 0).mean(axis=0)
+        shift = threshold_shift(own[:, columns], token_map.weights[columns] @ rates)
+        with torch.no_grad():
+            places = torch.from_numpy(columns).to(decoder.bias.device)
+            decoder.bias[places] += torch.from_numpy(shift).to(decoder.bias.device, decoder.bias.dtype)
+
+
+def threshold_shift(maxima: Floats, rates: NDArray[np.float64]) -> Floats:
+    """What to add to each column so that a given share of its values is above zero.
+
+    Args:
+        maxima: Shape (texts, columns).
+        rates: Shape (columns,), in 0..1; rounded to whole texts.
+
+    Returns:
+        Shape (columns,): minus the middle between the last value that is to be above zero and the first that is not,
+        or minus one more or less than the extreme where all or none are.
+    """
+    count = len(maxima)
+    falling = -np.sort(-maxima, axis=0)
+    padded = np.concatenate([falling[:1] + 1, falling, falling[-1:] - 1])
+    above = np.rint(rates * count).astype(np.int64)
+    places = np.arange(maxima.shape[1])
+    middle: Floats = (padded[above, places] + padded[above + 1, places]) / 2
+    return -middle
+
+
+class _Recorder:
+    """Stands in for a pooling over a fused head: keeps the largest logits of every text under two decoders."""
+
+    def __init__(self, own: torch.nn.Linear, known: torch.nn.Linear) -> None:
+        self.heads = [(head.weight.detach().float(), _bias_of(head)) for head in (own, known)]
+        self.maxima: tuple[list[Floats], list[Floats]] = ([], [])
+
+    def __call__(self, features: dict[str, Any]) -> dict[str, Any]:
+        hidden, lengths = real_tokens(features)
+        for (weight, bias), kept in zip(self.heads, self.maxima, strict=True):
+            kept += [((text @ weight.T).amax(dim=0) + bias).cpu().numpy() for text in torch.split(hidden, lengths)]
+        features["sentence_embedding"] = hidden.new_zeros(len(lengths), 1)
+        return features
+
+
+def _maxima(encoder: Any, known: Sequence[Any], texts: Sequence[str], show: bool | None) -> list[tuple[Floats, Floats]]:
+    """Largest logits of every text under each of the encoder's decoders and under its ``known`` one."""
+    # Half precision is slow on processors, and the encoder itself must stay in it.
+    exact = copy.deepcopy(encoder).float().eval()
+    decoders = [module.model.get_output_embeddings() for module in take_apart(exact).transformers]
+    fuse_head(exact)
+    recorders: dict[int, _Recorder] = {}
+    for pooling in filter(is_fused, exact.modules()):
+        place = next(i for i, decoder in enumerate(decoders) if decoder is pooling.__dict__["forward"].decoder)
+        recorders[place] = pooling.__dict__["forward"] = _Recorder(decoders[place], known[place])
+    if len(recorders) < len(decoders):
+        raise EncoderError(
+            "encoder must have SPLADE max pooling over the logits of a linear decoder for bias 'matched', got another "
+            "head; choose another bias"
+        )
+    # A query route of its own is not reached by documents.
+    for task in ("document", "query"):
+        if all(recorder.maxima[0] for recorder in recorders.values()):
+            break
+        batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
+        for batch in progress(batches, desc="Matching biases", show=show):
+            features = exact.preprocess(list(batch), prompt=exact.prompts.get(task), task=task)
+            with torch.inference_mode():
+                exact.forward(batch_to_device(features, exact.device), task=task)
+    return [(np.stack(own), np.stack(theirs)) for own, theirs in (recorders[i].maxima for i in range(len(decoders)))]
+
+
+def _bias_of(decoder: torch.nn.Linear) -> torch.Tensor | float:
+    return 0.0 if decoder.bias is None else decoder.bias.detach().float()

@@ -1,0 +1,168 @@
+"""Restored norms and matched biases: what averaging takes from mixed rows, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from isthmus.errors import EncoderError, InputError, UnknownNameError
+from isthmus.token_map import Fate
+from isthmus.transfer import transfer_encoder
+from isthmus.transfer.activation import MAX_TEXTS, threshold_shift
+from isthmus.transfer.output import UNWRITTEN
+from isthmus.vocabulary.join import join_tokenizers
+from tests.encoders import FAMILIES, inference_free, splade
+
+MakeVectors = Callable[..., Any]
+WORDS = ("집", "학교", "전쟁", "물", "수도", "한국", "서울", "school", "the", "house", ".", "1")
+TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 1 + i % 9)) for i in range(40)]
+
+
+def logits(model: Any, tokenizer: Any, texts: list[str], decoder: Any | None = None) -> np.ndarray:
+    """Largest logits of every text alone, without padding; by another decoder over the same hidden states if given."""
+    own = model.get_output_embeddings()
+    rows = []
+    for text in texts:
+        seen: list[torch.Tensor] = []
+        hook = own.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        with torch.no_grad():
+            model(**tokenizer(text, return_tensors="pt"))
+            rows.append((decoder or own)(seen[0])[0].amax(dim=0).numpy())
+        hook.remove()
+    return np.stack(rows)
+
+
+def bias_of(encoder: Any) -> np.ndarray:
+    found: np.ndarray = encoder.transformers_model.get_output_embeddings().bias.detach().numpy().copy()
+    return found
+
+
+def test_a_shift_leaves_the_wanted_share_above_zero() -> None:
+    maxima = np.array([[3.0, -1.0], [1.0, -2.0], [-1.0, -3.0], [-5.0, -4.0]], dtype=np.float32)
+    for rate, expected in ((0.0, [-3.5, 0.5]), (0.25, [-2.0, 1.5]), (0.5, [0.0, 2.5]), (1.0, [5.5, 4.5])):
+        shift = threshold_shift(maxima, np.full(2, rate))
+        np.testing.assert_allclose(shift, expected)
+        assert ((maxima + shift > 0).mean(axis=0) == rate).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mixed_columns_are_active_as_often_as_their_parts(
+    family: str, tmp_path: Path, korean: Any, vectors_for: MakeVectors
+) -> None:
+    source = splade(tmp_path, family)
+    before = source.transformers_model.get_output_embeddings()
+    vectors = vectors_for(source.tokenizer, korean)
+    plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
+    result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, bias="matched", sample_texts=TEXTS)
+    mixed = report.token_map.rows(Fate.BRIDGED)
+    assert len(mixed) >= 7
+    others = np.setdiff1d(np.arange(report.token_map.shape[0]), mixed)
+    np.testing.assert_array_equal(bias_of(result)[others], bias_of(plain)[others])
+    rates = (logits(result.transformers_model, korean, TEXTS, before) > 0).mean(axis=0)
+    wanted = np.rint(report.token_map.weights[mixed] @ rates[: report.token_map.shape[1]] * len(TEXTS))
+    found = (logits(result.transformers_model, korean, TEXTS) > 0).sum(axis=0)[mixed]
+    assert np.abs(found - wanted).max() <= 1
+    assert (found == wanted).mean() >= 0.8
+    assert not np.array_equal(bias_of(result)[mixed], bias_of(plain)[mixed])
+    assert report.settings["bias"] == "matched"
+
+
+def test_rows_get_the_mean_length_of_their_parts(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    vectors = vectors_for(source.tokenizer, korean)
+    plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
+    result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, norm="restored")
+    old, before, after = (
+        encoder.transformers_model.get_input_embeddings().weight.detach().double().numpy()
+        for encoder in (source, plain, result)
+    )
+    for row in range(report.token_map.shape[0]):
+        if report.token_map.fate(row) is not Fate.BRIDGED:
+            np.testing.assert_array_equal(after[row], before[row])
+            continue
+        weights = report.token_map.weights[row].toarray()[0]
+        length = weights @ np.linalg.norm(old[: len(weights)], axis=1)
+        np.testing.assert_allclose(after[row], before[row] * length / np.linalg.norm(before[row]), rtol=1e-5, atol=1e-7)
+        assert length > np.linalg.norm(before[row]) * 1.01
+    assert report.settings["norm"] == "restored"
+    _, report = transfer_encoder(source, korean, vectors=vectors, as_released=True, norm="restored")
+    assert report.settings["norm"] == "mixed"
+
+
+def test_document_sides_of_inference_free_encoders_are_matched(
+    tmp_path: Path, korean: Any, vectors_for: MakeVectors
+) -> None:
+    source = inference_free(tmp_path)
+    vectors = vectors_for(source[0].sub_modules["query"][0].tokenizer, korean)
+    options: dict[str, Any] = {"vectors": vectors, "sample_texts": TEXTS}
+    plain, _ = transfer_encoder(source, korean, **options)
+    result, report = transfer_encoder(source, korean, bias="matched", **options)
+    biases = [encoder[0].sub_modules["document"][0].model.get_output_embeddings().bias for encoder in (plain, result)]
+    changed = np.flatnonzero((biases[0] != biases[1]).numpy())
+    assert len(changed)
+    assert set(changed) <= set(report.token_map.rows(Fate.BRIDGED))
+
+
+def test_columns_that_are_not_written_stay_so(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    joined = join_tokenizers(source.tokenizer, [korean]).tokenizer
+    options: dict[str, Any] = {"keep_source": True, "output": "target", "fold": 1.0, "sample_texts": TEXTS}
+    options["vectors"] = vectors_for(source.tokenizer, joined)
+    plain, result = (
+        bias_of(transfer_encoder(source, korean, bias=bias, **options)[0]) for bias in ("mixed", "matched")
+    )
+    silent = plain <= UNWRITTEN / 2
+    assert silent.any()
+    np.testing.assert_array_equal(result[silent], plain[silent])
+    assert not np.array_equal(result, plain)
+
+
+def test_many_texts_are_drawn_by_the_seed(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    many = [" ".join(np.random.default_rng(i).choice(WORDS, 3)) for i in range(MAX_TEXTS + 40)]
+    options: dict[str, Any] = {"vectors": vectors_for(source.tokenizer, korean), "bias": "matched", "alpha": 1.5}
+    first, again, other = (
+        bias_of(transfer_encoder(source, korean, sample_texts=many, seed=seed, **options)[0]) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bias": "matched"}, "sample_texts must be given with bias 'matched', got None"),
+        ({"bias": "matched", "sample_texts": TEXTS[:9]}, "sample_texts must be 10 or more with bias 'matched', got 9"),
+        ({"bias": "matched", "sample_texts": [*TEXTS[:9], " "]}, "sample_texts must be 10 or more"),
+        (
+            {"bias": "matched", "sample_texts": TEXTS, "keep_source": True},
+            "output must be 'target' or 'both' with bias 'matched' and keep_source, got 'source'",
+        ),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path, korean: Any, vectors_for: MakeVectors
+) -> None:
+    source = splade(tmp_path)
+    with pytest.raises(InputError, match=message):
+        transfer_encoder(source, korean, vectors=vectors_for(source.tokenizer, korean), **options)
+
+
+def test_unknown_norms_and_other_heads_are_refused(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    vectors = vectors_for(source.tokenizer, korean)
+    with pytest.raises(UnknownNameError, match="norm must be one of mixed, restored; got 'unit'"):
+        transfer_encoder(source, korean, vectors=vectors, norm="unit")  # type: ignore[arg-type]
+    source = splade(tmp_path / "without", "modernbert", decoder_bias=False)
+    vectors = vectors_for(source.tokenizer, korean)
+    with pytest.raises(EncoderError, match="must have a decoder with a bias for bias 'matched'"):
+        transfer_encoder(source, korean, vectors=vectors, bias="matched", sample_texts=TEXTS)
+    source = splade(tmp_path / "sum", pooling="sum")
+    vectors = vectors_for(source.tokenizer, korean)
+    with pytest.raises(EncoderError, match="must have SPLADE max pooling over the logits of a linear decoder"):
+        transfer_encoder(source, korean, vectors=vectors, bias="matched", sample_texts=TEXTS)
