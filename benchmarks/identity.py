@@ -38,7 +38,9 @@ from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paire
 from isthmus.search.lexical import POWER, WEIGHT
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
-STAGES = ("zero-shot", "fine-tuned")
+STAGES = ("zero-shot", "fine-tuned", "distilled")
+# The one that is taught its own echo.
+DISTILLED = ("sembridge", "target")
 # Active dimensions of queries and documents at which all arms are compared at equal cost.
 MATCHED = (32, 128)
 # Trained at the learning rate of the method whose rows they permute.
@@ -154,11 +156,11 @@ def measure(language: str, stage: str, pool: Collection, rates: dict[str, float]
     for vocabulary in args.vocabularies:
         for token_map in [name for name in MAPS if name in args.maps]:
             cell = make_cell(language, token_map, vocabulary, stage, args)
-            if cell.done():
+            if cell.done() or (stage == "distilled" and (token_map, vocabulary) != DISTILLED):
                 continue
             name = method_name(token_map, vocabulary)
             rate = rates.get(RATE_OF.get(name, name))
-            if stage == "fine-tuned" and rate is None:
+            if stage != "zero-shot" and rate is None:
                 print(f"{name} has no learning rate yet; see study.py --only tune", file=sys.stderr, flush=True)
                 continue
             encoder = encoder_of(language, token_map, vocabulary, stage, rate=rate, data=args.data, work=args.work)

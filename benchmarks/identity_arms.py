@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from identity_distil import SAMPLE, distilled
 from scipy.sparse import csr_matrix, hstack
 from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 
@@ -23,8 +24,6 @@ from isthmus.token_map import FATES, Fate, TokenMap
 MAPS = ("shuffled", "sembridge", "mean", "gaussian")
 VOCABULARIES = ("target", "keep-source")
 ARMS = ("plain", "calibrated", "echo", "hybrid")
-# Texts that the calibration and the weight of the lexical part are fitted on.
-SAMPLE = 500
 # Tokens of a text that an encoder reads: all that it has positions for, since BM25 reads the whole text.
 MAX_LENGTH = 512
 
@@ -66,12 +65,14 @@ def method_name(token_map: str, vocabulary: str) -> str:
 def encoder_of(
     language: str, token_map: str, vocabulary: str, stage: str, *, rate: float | None, data: Path, work: Path
 ) -> Any:
-    """The encoder of a cell; those of the stage ``fine-tuned`` are trained as in ``study.py`` unless they have been."""
+    """The encoder of a cell, trained unless it has been: ``fine-tuned`` as in ``study.py``, or ``distilled``."""
     name = method_name(token_map, vocabulary)
     if stage == "zero-shot":
         return transferred(name, language, 0, data)
     if rate is None:
         raise SystemExit(f"{name} has no learning rate; run study.py --only tune first")
+    if stage == "distilled":
+        return load_model(str(distilled(name, language, rate, data, work)))
     folder, _ = fine_tuned(name, language, 0, rate, data, work)
     return load_model(str(folder))
 

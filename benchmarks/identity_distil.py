@@ -1,0 +1,79 @@
+"""An echo taught to the rows: a plain encoder learns the scores that its own echo gives to snippets of unlabelled text.
+
+No label is read. Snippets, left in their passages, are the queries, their passages the positives and the best others
+of BM25 the negatives; the student is trained on the teacher's score margins (MarginMSE, arXiv 2010.02666) with the
+settings of the study.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dev_pairs import sections
+from study_arms import TRAINING, transferred
+from training_pairs import training_rows
+
+from isthmus._files import atomic_write
+from isthmus.search import add_lexical, encode_texts
+from isthmus.training import PairSettings, TrainingSettings, pairs_from_text, train
+from isthmus.training.data import TrainingData
+from isthmus.training.self_supervised import with_negatives
+
+NEGATIVES = 2
+SAMPLE = 500
+
+
+def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
+    """The folder of the student of a method's encoder; trained unless it has been."""
+    run = work / f"{language}.{name}.distilled.{rate:g}"
+    result, start, rows = run / "trained", run / "start", run / "rows.jsonl"
+    if (result / "training_report.json").is_file():
+        return result
+    encoder = transferred(name, language, 0, data)
+    if not start.exists():
+        encoder.save_pretrained(str(run / "start.part"))
+        (run / "start.part").rename(start)
+    if not rows.exists():
+        passages = [row["passage"] for row in training_rows(data, language)]
+        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, run)]
+        atomic_write(rows, ("\n".join(lines) + "\n").encode())
+    del encoder
+    gc.collect()
+    settings: TrainingSettings = replace(TRAINING, learning_rate=rate, seed=0, loss="margin-mse")
+    pool = sections(data, language, 80, 0)
+    train(start, rows, result, settings, development=pool, language=language, overwrite=True)
+    gc.collect()
+    return result
+
+
+def taught(encoder: Any, passages: list[str], run: Path) -> list[dict[str, Any]]:
+    """Training rows with the scores of the encoder's echo, which reads as much as the student will."""
+    corpus = run / "corpus.jsonl"
+    lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
+    atomic_write(corpus, ("\n".join(lines) + "\n").encode())
+    wanted = TRAINING.batch_size * (TRAINING.steps or 0)
+    pairs = PairSettings(kinds=("snippet",), keep_snippet=1.0, max_pairs=wanted, passage_words=48)
+    data, _ = with_negatives(pairs_from_text(corpus, pairs, seed=0), encoder.tokenizer, NEGATIVES)
+    teacher = add_lexical(encoder, passages, "echo", max_texts=SAMPLE, dtype="bfloat16")
+    teacher.max_seq_length = TRAINING.max_length
+    scores = scores_of(teacher, data)
+    return [
+        {column: texts[i] for column, texts in data.texts.items()} | {"scores": scores[i].tolist()}
+        for i in range(len(data))
+    ]
+
+
+def scores_of(teacher: Any, data: TrainingData) -> Any:
+    """Dot products of every query with its positive and its negatives, shape (rows, 1 + negatives)."""
+    queries = encode_texts(teacher, data.texts["query"], role="query", dtype="bfloat16")
+    columns = [column for column in data.texts if column != "query"]
+    found = []
+    for column in columns:
+        passages = encode_texts(teacher, data.texts[column], role="document", dtype="bfloat16")
+        found.append(np.asarray(queries.multiply(passages).sum(axis=1)).ravel())
+    return np.round(np.stack(found, axis=1), 4)
