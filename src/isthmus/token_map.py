@@ -27,6 +27,7 @@ from isthmus._lookup import find_token
 from isthmus.errors import InputError, NotFoundError, TokenMapError
 
 FORMAT_VERSION = 1
+FILES = ("token_map.json", "token_map.safetensors")
 Distribution = Literal["normal", "gaussian", "multivariate-gaussian"]
 
 
@@ -243,9 +244,14 @@ class TokenMap:
             "target_tokens": list(self.target_tokens),
         }
         text = json.dumps(record, ensure_ascii=False)
-        atomic_write_all(
-            {Path(folder) / "token_map.safetensors": content, Path(folder) / "token_map.json": text.encode()}
-        )
+        atomic_write_all({Path(folder) / FILES[1]: content, Path(folder) / FILES[0]: text.encode()})
+
+    @classmethod
+    def find(cls, folder: str | Path | None) -> TokenMap | None:
+        """As :meth:`load`; None where there is no folder, or no token map in it."""
+        if folder is None or not (Path(folder) / FILES[0]).is_file():
+            return None
+        return cls.load(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> TokenMap:
@@ -256,12 +262,12 @@ class TokenMap:
             TokenMapError: If a file is damaged or was written by a later version.
         """
         folder = Path(folder)
-        path = folder / "token_map.json"
+        path = folder / FILES[0]
         try:
             record = read_json(path)
             version = record.get("format_version")
             if version == FORMAT_VERSION:
-                path = folder / "token_map.safetensors"
+                path = folder / FILES[1]
                 return cls._parse(record, path.read_bytes())
         except NotFoundError:
             raise

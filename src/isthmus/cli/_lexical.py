@@ -187,8 +187,8 @@ def new_encoder(
     with working("loading the model", quiet=quiet):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
     texts = (document.content for document in source)
-    has_map = beside is not None and (beside / "token_map.json").is_file()
-    kept = TokenMap.load(beside).rows(Fate.KEPT).tolist() if has_map and beside is not None else []
+    token_map = TokenMap.find(beside)
+    kept = [] if token_map is None else token_map.rows(Fate.KEPT).tolist()
     result = options.add(encoder, texts, leave_out=kept, show_progress_bar=False if quiet else None, **encoding)
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))

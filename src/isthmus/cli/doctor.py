@@ -41,11 +41,10 @@ def command(
     folder = local_folder(model)
     with working("loading the encoder", quiet=json):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code)
-    has_map = folder is not None and (folder / "token_map.json").is_file()
     findings = diagnose(
         encoder,
         lines,
-        TokenMap.load(folder) if has_map and folder is not None else None,
+        TokenMap.find(folder),
         folder=folder,
         batch_size=batch_size,
         seed=seed,

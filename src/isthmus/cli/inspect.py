@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from isthmus.cli._output import console, print_json
 from isthmus.errors import InputError, NotFoundError
-from isthmus.token_map import TokenMap
+from isthmus.token_map import FILES, TokenMap
 
 
 def command(
@@ -44,9 +44,10 @@ def load_token_map(model: Path) -> TokenMap:
     Raises:
         NotFoundError: If the folder is not a transferred encoder.
     """
-    if not (model / "token_map.json").is_file():
-        raise NotFoundError(f"{model} must be a folder that `isthmus transfer` wrote; it holds no token_map.json")
-    return TokenMap.load(model)
+    found = TokenMap.find(model)
+    if found is None:
+        raise NotFoundError(f"{model} must be a folder that `isthmus transfer` wrote; it holds no {FILES[0]}")
+    return found
 
 
 def describe(token_map: TokenMap, model: Path, token: str, top_k: int) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ class Library:
         self.encoder = full_precision(opened.encoder)
         name = opened.identity.name
         self.model = Path(name).name if name is not None and Path(name).is_absolute() else name
-        self.token_map = _token_map(model)
+        self.token_map = TokenMap.find(local_folder(model) if isinstance(model, (str, Path)) else None)
 
     def encode(self, texts: Sequence[str], role: Role) -> csr_matrix:
         """Vectors of texts, shape (texts, vocabulary), computed as those of the index."""
@@ -113,10 +113,3 @@ class Library:
                 f"model must have {index.manifest.vocabulary_size} dimensions as the index {self.folder}, got "
                 f"{vocabulary_size}; pass the model that made it"
             )
-
-
-def _token_map(model: Any) -> TokenMap | None:
-    folder = local_folder(model) if isinstance(model, (str, Path)) else None
-    if folder is None or not (folder / "token_map.json").is_file():
-        return None
-    return TokenMap.load(folder)

@@ -13,12 +13,13 @@ import torch
 
 from isthmus._files import atomic_folder, atomic_write, check_folder, read_json
 from isthmus.errors import InputError, OutputError
+from isthmus.token_map import FILES
 from isthmus.training.report import TrainingReport
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
 # What a transfer leaves beside an encoder and stays true of a trained one.
-CARRIED = ("token_map.json", "token_map.safetensors", "transfer_report.json")
+CARRIED = (*FILES, "transfer_report.json")
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
