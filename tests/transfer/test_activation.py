@@ -1,4 +1,4 @@
-"""Restored norms and matched biases: what averaging takes from mixed rows, given back."""
+"""Matched biases: mixed columns are active as often as what they are made of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.errors import EncoderError, InputError, UnknownNameError
+from isthmus.errors import EncoderError, InputError
 from isthmus.token_map import Fate
 from isthmus.transfer import transfer_encoder
 from isthmus.transfer.activation import MAX_TEXTS, threshold_shift
@@ -72,28 +72,6 @@ def test_mixed_columns_are_active_as_often_as_their_parts(
     assert report.settings["bias"] == "matched"
 
 
-def test_rows_get_the_mean_length_of_their_parts(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
-    source = splade(tmp_path)
-    vectors = vectors_for(source.tokenizer, korean)
-    plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
-    result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, norm="restored")
-    old, before, after = (
-        encoder.transformers_model.get_input_embeddings().weight.detach().double().numpy()
-        for encoder in (source, plain, result)
-    )
-    for row in range(report.token_map.shape[0]):
-        if report.token_map.fate(row) is not Fate.BRIDGED:
-            np.testing.assert_array_equal(after[row], before[row])
-            continue
-        weights = report.token_map.weights[row].toarray()[0]
-        length = weights @ np.linalg.norm(old[: len(weights)], axis=1)
-        np.testing.assert_allclose(after[row], before[row] * length / np.linalg.norm(before[row]), rtol=1e-5, atol=1e-7)
-        assert length > np.linalg.norm(before[row]) * 1.01
-    assert report.settings["norm"] == "restored"
-    _, report = transfer_encoder(source, korean, vectors=vectors, as_released=True, norm="restored")
-    assert report.settings["norm"] == "mixed"
-
-
 def test_document_sides_of_inference_free_encoders_are_matched(
     tmp_path: Path, korean: Any, vectors_for: MakeVectors
 ) -> None:
@@ -153,11 +131,7 @@ def test_what_cannot_be_matched_is_refused(
         transfer_encoder(source, korean, vectors=vectors_for(source.tokenizer, korean), **options)
 
 
-def test_unknown_norms_and_other_heads_are_refused(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
-    source = splade(tmp_path)
-    vectors = vectors_for(source.tokenizer, korean)
-    with pytest.raises(UnknownNameError, match="norm must be one of mixed, restored; got 'unit'"):
-        transfer_encoder(source, korean, vectors=vectors, norm="unit")  # type: ignore[arg-type]
+def test_other_heads_are_refused(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
     source = splade(tmp_path / "without", "modernbert", decoder_bias=False)
     vectors = vectors_for(source.tokenizer, korean)
     with pytest.raises(EncoderError, match="must have a decoder with a bias for bias 'matched'"):

@@ -86,6 +86,9 @@ def command(
         Literal["mixed", "restored"],
         typer.Option(help="Length of mixed rows: as averaging leaves it, or restored to that of their parts."),
     ] = "mixed",
+    identity: Annotated[
+        float, typer.Option(help="Random direction added to mixed rows, in their lengths; for encoders to be trained.")
+    ] = 0.0,
     keep_source: Annotated[
         bool, typer.Option("--keep-source", help="Add the target tokens to the source's: one encoder for all.")
     ] = False,
@@ -159,6 +162,7 @@ def command(
         strip_marker=strip_marker,
         bias=bias,
         norm=norm,
+        identity=identity,
         output=output,
         fold=fold,
         sample_texts=samples,

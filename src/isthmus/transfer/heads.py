@@ -20,7 +20,7 @@ import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.norm import restore_norm
+from isthmus.transfer.rows import add_identity, restore_norm
 from isthmus.transfer.settings import Bias, Norm
 
 BIASES: tuple[Bias, ...] = ("mixed", "zero", "position", "matched")
@@ -159,7 +159,14 @@ def check_finite(model: Any) -> None:
 
 
 def swap_vocabulary(
-    model: Any, token_map: TokenMap, roles: Mapping[str, int], *, bias: Bias = "mixed", norm: Norm = "mixed"
+    model: Any,
+    token_map: TokenMap,
+    roles: Mapping[str, int],
+    *,
+    bias: Bias = "mixed",
+    norm: Norm = "mixed",
+    identity: float = 0.0,
+    seed: int = 0,
 ) -> Any:
     """Build the same model over the target vocabulary.
 
@@ -174,6 +181,8 @@ def swap_vocabulary(
         bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
             gives ids beyond the source the mean bias, as code that only resizes does. ``matched`` starts as ``mixed``.
         norm: ``restored`` scales mixed rows to the mean length of those they are made of.
+        identity: Length of a random direction that is added to every mixed row, as a multiple of the row's own.
+        seed: Seed of these directions.
 
     Returns:
         A model of the same class, in evaluation mode, its weights in the same dtypes and on the same devices.
@@ -195,6 +204,8 @@ def swap_vocabulary(
             rows = mix(token_map, state[names[0]])
             if norm == "restored":
                 rows = restore_norm(token_map, rows, state[names[0]])
+            if identity:
+                rows = add_identity(token_map, rows, identity, seed)
             result.update({name: rows.clone() for name in names})
     for name in head.bias:
         result[name] = mix_bias(token_map, state[name], bias)

@@ -14,10 +14,8 @@ from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
 from isthmus.errors import BridgeError, InputError
 from isthmus.initializers import INITIALIZERS, Problem
 from isthmus.initializers.base import Pool, tokenize_with
-from isthmus.token_map import Fate
 from isthmus.transfer import checks
 from isthmus.transfer.card import build_card, license_warning, read_language, read_license
-from isthmus.transfer.idf import check_without_holes, idf_from_texts
 from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
 from isthmus.transfer.report import TransferReport, summarise
 from isthmus.transfer.settings import Bias, MakeVectors, Norm, Origin, Output, Settings, languages_of
@@ -25,9 +23,6 @@ from isthmus.vocabulary import Vocabulary, coverage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SparseEncoder
-
-    from isthmus.token_map import TokenMap
-    from isthmus.transfer.rebuild import Parts
 
 
 def transfer(
@@ -46,6 +41,7 @@ def transfer(
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
+    identity: float = 0.0,
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -80,6 +76,8 @@ def transfer(
             columns are active on ``sample_texts`` as often as what they are made of
             (:func:`isthmus.transfer.activation.match_activation`).
         norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
+        identity: Add a random direction to every mixed row, this many times as long: for encoders that will be
+            trained, which cannot tell rows with the same mixture apart.
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.
@@ -109,8 +107,8 @@ def transfer(
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
     """
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, keep_source, output,
-        fold, idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, identity, keep_source,
+        output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
     settings.initializer()
@@ -163,6 +161,7 @@ def transfer_encoder(
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
+    identity: float = 0.0,
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -192,6 +191,7 @@ def transfer_encoder(
         pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero``, ``position`` or ``matched``.
         norm: Length of mixed rows, ``mixed`` or ``restored``.
+        identity: Length of a random direction in every mixed row, as a multiple of its own.
         keep_source: Keep the source vocabulary and add the target tokens to it.
         output: Vocabulary that is written with ``keep_source``: ``source``, ``target`` or ``both``.
         fold: Cosine of two tokens' rows above which only one of them is written.
@@ -215,8 +215,8 @@ def transfer_encoder(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, keep_source, output,
-        fold, idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, identity, keep_source,
+        output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
@@ -243,6 +243,7 @@ def _run(
     from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
     from isthmus.transfer.output import silence
     from isthmus.transfer.rebuild import put_together, take_apart
+    from isthmus.transfer.statics import check_statics, query_weights
     from isthmus.transfer.target import fold_columns, make_target
 
     start = time.perf_counter()
@@ -266,7 +267,7 @@ def _run(
     if made.foreign is not None:
         # An English encoder learnt next to nothing about letters of other scripts: nothing is to be made of them.
         source = source.without(made.foreign[: source.size])
-    _check_statics(parts, target, settings)
+    check_statics(parts, target, settings)
     for module, head in zip(parts.transformers, parts.heads, strict=True):
         check_rows(head, source.raw_tokens())
         check_finite(module.model)
@@ -278,15 +279,15 @@ def _run(
     )  # fmt: skip
     token_map = initializer.token_map(problem)
     roles = dict(target.roles)
+    after: Any = {"norm": settings.norm_in_effect, "identity": settings.identity_in_effect, "seed": settings.seed}
     models = {
-        id(module): swap_vocabulary(module.model, token_map, roles, bias=bias, norm=settings.norm_in_effect)
-        for module in parts.transformers
+        id(module): swap_vocabulary(module.model, token_map, roles, bias=bias, **after) for module in parts.transformers
     }
     if parts.sparse:
         token_map, unwritten = fold_columns(token_map, made.unwritten, settings)
         for module, head in zip(parts.transformers, parts.heads, strict=True):
             silence(models[id(module)], head, unwritten)
-    weights = _query_weights(parts, tokenizer, target, token_map, settings)
+    weights = query_weights(parts, tokenizer, target, token_map, settings)
     card = build_card(encoder, origin, license)
     result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
     if bias == "matched":
@@ -314,36 +315,3 @@ def _run(
         warnings=tuple(warning for warning in warnings if warning is not None),
     )
     return result, report.timed(time.perf_counter() - start)
-
-
-def _check_statics(parts: Parts, target: Vocabulary, settings: Settings) -> None:
-    if parts.statics:
-        check_without_holes(target)
-    elif settings.idf_texts is not None:
-        raise InputError(
-            "idf_texts must be None for an encoder without a static query side, got texts; leave them out, or pass "
-            "them as sample_texts"
-        )
-
-
-def _query_weights(
-    parts: Parts, tokenizer: Any, target: Vocabulary, token_map: TokenMap, settings: Settings
-) -> dict[int, Any]:
-    """New weights by the id() of each static module: the statistic of target text if given, else the map."""
-    import torch
-
-    from isthmus.transfer.heads import mix
-
-    if not parts.statics:
-        return {}
-    if settings.idf_texts is None:
-        return {id(module): mix(token_map, module.weight) for module in parts.statics}
-    idf = torch.from_numpy(idf_from_texts(tokenizer, target, settings.idf_texts))
-    kept = torch.from_numpy(token_map.rows(Fate.KEPT))
-    weights = {}
-    for module in parts.statics:
-        weight = idf.to(module.weight.device, module.weight.dtype, copy=True)
-        # Texts of the new language say nothing about the source's tokens.
-        weight[kept] = module.weight.detach()[kept]
-        weights[id(module)] = weight
-    return weights

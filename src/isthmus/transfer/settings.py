@@ -37,6 +37,7 @@ class Settings:
     pool: Pool
     bias: Bias
     norm: Norm
+    identity: float
     keep_source: bool
     output: Output | None
     fold: float | None
@@ -51,6 +52,8 @@ class Settings:
         _ = self.fold_in_effect
         if self.norm not in get_args(Norm):
             raise UnknownNameError("norm", self.norm, get_args(Norm))
+        if not (np.isfinite(self.identity) and self.identity >= 0):
+            raise InputError(f"identity must be 0 or more, got {self.identity}; 0 adds nothing")
         if self.bias_in_effect == "matched":
             self._check_matched()
         if self.keep_source and (self.as_released or self.pool == "all"):
@@ -134,6 +137,11 @@ class Settings:
         return "mixed" if self.as_released else self.norm
 
     @property
+    def identity_in_effect(self) -> float:
+        """What is added to mixed rows, which the released code leaves."""
+        return 0.0 if self.as_released else float(self.identity)
+
+    @property
     def fold_in_effect(self) -> float:
         """Cosine above which columns are folded into one; 1 folds none.
 
@@ -159,6 +167,7 @@ class Settings:
             "strip_marker": self.bridge_texts()["strip_marker"],
             "bias": self.bias_in_effect if sparse else None,
             "norm": self.norm_in_effect,
+            "identity": self.identity_in_effect,
             "keep_source": self.keep_source,
             "output": self.output_in_effect if sparse else None,
             "fold": self.fold_in_effect if sparse else None,

@@ -1,0 +1,127 @@
+"""What is done to mixed rows once they are mixed: their length, and a direction of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from isthmus.errors import InputError, UnknownNameError
+from isthmus.token_map import Fate
+from isthmus.transfer import transfer_encoder
+from tests.encoders import splade
+from tests.tokenizers import wordpiece
+
+MakeVectors = Callable[..., Any]
+
+
+def rows_of(encoder: Any) -> np.ndarray:
+    model = encoder.transformers_model
+    found: np.ndarray = model.get_input_embeddings().weight.detach().double().numpy().copy()
+    return found
+
+
+def test_rows_get_the_mean_length_of_their_parts(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    vectors = vectors_for(source.tokenizer, korean)
+    plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
+    result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, norm="restored")
+    old, before, after = map(rows_of, (source, plain, result))
+    for row in range(report.token_map.shape[0]):
+        if report.token_map.fate(row) is not Fate.BRIDGED:
+            np.testing.assert_array_equal(after[row], before[row])
+            continue
+        weights = report.token_map.weights[row].toarray()[0]
+        length = weights @ np.linalg.norm(old[: len(weights)], axis=1)
+        np.testing.assert_allclose(after[row], before[row] * length / np.linalg.norm(before[row]), rtol=1e-5, atol=1e-7)
+        assert length > np.linalg.norm(before[row]) * 1.01
+    assert report.settings["norm"] == "restored"
+    _, report = transfer_encoder(source, korean, vectors=vectors, as_released=True, norm="restored")
+    assert report.settings["norm"] == "mixed"
+
+
+def test_every_mixed_row_gets_a_direction_of_its_own(tmp_path: Path, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    target = wordpiece([f"{chr(0xAC00 + 28 * i)}" for i in range(400)], strip_accents=False)
+    vectors = vectors_for(source.tokenizer, target)
+    plain, _ = transfer_encoder(source, target, vectors=vectors)
+    result, report = transfer_encoder(source, target, vectors=vectors, identity=0.5)
+    before, after = rows_of(plain), rows_of(result)
+    mixed = report.token_map.rows(Fate.BRIDGED)
+    assert len(mixed) == 400
+    others = np.setdiff1d(np.arange(len(before)), mixed)
+    np.testing.assert_array_equal(after[others], before[others])
+    added = (after - before)[mixed]
+    lengths = np.linalg.norm(added, axis=1) / np.linalg.norm(before[mixed], axis=1)
+    assert np.sqrt((lengths**2).mean()) == pytest.approx(0.5, rel=0.05)
+    units = added / np.linalg.norm(added, axis=1, keepdims=True)
+    assert np.abs((units @ units.T)[~np.eye(400, dtype=bool)]).max() < 0.999
+    assert report.settings["identity"] == 0.5
+    # The decoder is the same table, or has the same directions.
+    decoder = result.transformers_model.get_output_embeddings().weight.detach().double().numpy()
+    np.testing.assert_array_equal(decoder, after)
+    again, other = (
+        rows_of(transfer_encoder(source, target, vectors=vectors, identity=0.5, seed=seed)[0]) for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(again, after)
+    assert not np.array_equal(other[mixed], after[mixed])
+
+
+def test_an_untied_decoder_gets_the_same_directions(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path, tied=False)
+    options: dict[str, Any] = {"vectors": vectors_for(source.tokenizer, korean)}
+    plain, result = (transfer_encoder(source, korean, **options, identity=size)[0] for size in (0.0, 1.0))
+    report = transfer_encoder(source, korean, **options)[1]
+    mixed = report.token_map.rows(Fate.BRIDGED)
+    units = []
+    for side in ("get_input_embeddings", "get_output_embeddings"):
+        before, after = (
+            getattr(encoder.transformers_model, side)().weight.detach().double().numpy()[mixed]
+            for encoder in (plain, result)
+        )
+        units.append((after - before) / np.linalg.norm(after - before, axis=1, keepdims=True))
+    np.testing.assert_allclose(units[0], units[1], atol=1e-4)
+
+
+def test_the_released_code_does_neither(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    options: dict[str, Any] = {"vectors": vectors_for(source.tokenizer, korean), "as_released": True}
+    plain, _ = transfer_encoder(source, korean, **options)
+    result, report = transfer_encoder(source, korean, norm="restored", identity=1.0, **options)
+    np.testing.assert_array_equal(rows_of(result), rows_of(plain))
+    assert (report.settings["norm"], report.settings["identity"]) == ("mixed", 0.0)
+
+
+def test_dense_encoders_take_both(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    from tests.encoders import masked_lm, save_masked_lm
+
+    model, tokenizer = masked_lm("bert")
+    folder = save_masked_lm(tmp_path / "model", model, tokenizer)
+    word = Transformer(str(folder))
+    source = SentenceTransformer(modules=[word, Pooling(word.get_embedding_dimension())], device="cpu")
+    vectors = vectors_for(tokenizer, korean)
+    plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
+    for options in ({"norm": "restored"}, {"identity": 0.5}):
+        result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, **options)
+        mixed = report.token_map.rows(Fate.BRIDGED)
+        before, after = (
+            encoder[0].model.get_input_embeddings().weight.detach().numpy()[mixed] for encoder in (plain, result)
+        )
+        assert (np.abs(after - before).max(axis=1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("identity", [-0.1, float("nan"), float("inf")])
+def test_wrong_options_are_refused(identity: float, tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    vectors = vectors_for(source.tokenizer, korean)
+    with pytest.raises(InputError, match="identity must be 0 or more, got"):
+        transfer_encoder(source, korean, vectors=vectors, identity=identity)
+    with pytest.raises(UnknownNameError, match="norm must be one of mixed, restored; got 'unit'"):
+        transfer_encoder(source, korean, vectors=vectors, norm="unit")  # type: ignore[arg-type]
