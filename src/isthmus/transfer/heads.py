@@ -181,7 +181,8 @@ def swap_vocabulary(
         bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
             gives ids beyond the source the mean bias, as code that only resizes does. ``matched`` starts as ``mixed``.
         norm: ``restored`` scales mixed rows to the mean length of those they are made of.
-        identity: Length of a random direction that is added to every mixed row, as a multiple of the row's own.
+        identity: Length of a random direction that is added to every mixed row, as a multiple of the row's own; then
+            the row is scaled back to that.
         seed: Seed of these directions.
 
     Returns:

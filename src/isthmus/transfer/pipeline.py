@@ -76,8 +76,8 @@ def transfer(
             columns are active on ``sample_texts`` as often as what they are made of
             (:func:`isthmus.transfer.activation.match_activation`).
         norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
-        identity: Add a random direction to every mixed row, this many times as long: for encoders that will be
-            trained, which cannot tell rows with the same mixture apart.
+        identity: Add a random direction to every mixed row, this many times as long, and scale it back to its length:
+            for encoders that will be trained, which hardly tell rows with the same mixture apart.
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.

@@ -34,12 +34,12 @@ def restore_norm(token_map: TokenMap, rows: torch.Tensor, source: torch.Tensor) 
 
 
 def add_identity(token_map: TokenMap, rows: torch.Tensor, strength: float, seed: int) -> torch.Tensor:
-    """Add to every mixed row a random direction of its own.
+    """Add to every mixed row a random direction of its own; the row keeps its length.
 
     Args:
         token_map: Map of shape (target, source).
         rows: Shape (target, dim).
-        strength: Expected length of what is added, as a multiple of the row's own.
+        strength: Expected length of what is added, as a multiple of the row's own, before both are scaled back to that.
         seed: Seed of the draw; the directions depend on it, on the map and on ``dim`` alone.
 
     Returns:
@@ -49,7 +49,8 @@ def add_identity(token_map: TokenMap, rows: torch.Tensor, strength: float, seed:
     drawn = np.random.default_rng(seed).standard_normal((len(mixed), rows.shape[1])) / np.sqrt(rows.shape[1])
     ids = torch.from_numpy(mixed).to(rows.device)
     own = rows[ids].double()
-    added = torch.from_numpy(drawn).to(rows.device) * own.norm(dim=1, keepdim=True) * strength
+    lengths = own.norm(dim=1, keepdim=True)
+    mixed_rows = own + torch.from_numpy(drawn).to(rows.device) * lengths * strength
     result = rows.clone()
-    result[ids] = (own + added).to(rows.dtype)
+    result[ids] = (mixed_rows * (lengths / mixed_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))).to(rows.dtype)
     return result
