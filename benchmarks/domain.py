@@ -39,9 +39,10 @@ from isthmus.training import PairSettings, train_self_supervised
 LANGUAGES = ("ko", "ru")
 PARTS = ("tune", "train", "summary")
 TUNED_ON = "ko"
-METHOD = "sembridge"
+METHOD, OWN = "sembridge", "sembridge-identity"
 REFERENCES = ("zero-shot", "bm25")
-TRAINED = ("heading", "snippet", "snippet-negative")
+# With ``-own``, mixed rows get directions of their own before training.
+TRAINED = ("heading", "snippet", "snippet-negative", "heading-own", "snippet-own")
 ARMS = (*REFERENCES, *TRAINED)
 STEPS = 60
 SETTINGS = replace(TRAINING, steps=STEPS, save_steps=STEPS, seed=0)
@@ -50,6 +51,8 @@ FIRST_RATE = 3e-4
 CHOICES: dict[str, dict[str, tuple[float, ...]]] = {
     "heading": {"learning_rate": (FIRST_RATE, 1e-3)},
     "snippet": {"learning_rate": (FIRST_RATE, 1e-3), "keep_snippet": (0.5, 0.0, 1.0)},
+    "heading-own": {"learning_rate": (FIRST_RATE,)},
+    "snippet-own": {"learning_rate": (FIRST_RATE,), "keep_snippet": (0.5, 0.0, 1.0)},
 }
 DEVELOPMENT = 300
 MANY = 10**6
@@ -64,11 +67,11 @@ def write_corpus(path: Path, arm: str, language: str, data: Path) -> None:
     atomic_write(path, ("\n".join(lines) + "\n").encode())
 
 
-def untrained(language: str, args: argparse.Namespace) -> Path:
+def untrained(language: str, args: argparse.Namespace, method: str = METHOD) -> Path:
     """The folder of the transferred encoder."""
-    start: Path = args.work / f"{language}.start"
+    start: Path = args.work / (f"{language}.start" if method == METHOD else f"{language}.{method}.start")
     if not start.exists():
-        transferred(METHOD, language, 0, args.data).save_pretrained(str(start.with_suffix(".part")))
+        transferred(method, language, 0, args.data).save_pretrained(str(start.with_suffix(".part")))
         start.with_suffix(".part").rename(start)
     return start
 
@@ -78,12 +81,14 @@ def trained(
 ) -> tuple[Path, dict[str, Any]]:
     """Train on the text of a language unless it has been; the folder and the report."""
     told = "-".join(f"{name}={value:g}" for name, value in choices.items())
+    own = arm.endswith("-own")
     arm = arm.partition("-")[0]
-    folder = args.work / f"{language}.{arm}.{told}"
+    folder = args.work / (f"{language}.{arm}-own.{told}" if own else f"{language}.{arm}.{told}")
     report = folder / "training_report.json"
     if report.is_file():
         return folder, read_json(report)
-    start, corpus = untrained(language, args), args.work / f"{language}.{arm}.jsonl"
+    start = untrained(language, args, OWN if own else METHOD)
+    corpus = args.work / f"{language}.{arm}.jsonl"
     write_corpus(corpus, arm, language, args.data)
     pairs = PairSettings(
         kinds=("heading",) if arm == "heading" else ("snippet",),
@@ -193,6 +198,7 @@ def measure(language: str, choices: dict[str, dict[str, float]], args: argparse.
                 "choices": choices.get(arm),
                 "run": run_settings(args),
             }
+            settings |= {"own": METHODS[OWN]} if arm.endswith("-own") else {}
             path = args.output / f"{language}.{collection.name}.{name}.{arm}.json"
             cells.append(Cell(arm, name, collection, path, settings))
         missing = [cell for cell in cells if not cell.done()]

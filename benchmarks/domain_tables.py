@@ -15,6 +15,8 @@ NAMES = {
     "heading": "sembridge, headings",
     "snippet": "sembridge, snippets",
     "snippet-negative": "sembridge, snippets, a hard negative",
+    "heading-own": "own directions, headings",
+    "snippet-own": "own directions, snippets",
 }
 POOLS = ("in-domain", "other")
 COLLECTIONS = {"korquad": "KorQuAD", "xquad": "XQuAD"}

@@ -1,4 +1,4 @@
-"""An echo taught to the rows: a plain encoder learns the scores that its own echo gives to snippets of unlabelled text.
+"""An echo taught to the rows: a plain encoder learns the scores that sembridge's echo gives to snippets of raw text.
 
 No label is read. Snippets, left in their passages, are the queries, their passages the positives and the best others
 of BM25 the negatives; the student is trained on the teacher's score margins (MarginMSE, arXiv 2010.02666) with the
@@ -24,26 +24,22 @@ from isthmus.training import PairSettings, TrainingSettings, pairs_from_text, tr
 from isthmus.training.data import TrainingData
 from isthmus.training.self_supervised import with_negatives
 
+TEACHER = "sembridge"
 NEGATIVES = 2
 SAMPLE = 500
 
 
 def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
-    """The folder of the student of a method's encoder; trained unless it has been."""
+    """The folder of the student that starts as a method's encoder; trained unless it has been."""
     run = work / f"{language}.{name}.distilled.{rate:g}"
-    result, start, rows = run / "trained", run / "start", run / "rows.jsonl"
+    result, start = run / "trained", run / "start"
     if (result / "training_report.json").is_file():
         return result
-    encoder = transferred(name, language, 0, data)
     if not start.exists():
-        encoder.save_pretrained(str(run / "start.part"))
+        transferred(name, language, 0, data).save_pretrained(str(run / "start.part"))
         (run / "start.part").rename(start)
-    if not rows.exists():
-        passages = [row["passage"] for row in training_rows(data, language)]
-        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, run)]
-        atomic_write(rows, ("\n".join(lines) + "\n").encode())
-    del encoder
-    gc.collect()
+        gc.collect()
+    rows = write_rows(language, data, work)
     settings: TrainingSettings = replace(TRAINING, learning_rate=rate, seed=0, loss="margin-mse")
     pool = sections(data, language, 80, 0)
     train(start, rows, result, settings, development=pool, language=language, overwrite=True)
@@ -51,9 +47,22 @@ def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> 
     return result
 
 
-def taught(encoder: Any, passages: list[str], run: Path) -> list[dict[str, Any]]:
-    """Training rows with the scores of the encoder's echo, which reads as much as the student will."""
-    corpus = run / "corpus.jsonl"
+def write_rows(language: str, data: Path, work: Path) -> Path:
+    """The teacher's rows, the same for all students of a language."""
+    folder = work / f"{language}.{TEACHER}.echo"
+    rows = folder / "rows.jsonl"
+    if not rows.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        encoder = transferred(TEACHER, language, 0, data)
+        passages = [row["passage"] for row in training_rows(data, language)]
+        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, folder / "corpus.jsonl")]
+        atomic_write(rows, ("\n".join(lines) + "\n").encode())
+        gc.collect()
+    return rows
+
+
+def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, Any]]:
+    """Training rows with the scores of the encoder's echo, which reads as much as a student will."""
     lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
     atomic_write(corpus, ("\n".join(lines) + "\n").encode())
     wanted = TRAINING.batch_size * (TRAINING.steps or 0)

@@ -10,7 +10,11 @@ from isthmus._files import read_json
 
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 LEVEL = 0.05
-MAPS = {"sembridge": "sembridge", "mean": "mean", "gaussian": "Gaussian", "shuffled": "shuffled"}
+MAPS = {
+    "sembridge": "sembridge", "sembridge-identity": "sembridge, own directions", "mean": "mean",
+    "gaussian": "Gaussian", "shuffled": "shuffled",
+}  # fmt: skip
+STUDENTS = ("sembridge", "sembridge-identity")
 
 
 def identity(results: Path, *, markdown: Markdown, vocabulary: str, stage: str) -> str:
@@ -64,6 +68,22 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
         "", "few shared words: BM25", "echo", "hybrid", "32/128 dims: BM25", "echo", "hybrid", "active dims, documents",
     ]  # fmt: skip
     return markdown(header, table)
+
+
+def identity_distilled(results: Path, *, markdown: Markdown) -> str:
+    """Plain encoders that learnt an echo's scores, beside the encoder before and its echo."""
+    rows = _rows(results)
+    languages = _languages(rows, vocabulary="target", stage="distilled", token_map="sembridge-identity")
+    table = []
+    for language in languages:
+        before = [rows[language, "sembridge", "target", "zero-shot", arm] for arm in ("plain", "echo")]
+        students = [rows.get((language, name, "target", "distilled", "plain")) for name in MAPS if name in STUDENTS]
+        words = rows[language, "none", "target", "zero-shot", "bm25"]
+        table.append([language, *map(_number, (words, *before, *students))])
+    header = ["", "BM25", "sembridge", "its echo", "sembridge, taught", "own directions, taught"]
+    return (
+        markdown(header, table) + "\nnDCG@10 on the pools above; students are plain encoders without any part added.\n"
+    )
 
 
 def _rows(results: Path) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:

@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 COLORS = dict(zip(NAMES, ["#000000", "#9e9e9e", "#bcbd22", "#8c564b", "#e377c2", "#9467bd", "#ff7f0e", "#2ca02c",
-                          "#17becf", "#7fb3d5", "#1f77b4", "#d62728"], strict=True))  # fmt: skip
+                          "#17becf", "#7fb3d5", "#1f77b4", "#0b3c6f", "#d62728"], strict=True))  # fmt: skip
 Found = dict[tuple[str, str], dict[str, Any]]
 
 

@@ -19,7 +19,8 @@ from typing import Any
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
 from domain_tables import domain, domain_choices
-from identity_tables import identity, identity_maps, identity_strata
+from identity_choices import identity_head, identity_settings, own_directions
+from identity_tables import identity, identity_distilled, identity_maps, identity_strata
 from new_language_tables import new_language, new_language_ready
 from study_tables import study, study_alpha, study_cost, study_rates
 
@@ -293,9 +294,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
             crowding,
             domain,
             domain_choices,
+            identity_head,
             identity_maps,
+            identity_settings,
             identity_strata,
             new_language_ready,
+            own_directions,
             study_alpha,
             study_cost,
             study_rates,
@@ -307,6 +311,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         for vocabulary in ("target", "keep-source")
         for stage in ("zero-shot", "fine-tuned")
     },
+    "identity-distilled": partial(identity_distilled, markdown=markdown),
     **{
         f"new-language-{language}": partial(new_language, markdown=markdown, language=language)
         for language in ("de", "bn")

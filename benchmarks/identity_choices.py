@@ -1,0 +1,76 @@
+"""Tables of what was chosen on development pairs: strength of the words, norms and biases, directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from isthmus._files import read_json
+
+Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+PAIRS = ("sections", "cloze")
+ARMS = ("plain", "calibrated", "echo")
+
+
+def identity_settings(results: Path, *, markdown: Markdown) -> str:
+    """Every weight and power, means over languages and kinds of pairs."""
+    found = read_json(results / "identity_settings.json")["rows"]
+    weights = sorted({row["weight"] for row in found if "weight" in row})
+    powers = sorted({row["power"] for row in found if "power" in row})
+    rows = []
+    for mode, calibrate, power in product(("echo", "hybrid"), (True, False), powers):
+        wanted = {"mode": mode, "calibrate": calibrate, "power": power}
+        means = [_mean(found, wanted | {"weight": weight}) for weight in weights]
+        name = f"{mode}, {'' if calibrate else 'not '}calibrated, power {power:g}"
+        rows.append([name, *(f"**{mean:.3f}**" if mean == max(means) else f"{mean:.3f}" for mean in means)])
+    alone = {
+        "BM25": {"mode": "bm25"},
+        "the encoder": {"mode": "plain", "calibrate": False},
+        "calibrated": {"mode": "plain", "calibrate": True},
+    }
+    lines = [
+        f"nDCG@10 on development pairs among further passages, means over {len({row['language'] for row in found})}",
+        "languages and both kinds of pairs; bold is the best of a line. For comparison: "
+        + ", ".join(f"{name} {_mean(found, wanted):.3f}" for name, wanted in alone.items())
+        + ".",
+    ]
+    header = ["weight", *(f"{weight:g}" for weight in weights)]
+    return markdown(header, rows) + "\n" + "\n".join(lines) + "\n"
+
+
+def identity_head(results: Path, *, markdown: Markdown) -> str:
+    """Norms and biases."""
+    found = read_json(results / "identity_head.json")["rows"]
+    table = []
+    for norm, bias in dict.fromkeys((row["norm"], row["bias"]) for row in found):
+        cells = []
+        for arm in ARMS:
+            rows = [row for row in found if (row["norm"], row["bias"], row["arm"]) == (norm, bias, arm)]
+            cells += [f"{fmean(row['ndcg@10'] for row in rows if row['pairs'] == pairs):.3f}" for pairs in PAIRS]
+            if arm == "plain":
+                dims = f"{fmean(row['active_dims'] for row in rows):.0f}"
+        table.append([f"norm {norm}, bias {bias}", dims, *cells])
+    header = ["head", "active dims", *(f"{arm}: {PAIRS[0]}" if i == 0 else PAIRS[1] for arm in ARMS for i in (0, 1))]
+    languages = ", ".join(dict.fromkeys(row["language"] for row in found))
+    text = f"nDCG@10 on development pairs, means over {languages}; no evaluation set.\n"
+    return markdown(header, table) + "\n" + text
+
+
+def own_directions(results: Path, *, markdown: Markdown) -> str:
+    """Length of the directions, before and after training."""
+    found = read_json(results / "own_directions.json")["rows"]
+    languages = list(dict.fromkeys(row["language"] for row in found))
+    table = []
+    for strength in dict.fromkeys(row["identity"] for row in found):
+        rows = {row["language"]: row for row in found if row["identity"] == strength}
+        cells = [f"{rows[language][key]:.3f}" for language in languages for key in ("before", "best")]
+        table.append([f"{strength:g}", *cells])
+    header = ["`--identity`", *(f"{language}: {when}" for language in languages for when in ("before", "after"))]
+    return markdown(header, table) + "\nnDCG@10 on development sections, before training and at its best checkpoint.\n"
+
+
+def _mean(found: Iterable[dict[str, Any]], wanted: dict[str, Any]) -> float:
+    return fmean(row["ndcg@10"] for row in found if wanted.items() <= row.items())
