@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from isthmus.cli import _training
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError
@@ -58,44 +59,25 @@ def command(
         Literal["auto", "contrastive", "margin-mse", "kl"],
         typer.Option(help="auto: margin-mse where the data has scores, else contrastive."),
     ] = "auto",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; instead of --epochs.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the data.", show_default="1")] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows per step and process.")] = DEFAULT.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = DEFAULT.learning_rate,
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens per text while training.", show_default="the encoder's")
-    ] = None,
-    query_regularizer_weight: Annotated[
-        float, typer.Option(help="Sparsity of queries.")
-    ] = DEFAULT.query_regularizer_weight,
-    document_regularizer_weight: Annotated[
-        float, typer.Option(help="Sparsity of documents.")
-    ] = DEFAULT.document_regularizer_weight,
-    regularizer_warmup: Annotated[
-        float, typer.Option(help="Share of the steps in which the two weights rise.")
-    ] = DEFAULT.regularizer_warmup,
-    target_active_dims: Annotated[
-        int | None, typer.Option(help="Steer the document weight to this many active dimensions.")
-    ] = None,
-    max_active_share: Annotated[
-        float, typer.Option(help="Stop when vectors have a larger share of columns active.")
-    ] = DEFAULT.max_active_share,
-    freeze: Annotated[
-        Literal["none", "all-but-new", "all-but-embeddings"],
-        typer.Option(help="Train everything, a transfer's new rows, or the embeddings."),
-    ] = "none",
-    stock_head: Annotated[
-        bool, typer.Option("--stock-head", help="Use sentence-transformers' own vocabulary head.")
-    ] = False,
-    bf16: Annotated[
-        bool | None, typer.Option("--bf16/--no-bf16", help="bfloat16 autocast.", show_default="where native")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of data order and dropout.")] = 0,
-    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints and evaluations.")] = DEFAULT.save_steps,
-    logging_steps: Annotated[int, typer.Option(help="Steps between log entries.")] = DEFAULT.logging_steps,
-    eval: Annotated[str | None, typer.Option(help="Development collection: keep the best nDCG@10, stop early.")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO 639-1 code of the collection's language.")] = None,
-    patience: Annotated[int, typer.Option(help="Evaluations without progress before stopping.")] = DEFAULT.patience,
+    steps: _training.StepsOption = None,
+    epochs: _training.EpochsOption = None,
+    batch_size: _training.BatchSizeOption = DEFAULT.batch_size,
+    learning_rate: _training.LearningRateOption = DEFAULT.learning_rate,
+    max_length: _training.MaxLengthOption = None,
+    query_regularizer_weight: _training.QueryWeightOption = DEFAULT.query_regularizer_weight,
+    document_regularizer_weight: _training.DocumentWeightOption = DEFAULT.document_regularizer_weight,
+    regularizer_warmup: _training.WarmupOption = DEFAULT.regularizer_warmup,
+    target_active_dims: _training.TargetActiveDimsOption = None,
+    max_active_share: _training.MaxActiveShareOption = DEFAULT.max_active_share,
+    freeze: _training.FreezeOption = "none",
+    stock_head: _training.StockHeadOption = False,
+    bf16: _training.Bf16Option = None,
+    seed: _training.SeedOption = 0,
+    save_steps: _training.SaveStepsOption = DEFAULT.save_steps,
+    logging_steps: _training.LoggingStepsOption = DEFAULT.logging_steps,
+    eval: _training.EvalOption = None,
+    language: _training.LanguageOption = None,
+    patience: _training.PatienceOption = DEFAULT.patience,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the encoder, or another run's checkpoints, in the folder.")
     ] = False,
