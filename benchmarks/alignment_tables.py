@@ -70,7 +70,7 @@ def alignment(results: Path, *, markdown: Markdown) -> str:
     lines = [
         f"XQuAD, {one[0]['queries']} questions; English with each of ar, zh, hi, ru, de, es and vi: a mixed pool has "
         f"{' or '.join(map(str, documents))} passages, two of them relevant. Means over the languages and over {seeds} "
-        "seeds, ± their standard deviation over seeds; rows without it were trained with one.",
+        "seeds, ± their standard deviation over seeds; trainings without it have one seed.",
     ]
     return markdown(["model: loss", *(column[0] for column in COLUMNS)], table) + "\n" + "\n".join(lines) + "\n"
 

@@ -45,7 +45,7 @@ def domain(results: Path, *, markdown: Markdown) -> str:
             apart.append(f"{language} {collection} {test['difference']:+.3f} {interval}")
     training = summary["run"]["training"]
     lines = [
-        "nDCG@10 and its 95 % interval (bootstrap over questions). ▲ ▼: above or below the encoder before training,",
+        "nDCG@10 and its 95 % interval (bootstrap over questions). ▲ ▼: above or below sembridge without training,",
         f"paired bootstrap, p < {LEVEL}. Questions and passages: {'; '.join(sizes)}.",
         *([f"Headings minus snippets: {'; '.join(apart)}."] if apart else []),
         f"{training['steps']} steps of {training['batch_size']} pairs, {training['max_length']} tokens, one seed.",

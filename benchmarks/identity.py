@@ -43,7 +43,7 @@ STAGES = ("zero-shot", "fine-tuned", "distilled")
 STUDENTS = ("sembridge", "sembridge-identity")
 # Active dimensions of queries and documents at which all arms are compared at equal cost.
 MATCHED = (32, 128)
-# Trained at the learning rate of the method whose rows they permute.
+# Trained at the learning rate of the method whose rows they permute or turn.
 RATE_OF = {
     "shuffled": "sembridge", "shuffled-keep-source": "sembridge-keep-source", "sembridge-identity": "sembridge",
 }  # fmt: skip

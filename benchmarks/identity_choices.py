@@ -64,11 +64,15 @@ def own_directions(results: Path, *, markdown: Markdown) -> str:
     found = read_json(results / "own_directions.json")["rows"]
     languages = list(dict.fromkeys(row["language"] for row in found))
     table = []
-    for strength in dict.fromkeys(row["identity"] for row in found):
-        rows = {row["language"]: row for row in found if row["identity"] == strength}
-        cells = [f"{rows[language][key]:.3f}" for language in languages for key in ("before", "best")]
+    for strength in dict.fromkeys(row["own_direction"] for row in found):
+        rows = {row["language"]: row for row in found if row["own_direction"] == strength}
+        cells = [
+            f"{rows[language][key]:.3f}" if language in rows else ""
+            for language in languages
+            for key in ("before", "best")
+        ]
         table.append([f"{strength:g}", *cells])
-    header = ["`--identity`", *(f"{language}: {when}" for language in languages for when in ("before", "after"))]
+    header = ["`--own-direction`", *(f"{language}: {when}" for language in languages for when in ("before", "after"))]
     return markdown(header, table) + "\nnDCG@10 on development sections, before training and at its best checkpoint.\n"
 
 

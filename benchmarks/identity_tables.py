@@ -77,7 +77,7 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     table = []
     for language in languages:
         before = [rows[language, "sembridge", "target", "zero-shot", arm] for arm in ("plain", "echo")]
-        students = [rows.get((language, name, "target", "distilled", "plain")) for name in MAPS if name in STUDENTS]
+        students = [rows.get((language, name, "target", "distilled", "plain")) for name in STUDENTS]
         words = rows[language, "none", "target", "zero-shot", "bm25"]
         table.append([language, *map(_number, (words, *before, *students))])
     header = ["", "BM25", "sembridge", "its echo", "sembridge, taught", "own directions, taught"]

@@ -28,10 +28,10 @@ STRENGTHS = (0.0, 1.0, 1.5, 2.5)
 def method_of(strength: float) -> str:
     """Name of the method among those of the study."""
     for name, options in METHODS.items():
-        if options == METHODS["sembridge"] | ({"identity": strength} if strength else {}):
+        if options == METHODS["sembridge"] | ({"own_direction": strength} if strength else {}):
             return name
     name = f"sembridge-identity-{strength:g}"
-    METHODS[name] = METHODS["sembridge"] | {"identity": strength}
+    METHODS[name] = METHODS["sembridge"] | {"own_direction": strength}
     return name
 
 
@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_data(parser, args)
     rows = read_json(args.output)["rows"] if args.output.exists() else []
     for language, strength in product(LANGUAGES, STRENGTHS):
-        if any((row["language"], row["identity"]) == (language, strength) for row in rows):
+        if any((row["language"], row["own_direction"]) == (language, strength) for row in rows):
             continue
         _, report = fine_tuned(method_of(strength), language, 0, RATES[0], args.data, args.work)
         found = report["development"]
-        rows.append({"language": language, "identity": strength, "ndcg@10": found["best"], **found})
+        rows.append({"language": language, "own_direction": strength, "ndcg@10": found["best"], **found})
         atomic_write(args.output, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
         print(f"{language}, directions of length {strength:g}: {found['best']:.3f}", file=sys.stderr, flush=True)
 

@@ -27,7 +27,7 @@ from isthmus._lookup import find_token
 from isthmus.errors import InputError, NotFoundError, TokenMapError
 
 FORMAT_VERSION = 1
-FILES = ("token_map.json", "token_map.safetensors")
+RECORD, TENSORS = FILES = ("token_map.json", "token_map.safetensors")
 Distribution = Literal["normal", "gaussian", "multivariate-gaussian"]
 
 
@@ -152,6 +152,12 @@ class TokenMap:
         """Target ids whose fate is one of ``fates``, ascending."""
         return np.flatnonzero(np.isin(self.fates, [FATES.index(fate) for fate in fates]))
 
+    @property
+    def parted(self) -> NDArray[np.bool_]:
+        """Rows with a direction of their own beside their mixture (``info["own_direction"]``), shape (target,)."""
+        bridged: NDArray[np.bool_] = self.fates == FATES.index(Fate.BRIDGED)
+        return bridged & bool(self.info.get("own_direction"))
+
     def has(self, fate: Fate) -> bool:
         """Whether any row has ``fate``."""
         return bool((self.fates == FATES.index(fate)).any())
@@ -244,12 +250,12 @@ class TokenMap:
             "target_tokens": list(self.target_tokens),
         }
         text = json.dumps(record, ensure_ascii=False)
-        atomic_write_all({Path(folder) / FILES[1]: content, Path(folder) / FILES[0]: text.encode()})
+        atomic_write_all({Path(folder) / TENSORS: content, Path(folder) / RECORD: text.encode()})
 
     @classmethod
     def find(cls, folder: str | Path | None) -> TokenMap | None:
         """As :meth:`load`; None where there is no folder, or no token map in it."""
-        if folder is None or not (Path(folder) / FILES[0]).is_file():
+        if folder is None or not (Path(folder) / RECORD).is_file():
             return None
         return cls.load(folder)
 
@@ -262,12 +268,12 @@ class TokenMap:
             TokenMapError: If a file is damaged or was written by a later version.
         """
         folder = Path(folder)
-        path = folder / FILES[0]
+        path = folder / RECORD
         try:
             record = read_json(path)
             version = record.get("format_version")
             if version == FORMAT_VERSION:
-                path = folder / FILES[1]
+                path = folder / TENSORS
                 return cls._parse(record, path.read_bytes())
         except NotFoundError:
             raise
@@ -282,10 +288,10 @@ class TokenMap:
     @classmethod
     def _parse(cls, record: dict[str, Any], content: bytes) -> TokenMap:
         if _checksum(content) != record["checksum"]:
-            raise ValueError("its checksum is not the one in token_map.json")
+            raise ValueError(f"its checksum is not the one in {RECORD}")
         source, target, info, sampling = (record[k] for k in ("source_tokens", "target_tokens", "info", "sampling"))
         if not (isinstance(info, dict) and all(isinstance(token, str) for token in (*source, *target))):
-            raise TypeError("token_map.json must hold tokens as strings and info as an object")
+            raise TypeError(f"{RECORD} must hold tokens as strings and info as an object")
         tensors = load(content)
         weights = csr_matrix((tensors["data"], tensors["indices"], tensors["indptr"]), shape=(len(target), len(source)))
         weights.check_format()

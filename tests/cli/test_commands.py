@@ -3,7 +3,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from isthmus.cli import _hub, _output
 from isthmus.token_map import TokenMap
@@ -21,6 +23,23 @@ def test_transfer_writes_a_plain_encoder_with_its_report(run, folders, tmp_path)
     code = "import sys; from sentence_transformers import SparseEncoder; e = SparseEncoder(sys.argv[1]); "
     code += "assert 'isthmus' not in sys.modules; assert e.encode(['집 학교']).to_dense().max() > 0"
     assert subprocess.run([sys.executable, "-c", code, str(output)], check=False).returncode == 0
+
+
+def test_what_is_done_to_mixed_rows_reaches_the_encoder(run, call, folders, tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(["집 학교", "물 house", "전쟁의 ."] * 4), encoding="utf-8")
+    common = ["transfer", folders / "source", "--target-tokenizer", folders / "korean"]
+    common += ["--vectors", folders / "vectors.safetensors", "--sample-texts", tmp_path / "texts.txt"]
+    options = ["--norm", "restored", "--own-direction", "0.5", "--bias", "matched"]
+    call(*common, "-o", tmp_path / "plain")
+    (report,) = call(*common, *options, "-o", tmp_path / "changed")
+    shown = {name: report["settings"][name] for name in ("norm", "own_direction", "bias")}
+    assert shown == {"norm": "restored", "own_direction": 0.5, "bias": "matched"}
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("plain", "changed")]
+    changed = {name for name in weights[0] if not np.array_equal(weights[0][name], weights[1][name])}
+    assert {name.rpartition(".")[2] for name in changed} == {"weight", "bias"}
+    code, _, err = run(*common, "--method", "mean", "--own-direction", "1", "-o", tmp_path / "mean")
+    assert code == 2
+    assert "own_direction must come with a method that mixes rows, got 'mean'" in " ".join(err.split())
 
 
 def test_inspect_shows_both_directions(run, transferred):

@@ -111,7 +111,7 @@ def test_settings_are_recorded_as_they_took_effect(tmp_path: Path, korean: Any) 
     encoder = splade(tmp_path)
     given: dict[str, Any] = {"exact": True, "fuzzy": False, "symbol": True, "strip_marker": True, "bias": "zero"}
     _, report = transfer_encoder(encoder, korean, method="mean", **given)
-    replaced = {"keep_source": False, "output": "target", "fold": 1.0, "norm": "mixed", "identity": 0.0}
+    replaced = {"keep_source": False, "output": "target", "fold": 1.0, "norm": "mixed", "own_direction": 0.0}
     assert report.to_dict()["settings"] == given | replaced | {"as_released": False}
     _, report = transfer_encoder(encoder, korean, method="mean", as_released=True, **given)
     released = {"as_released": True, "strip_marker": False, "bias": "position"}

@@ -11,8 +11,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.token_map import Fate
+from isthmus.token_map import Fate, TokenMap
 from isthmus.transfer import transfer_encoder
+from isthmus.vocabulary.join import join_tokenizers
 from tests.encoders import splade
 from tests.tokenizers import wordpiece
 
@@ -49,7 +50,7 @@ def test_every_mixed_row_gets_a_direction_of_its_own(tmp_path: Path, vectors_for
     target = wordpiece([f"{chr(0xAC00 + 28 * i)}" for i in range(400)], strip_accents=False)
     vectors = vectors_for(source.tokenizer, target)
     plain, _ = transfer_encoder(source, target, vectors=vectors)
-    result, report = transfer_encoder(source, target, vectors=vectors, identity=0.5)
+    result, report = transfer_encoder(source, target, vectors=vectors, own_direction=0.5)
     before, after = rows_of(plain), rows_of(result)
     mixed = report.token_map.rows(Fate.BRIDGED)
     assert len(mixed) == 400
@@ -63,12 +64,9 @@ def test_every_mixed_row_gets_a_direction_of_its_own(tmp_path: Path, vectors_for
     assert same.sum() > 3
     twins = units[1][same]
     assert np.abs((twins @ twins.T)[~np.eye(len(twins), dtype=bool)]).max() < 0.99
-    assert report.settings["identity"] == 0.5
-    # The decoder is the same table, or has the same directions.
-    decoder = result.transformers_model.get_output_embeddings().weight.detach().double().numpy()
-    np.testing.assert_array_equal(decoder, after)
+    assert report.settings["own_direction"] == 0.5
     again, other = (
-        rows_of(transfer_encoder(source, target, vectors=vectors, identity=0.5, seed=seed)[0]) for seed in (0, 1)
+        rows_of(transfer_encoder(source, target, vectors=vectors, own_direction=0.5, seed=seed)[0]) for seed in (0, 1)
     )
     np.testing.assert_array_equal(again, after)
     assert not np.array_equal(other[mixed], after[mixed])
@@ -78,7 +76,7 @@ def test_an_untied_decoder_gets_the_same_directions(tmp_path: Path, korean: Any,
     source = splade(tmp_path, tied=False)
     vectors = vectors_for(source.tokenizer, korean)
     # So much of it that the mixture is next to nothing beside.
-    result, report = transfer_encoder(source, korean, vectors=vectors, identity=1e6)
+    result, report = transfer_encoder(source, korean, vectors=vectors, own_direction=1e6)
     mixed = report.token_map.rows(Fate.BRIDGED)
     sides = (result.transformers_model.get_input_embeddings(), result.transformers_model.get_output_embeddings())
     rows = [side.weight.detach().double().numpy()[mixed] for side in sides]
@@ -91,9 +89,9 @@ def test_the_released_code_does_neither(tmp_path: Path, korean: Any, vectors_for
     source = splade(tmp_path)
     options: dict[str, Any] = {"vectors": vectors_for(source.tokenizer, korean), "as_released": True}
     plain, _ = transfer_encoder(source, korean, **options)
-    result, report = transfer_encoder(source, korean, norm="restored", identity=1.0, **options)
+    result, report = transfer_encoder(source, korean, norm="restored", own_direction=1.0, **options)
     np.testing.assert_array_equal(rows_of(result), rows_of(plain))
-    assert (report.settings["norm"], report.settings["identity"]) == ("mixed", 0.0)
+    assert (report.settings["norm"], report.settings["own_direction"]) == ("mixed", 0.0)
 
 
 def test_dense_encoders_take_both(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
@@ -108,7 +106,7 @@ def test_dense_encoders_take_both(tmp_path: Path, korean: Any, vectors_for: Make
     source = SentenceTransformer(modules=[word, Pooling(word.get_embedding_dimension())], device="cpu")
     vectors = vectors_for(tokenizer, korean)
     plain, _ = transfer_encoder(source, korean, vectors=vectors, alpha=1.5)
-    for options in ({"norm": "restored"}, {"identity": 0.5}):
+    for options in ({"norm": "restored"}, {"own_direction": 0.5}):
         result, report = transfer_encoder(source, korean, vectors=vectors, alpha=1.5, **options)
         mixed = report.token_map.rows(Fate.BRIDGED)
         before, after = (
@@ -117,11 +115,56 @@ def test_dense_encoders_take_both(tmp_path: Path, korean: Any, vectors_for: Make
         assert (np.abs(after - before).max(axis=1) > 1e-4).all()
 
 
-@pytest.mark.parametrize("identity", [-0.1, float("nan"), float("inf")])
-def test_wrong_options_are_refused(identity: float, tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+def test_directions_are_not_the_noise_of_sampled_rows(tmp_path: Path) -> None:
+    source = splade(tmp_path)
+    target = wordpiece(["house", *(f"{chr(0xAC00 + 28 * i)}" for i in range(40))], strip_accents=False)
+    texts = [" ".join(f"{chr(0xAC00 + 28 * i)} house" for i in range(20))] * 3
+    options: dict[str, Any] = {"method": "focus", "texts": texts, "space": "ppmi", "min_count": 1}
+    result, report = transfer_encoder(source, target, own_direction=1e6, **options)
+    mixed, sampled = (report.token_map.rows(fate) for fate in (Fate.BRIDGED, Fate.SAMPLED))
+    count = min(len(mixed), len(sampled))
+    assert count >= 5
+    rows = rows_of(result)
+    old = rows_of(source)[: report.token_map.shape[1]]
+    noise = (rows[sampled] - old.mean(axis=0)) / old.std(axis=0)
+    cosines = [
+        a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(rows[mixed[:count]], noise[:count], strict=True)
+    ]
+    assert np.abs(cosines).max() < 0.9
+
+
+def test_rows_with_directions_are_told_apart(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
+    source = splade(tmp_path)
+    joined = join_tokenizers(source.tokenizer, [korean], ["target"]).tokenizer
+    vectors = vectors_for(source.tokenizer, joined)
+    # All Korean tokens mean the same.
+    vectors.target[len(source.tokenizer) :] = vectors.source[12]
+    options: dict[str, Any] = {"vectors": vectors, "keep_source": True, "output": "both"}
+    _, folded = transfer_encoder(source, korean, **options)
+    _, report = transfer_encoder(source, korean, own_direction=1.0, **options)
+    assert folded.settings["fold"] < 1
+    assert report.settings["fold"] == 1
+    assert len(folded.token_map.info["written_as"]) > len(report.token_map.info.get("written_as", {}))
+    assert folded.indistinguishable
+    assert not report.indistinguishable
+    assert report.token_map.info["own_direction"] == 1.0
+    report.token_map.save(tmp_path)
+    assert TokenMap.load(tmp_path).parted.sum() == len(report.token_map.rows(Fate.BRIDGED))
+    assert not folded.token_map.parted.any()
+    with pytest.raises(InputError, match="fold must be 1 with own_direction"):
+        transfer_encoder(source, korean, own_direction=1.0, fold=0.8, **options)
+
+
+@pytest.mark.parametrize("own_direction", [-0.1, float("nan"), float("inf")])
+def test_wrong_options_are_refused(own_direction: float, tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
     source = splade(tmp_path)
     vectors = vectors_for(source.tokenizer, korean)
-    with pytest.raises(InputError, match="identity must be 0 or more, got"):
-        transfer_encoder(source, korean, vectors=vectors, identity=identity)
+    with pytest.raises(InputError, match="own_direction must be finite and 0 or more, got"):
+        transfer_encoder(source, korean, vectors=vectors, own_direction=own_direction)
+    for options in ({"own_direction": 1.0}, {"norm": "restored"}):
+        with pytest.raises(
+            InputError, match=f"{next(iter(options))}.* must come with a method that mixes rows, got 'mean'"
+        ):
+            transfer_encoder(source, korean, method="mean", **options)
     with pytest.raises(UnknownNameError, match="norm must be one of mixed, restored; got 'unit'"):
         transfer_encoder(source, korean, vectors=vectors, norm="unit")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from isthmus.cli._output import console, print_json
 from isthmus.errors import InputError, NotFoundError
-from isthmus.token_map import FILES, TokenMap
+from isthmus.token_map import RECORD, TokenMap
 
 
 def command(
@@ -46,7 +46,7 @@ def load_token_map(model: Path) -> TokenMap:
     """
     found = TokenMap.find(model)
     if found is None:
-        raise NotFoundError(f"{model} must be a folder that `isthmus transfer` wrote; it holds no {FILES[0]}")
+        raise NotFoundError(f"{model} must be a folder that `isthmus transfer` wrote; it holds no {RECORD}")
     return found
 
 

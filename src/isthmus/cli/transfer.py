@@ -86,7 +86,7 @@ def command(
         Literal["mixed", "restored"],
         typer.Option(help="Length of mixed rows: as averaging leaves it, or restored to that of their parts."),
     ] = "mixed",
-    identity: Annotated[
+    own_direction: Annotated[
         float, typer.Option(help="Random direction added to mixed rows, in their lengths; for encoders to be trained.")
     ] = 0.0,
     keep_source: Annotated[
@@ -119,7 +119,7 @@ def command(
     language: Annotated[
         list[str] | None, typer.Option(help="Language of the result, for its card; any number.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of sampled rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
@@ -162,7 +162,7 @@ def command(
         strip_marker=strip_marker,
         bias=bias,
         norm=norm,
-        identity=identity,
+        own_direction=own_direction,
         output=output,
         fold=fold,
         sample_texts=samples,

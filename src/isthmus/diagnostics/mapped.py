@@ -81,11 +81,13 @@ def _shared(token_map: TokenMap, types: Sequence[int]) -> Finding:
 def _partners(token_map: TokenMap, types: Sequence[int]) -> dict[int, int]:
     """Token types whose row another type has too, up to a cosine above .99, each with the first such type.
 
-    Background rows are all the same row; sampled ones are drawn one by one and share nothing.
+    Background rows are all the same row; sampled ones are drawn one by one and share nothing, nor do those with a
+    direction of their own.
     """
     background = [id for id in types if token_map.fate(id) is Fate.BACKGROUND]
     found = {id: background[id == background[0]] for id in background} if len(background) > 1 else {}
-    mixed = np.asarray([id for id in types if token_map.weights.indptr[id] < token_map.weights.indptr[id + 1]])
+    parted, starts = token_map.parted, token_map.weights.indptr
+    mixed = np.asarray([id for id in types if starts[id] < starts[id + 1] and not parted[id]])
     if not len(mixed):
         return found
     rows = csr_matrix(token_map.weights[mixed], dtype=np.float64)

@@ -85,6 +85,11 @@ def fuse_head(encoder: SparseEncoder, *, dense: bool = True) -> int:
     return count
 
 
+def count_fusable(encoder: SparseEncoder) -> int:
+    """Number of heads that :func:`fuse_head` would fuse."""
+    return sum(is_fused(pooling) or _fits(transformer, pooling) for transformer, pooling in _pairs(encoder))
+
+
 def unfuse_head(encoder: SparseEncoder) -> None:
     """Undo :func:`fuse_head`; an encoder that is not fused stays as it is."""
     for _, pooling in _pairs(encoder):
@@ -185,4 +190,4 @@ def real_tokens(features: dict[str, Any]) -> tuple[Tensor, list[int]]:
     return hidden[mask], mask.sum(dim=1).tolist()
 
 
-__all__ = ["FusedHead", "fuse_head", "fused_view", "is_fused", "real_tokens", "unfuse_head"]
+__all__ = ["FusedHead", "count_fusable", "fuse_head", "fused_view", "is_fused", "real_tokens", "unfuse_head"]

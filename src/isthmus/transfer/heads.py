@@ -20,7 +20,7 @@ import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.rows import add_identity, restore_norm
+from isthmus.transfer.rows import add_own_directions, restore_norm
 from isthmus.transfer.settings import Bias, Norm
 
 BIASES: tuple[Bias, ...] = ("mixed", "zero", "position", "matched")
@@ -165,14 +165,15 @@ def swap_vocabulary(
     *,
     bias: Bias = "mixed",
     norm: Norm = "mixed",
-    identity: float = 0.0,
+    own_direction: float = 0.0,
     seed: int = 0,
 ) -> Any:
     """Build the same model over the target vocabulary.
 
-    Input embeddings and an untied decoder become ``W @ rows`` in float64, rounded to the checkpoint's dtype; a model
-    without a decoder has input embeddings alone, and whether its encoder needs one is not asked here. Where
-    positions count from the pad id and that changes, the position rows move along: every token keeps the row it had.
+    Input embeddings and an untied decoder become ``W @ rows`` in float64, rounded to the checkpoint's dtype, and then
+    what ``norm`` and ``own_direction`` make of them; a model without a decoder has input embeddings alone, and whether
+    its encoder needs one is not asked here. Where positions count from the pad id and that changes, the position rows
+    move along: every token keeps the row it had.
 
     Args:
         model: A transformers model; not modified.
@@ -181,8 +182,8 @@ def swap_vocabulary(
         bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
             gives ids beyond the source the mean bias, as code that only resizes does. ``matched`` starts as ``mixed``.
         norm: ``restored`` scales mixed rows to the mean length of those they are made of.
-        identity: Length of a random direction that is added to every mixed row, as a multiple of the row's own; then
-            the row is scaled back to that.
+        own_direction: Length of a random direction that is added to every mixed row, as a multiple of the row's own;
+            then the row is scaled back to that.
         seed: Seed of these directions.
 
     Returns:
@@ -205,8 +206,8 @@ def swap_vocabulary(
             rows = mix(token_map, state[names[0]])
             if norm == "restored":
                 rows = restore_norm(token_map, rows, state[names[0]])
-            if identity:
-                rows = add_identity(token_map, rows, identity, seed)
+            if own_direction:
+                rows = add_own_directions(token_map, rows, own_direction, seed)
             result.update({name: rows.clone() for name in names})
     for name in head.bias:
         result[name] = mix_bias(token_map, state[name], bias)

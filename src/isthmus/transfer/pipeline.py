@@ -41,7 +41,7 @@ def transfer(
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
-    identity: float = 0.0,
+    own_direction: float = 0.0,
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -76,8 +76,8 @@ def transfer(
             columns are active on ``sample_texts`` as often as what they are made of
             (:func:`isthmus.transfer.activation.match_activation`).
         norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
-        identity: Add a random direction to every mixed row, this many times as long, and scale it back to its length:
-            for encoders that will be trained, which hardly tell rows with the same mixture apart.
+        own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
+            its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.
@@ -100,14 +100,15 @@ def transfer(
 
     Raises:
         NotFoundError: If a name or path leads nowhere.
-        UnknownNameError: If there is no such method, bias or built-in asset.
+        UnknownNameError: If there is no such method, bias, norm or built-in asset.
         InputError: If an option does not fit.
-        EncoderError: If a sparse encoder has no MLM head, or any has ids beyond its rows or NaN weights.
+        EncoderError: If a sparse encoder has no MLM head, or any has ids beyond its rows or NaN weights, or its biases
+            cannot be matched.
         TokenizerError: If the tokenizer cannot be a target.
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
     """
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, identity, keep_source,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, own_direction, keep_source,
         output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
@@ -161,7 +162,7 @@ def transfer_encoder(
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
-    identity: float = 0.0,
+    own_direction: float = 0.0,
     keep_source: bool = False,
     output: Output | None = None,
     fold: float | None = None,
@@ -191,12 +192,12 @@ def transfer_encoder(
         pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero``, ``position`` or ``matched``.
         norm: Length of mixed rows, ``mixed`` or ``restored``.
-        identity: Length of a random direction in every mixed row, as a multiple of its own.
+        own_direction: Length of a random direction in every mixed row, as a multiple of its own.
         keep_source: Keep the source vocabulary and add the target tokens to it.
         output: Vocabulary that is written with ``keep_source``: ``source``, ``target`` or ``both``.
         fold: Cosine of two tokens' rows above which only one of them is written.
         idf_texts: Target documents for the query weights of an inference-free encoder.
-        sample_texts: Target texts to measure fertility and unknown tokens on.
+        sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
         language: Languages of the result for its card, ISO 639-1.
         seed: Seed of everything drawn.
         show_progress_bar: None shows bars when stderr is a terminal.
@@ -215,7 +216,7 @@ def transfer_encoder(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, identity, keep_source,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, own_direction, keep_source,
         output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
 
@@ -239,7 +240,7 @@ def _run(
     settings: Settings,
     origin: Origin,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
-    from isthmus.transfer.activation import match_activation
+    from isthmus.transfer.activation import check_matchable, match_activation
     from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
     from isthmus.transfer.output import silence
     from isthmus.transfer.rebuild import put_together, take_apart
@@ -250,8 +251,8 @@ def _run(
     initializer = settings.initializer()
     bias = check_bias(settings.bias_in_effect)
     parts = take_apart(encoder)
-    if bias == "matched" and not parts.sparse:
-        raise InputError("bias must not be 'matched' for a dense encoder, which has no decoder; leave it out")
+    if bias == "matched":
+        check_matchable(encoder, parts, settings)
     license = origin.license or read_license(encoder)
     if initializer.needs_bridge and make_vectors is None:
         without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
@@ -277,12 +278,15 @@ def _run(
         source, target, overlap, vectors, settings.seed, settings.show_progress_bar,
         tokenize_source=tokenize_with(parts.tokenizer), tokenize_target=tokenize_with(tokenizer),
     )  # fmt: skip
-    token_map = initializer.token_map(problem)
+    token_map = settings.check_mixed(initializer.token_map(problem))
     roles = dict(target.roles)
-    after: Any = {"norm": settings.norm_in_effect, "identity": settings.identity_in_effect, "seed": settings.seed}
     models = {
-        id(module): swap_vocabulary(module.model, token_map, roles, bias=bias, **after) for module in parts.transformers
-    }
+        id(module): swap_vocabulary(
+            module.model, token_map, roles, bias=bias, norm=settings.norm_in_effect,
+            own_direction=settings.own_direction_in_effect, seed=settings.seed,
+        )
+        for module in parts.transformers
+    }  # fmt: skip
     if parts.sparse:
         token_map, unwritten = fold_columns(token_map, made.unwritten, settings)
         for module, head in zip(parts.transformers, parts.heads, strict=True):

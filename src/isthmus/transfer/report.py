@@ -40,7 +40,8 @@ class TransferReport:
         target_coverage: How the target tokenizer splits them.
         license: Licence of the source, or None where it states none.
         warnings: What the result may suffer from.
-        settings: How vocabularies were matched and the bias was made; the method's options are in ``token_map.info``.
+        settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
+            ``token_map.info``.
         seconds: Wall time, without loading models.
     """
 
@@ -214,6 +215,7 @@ def summarise(
 def _count_pairs(token_map: TokenMap, target: Vocabulary) -> tuple[int | None, tuple[tuple[str, str, float], ...]]:
     """Pairs among the tokens that stand for text; the background rows, all equal, are told by their number."""
     text = np.array([token.id for token in target.tokens if token.kind in TEXT_KINDS], dtype=np.int64)
+    text = text[~token_map.parted[text]]
     found = indistinguishable(token_map.weights[text])
     names = tuple(
         (token_map.target_tokens[text[first]], token_map.target_tokens[text[second]], round(cosine, 4))

@@ -1,13 +1,14 @@
 """What is done to mixed rows once they are mixed.
 
-A mean of vectors is shorter than they are, and two tokens with the same mixture are one and the same to the model: no
-training tells them apart, since it moves both rows alike until a text holds one of them alone.
+A mean of vectors is shorter than they are, and tokens with the same mixture are one and the same to the model: training
+has to part them by the texts that hold one and not the other.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from isthmus.token_map import Fate, TokenMap
 
@@ -18,22 +19,18 @@ def restore_norm(token_map: TokenMap, rows: torch.Tensor, source: torch.Tensor) 
     Args:
         token_map: Map of shape (target, source).
         rows: ``W @ source``, shape (target, dim).
-        source: Shape (source rows, dim).
+        source: Shape (source rows, dim), at least as many as the map has columns.
 
     Returns:
         A new tensor of the same dtype; rows that are not mixed are as they were.
     """
     mixed = token_map.rows(Fate.BRIDGED)
-    lengths = source.detach().to("cpu", torch.float64).norm(dim=1).numpy()
-    wanted = token_map.weights[mixed] @ lengths[: token_map.shape[1]]
-    ids = torch.from_numpy(mixed).to(rows.device)
-    found = rows[ids].double().norm(dim=1).clamp_min(1e-12)
-    result = rows.clone()
-    result[ids] = (rows[ids].double() * (torch.from_numpy(wanted).to(rows.device) / found).unsqueeze(1)).to(rows.dtype)
-    return result
+    own = _wide(rows)[mixed]
+    lengths = np.linalg.norm(_wide(source)[: token_map.shape[1]], axis=1)
+    return _replaced(rows, mixed, _scaled(own, token_map.weights[mixed] @ lengths))
 
 
-def add_identity(token_map: TokenMap, rows: torch.Tensor, strength: float, seed: int) -> torch.Tensor:
+def add_own_directions(token_map: TokenMap, rows: torch.Tensor, strength: float, seed: int) -> torch.Tensor:
     """Add to every mixed row a random direction of its own; the row keeps its length.
 
     Args:
@@ -46,11 +43,27 @@ def add_identity(token_map: TokenMap, rows: torch.Tensor, strength: float, seed:
         A new tensor of the same dtype; rows that are not mixed are as they were.
     """
     mixed = token_map.rows(Fate.BRIDGED)
-    drawn = np.random.default_rng(seed).standard_normal((len(mixed), rows.shape[1])) / np.sqrt(rows.shape[1])
-    ids = torch.from_numpy(mixed).to(rows.device)
-    own = rows[ids].double()
-    lengths = own.norm(dim=1, keepdim=True)
-    mixed_rows = own + torch.from_numpy(drawn).to(rows.device) * lengths * strength
+    own = _wide(rows)[mixed]
+    lengths = np.linalg.norm(own, axis=1)
+    # What comes first in the stream of this seed is the noise of sampled rows.
+    drawn_before = len(token_map.rows(Fate.SAMPLED))
+    noise = np.random.default_rng(seed).standard_normal((drawn_before + len(mixed), own.shape[1]))[drawn_before:]
+    added = noise * (strength * lengths / np.sqrt(own.shape[1]))[:, None]
+    return _replaced(rows, mixed, _scaled(own + added, lengths))
+
+
+def _wide(tensor: torch.Tensor) -> NDArray[np.float64]:
+    # Not on the device: some have no float64.
+    found: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    return found
+
+
+def _scaled(rows: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
+    return np.asarray(rows * (lengths / found)[:, None])
+
+
+def _replaced(rows: torch.Tensor, ids: NDArray[np.int64], values: NDArray[np.float64]) -> torch.Tensor:
     result = rows.clone()
-    result[ids] = (mixed_rows * (lengths / mixed_rows.norm(dim=1, keepdim=True).clamp_min(1e-12))).to(rows.dtype)
+    result[torch.from_numpy(ids).to(rows.device)] = torch.from_numpy(values).to(rows.dtype).to(rows.device)
     return result

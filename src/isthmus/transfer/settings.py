@@ -13,6 +13,7 @@ from isthmus.bridge import BridgeVectors
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
+from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Overlap, Vocabulary, match
 
 Bias = Literal["mixed", "zero", "position", "matched"]
@@ -20,6 +21,8 @@ Norm = Literal["mixed", "restored"]
 Output = Literal["source", "target", "both"]
 DEFAULT_OUTPUT: Output = "source"
 DEFAULT_FOLD = 0.8
+# Sample texts that biases can be matched on.
+MIN_TEXTS = 10
 MakeVectors = Callable[[Vocabulary, Vocabulary], BridgeVectors]
 
 
@@ -37,7 +40,7 @@ class Settings:
     pool: Pool
     bias: Bias
     norm: Norm
-    identity: float
+    own_direction: float
     keep_source: bool
     output: Output | None
     fold: float | None
@@ -52,26 +55,20 @@ class Settings:
         _ = self.fold_in_effect
         if self.norm not in get_args(Norm):
             raise UnknownNameError("norm", self.norm, get_args(Norm))
-        if not (np.isfinite(self.identity) and self.identity >= 0):
-            raise InputError(f"identity must be 0 or more, got {self.identity}; 0 adds nothing")
-        if self.bias_in_effect == "matched":
-            self._check_matched()
+        if not (np.isfinite(self.own_direction) and self.own_direction >= 0):
+            raise InputError(f"own_direction must be finite and 0 or more, got {self.own_direction}; 0 adds nothing")
+        if self.seed < 0:
+            raise InputError(f"seed must be 0 or more, got {self.seed}")
+        if self.bias_in_effect == "matched" and (self.sample_texts is None or len(self.sample_texts) < MIN_TEXTS):
+            found = "None" if self.sample_texts is None else len(self.sample_texts)
+            raise InputError(
+                f"sample_texts must be {MIN_TEXTS} or more with bias 'matched', got {found}; pass texts of the new "
+                "language, in which activations are counted"
+            )
         if self.keep_source and (self.as_released or self.pool == "all"):
             raise InputError(
                 "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
                 f"as_released={self.as_released} and {self.pool!r}; the released code replaces the vocabulary"
-            )
-
-    def _check_matched(self) -> None:
-        if self.sample_texts is None:
-            raise InputError(
-                "sample_texts must be given with bias 'matched', got None; pass texts of the new language, whose "
-                "activations are counted"
-            )
-        if self.keep_source and self.output_in_effect == "source":
-            raise InputError(
-                "output must be 'target' or 'both' with bias 'matched' and keep_source, got 'source', whose columns "
-                "are all the source's own; choose another output or bias"
             )
 
     def for_static_queries(self) -> Settings:
@@ -126,6 +123,27 @@ class Settings:
             )
         return "target"
 
+    def check_mixed(self, token_map: TokenMap) -> TokenMap:
+        """Refuse what changes mixed rows alone where none is written, and note directions of their own in the map.
+
+        Raises:
+            InputError: If none is.
+        """
+        asked = {
+            "bias 'matched'": self.bias_in_effect == "matched",
+            "norm 'restored'": self.norm_in_effect == "restored",
+            "own_direction": self.own_direction_in_effect > 0,
+        }
+        names = [name for name, wanted in asked.items() if wanted]
+        if names and not token_map.has(Fate.BRIDGED):
+            raise InputError(
+                f"{names[0]} must come with a method that mixes rows, got {self.method!r}, which mixed none; leave it "
+                "out"
+            )
+        if not self.own_direction_in_effect:
+            return token_map
+        return replace(token_map, info=token_map.info | {"own_direction": self.own_direction_in_effect})
+
     @property
     def bias_in_effect(self) -> Bias:
         """The decoder bias, which the released code leaves by position."""
@@ -137,22 +155,25 @@ class Settings:
         return "mixed" if self.as_released else self.norm
 
     @property
-    def identity_in_effect(self) -> float:
+    def own_direction_in_effect(self) -> float:
         """What is added to mixed rows, which the released code leaves."""
-        return 0.0 if self.as_released else float(self.identity)
+        return 0.0 if self.as_released else float(self.own_direction)
 
     @property
     def fold_in_effect(self) -> float:
         """Cosine above which columns are folded into one; 1 folds none.
 
         Raises:
-            InputError: If it is outside 0..1, or the source's vocabulary is the one written, which has nothing to fold.
+            InputError: If it is outside 0..1, or the source's vocabulary is the one written, which has nothing to fold,
+                or rows have directions of their own.
         """
         output = self.output_in_effect
         if self.fold is None:
-            return DEFAULT_FOLD if self.keep_source and output != "source" else 1.0
+            return DEFAULT_FOLD if self.keep_source and output != "source" and not self.own_direction else 1.0
         if not 0 <= self.fold <= 1:
             raise InputError(f"fold must be in 0..1, got {self.fold}; 1 folds nothing")
+        if self.own_direction and self.fold < 1:
+            raise InputError(f"fold must be 1 with own_direction, which parts the rows it folds, got {self.fold}")
         if output == "source" and self.fold < 1:
             raise InputError(
                 f"fold must be None where the source vocabulary is written, got {self.fold}; leave it out, or write "
@@ -167,7 +188,7 @@ class Settings:
             "strip_marker": self.bridge_texts()["strip_marker"],
             "bias": self.bias_in_effect if sparse else None,
             "norm": self.norm_in_effect,
-            "identity": self.identity_in_effect,
+            "own_direction": self.own_direction_in_effect,
             "keep_source": self.keep_source,
             "output": self.output_in_effect if sparse else None,
             "fold": self.fold_in_effect if sparse else None,
