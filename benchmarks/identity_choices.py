@@ -66,11 +66,8 @@ def own_directions(results: Path, *, markdown: Markdown) -> str:
     table = []
     for strength in dict.fromkeys(row["own_direction"] for row in found):
         rows = {row["language"]: row for row in found if row["own_direction"] == strength}
-        cells = [
-            f"{rows[language][key]:.3f}" if language in rows else ""
-            for language in languages
-            for key in ("before", "best")
-        ]
+        values = [rows.get(language, {}).get(key) for language in languages for key in ("before", "best")]
+        cells = ["" if value is None else f"{value:.3f}" for value in values]
         table.append([f"{strength:g}", *cells])
     header = ["`--own-direction`", *(f"{language}: {when}" for language in languages for when in ("before", "after"))]
     return markdown(header, table) + "\nnDCG@10 on development sections, before training and at its best checkpoint.\n"
