@@ -39,7 +39,7 @@ from isthmus.training import PairSettings, train_self_supervised
 LANGUAGES = ("ko", "ru")
 PARTS = ("tune", "train", "summary")
 TUNED_ON = "ko"
-METHOD, OWN = "sembridge", "sembridge-identity"
+METHOD, OWN = "sembridge", "sembridge-own"
 REFERENCES = ("zero-shot", "bm25")
 # With ``-own``, mixed rows get directions of their own before training.
 TRAINED = ("heading", "snippet", "snippet-negative", "heading-own", "snippet-own")

@@ -40,12 +40,12 @@ from isthmus.search.lexical import POWER, WEIGHT
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 STAGES = ("zero-shot", "fine-tuned", "distilled")
 # Those that are taught the echo.
-STUDENTS = ("sembridge", "sembridge-identity")
+STUDENTS = ("sembridge", "sembridge-own")
 # Active dimensions of queries and documents at which all arms are compared at equal cost.
 MATCHED = (32, 128)
 # Trained at the learning rate of the method whose rows they permute or turn.
 RATE_OF = {
-    "shuffled": "sembridge", "shuffled-keep-source": "sembridge-keep-source", "sembridge-identity": "sembridge",
+    "shuffled": "sembridge", "shuffled-keep-source": "sembridge-keep-source", "sembridge-own": "sembridge",
 }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def read_scores(cell: Cell) -> dict[str, NDArray[np.float64]]:
 
 def left_out(token_map: str, vocabulary: str, stage: str) -> bool:
     """Combinations that say nothing: columns that are not written need no directions, and only some are students."""
-    if token_map == "sembridge-identity" and vocabulary != "target":
+    if token_map == "sembridge-own" and vocabulary != "target":
         return True
     return stage == "distilled" and (token_map not in STUDENTS or vocabulary != "target")
 

@@ -21,7 +21,7 @@ from isthmus.search.lexical import add_lexical
 from isthmus.search.statistics import lexical_vectors
 from isthmus.token_map import FATES, Fate, TokenMap
 
-MAPS = ("shuffled", "sembridge", "sembridge-identity", "mean", "gaussian")
+MAPS = ("shuffled", "sembridge", "sembridge-own", "mean", "gaussian")
 VOCABULARIES = ("target", "keep-source")
 ARMS = ("plain", "calibrated", "echo", "hybrid")
 # Tokens of a text that an encoder reads: all that it has positions for, since BM25 reads the whole text.

@@ -11,10 +11,10 @@ from isthmus._files import read_json
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 LEVEL = 0.05
 MAPS = {
-    "sembridge": "sembridge", "sembridge-identity": "sembridge, own directions", "mean": "mean",
+    "sembridge": "sembridge", "sembridge-own": "sembridge, own directions", "mean": "mean",
     "gaussian": "Gaussian", "shuffled": "shuffled",
 }  # fmt: skip
-STUDENTS = ("sembridge", "sembridge-identity")
+STUDENTS = ("sembridge", "sembridge-own")
 
 
 def identity(results: Path, *, markdown: Markdown, vocabulary: str, stage: str) -> str:
@@ -73,7 +73,7 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
 def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     """Plain encoders that learnt an echo's scores, beside the encoder before and its echo."""
     rows = _rows(results)
-    languages = _languages(rows, vocabulary="target", stage="distilled", token_map="sembridge-identity")
+    languages = _languages(rows, vocabulary="target", stage="distilled", token_map="sembridge-own")
     table = []
     for language in languages:
         before = [rows[language, "sembridge", "target", "zero-shot", arm] for arm in ("plain", "echo")]

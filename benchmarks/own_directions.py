@@ -30,7 +30,7 @@ def method_of(strength: float) -> str:
     for name, options in METHODS.items():
         if options == METHODS["sembridge"] | ({"own_direction": strength} if strength else {}):
             return name
-    name = f"sembridge-identity-{strength:g}"
+    name = f"sembridge-own-{strength:g}"
     METHODS[name] = METHODS["sembridge"] | {"own_direction": strength}
     return name
 

@@ -42,7 +42,7 @@ TUNED_ON = "ko"
 CUTS = ((8, 16), (16, 32), (16, 64), (32, 128), (32, 256))
 REFERENCE = "sembridge"
 # Methods that draw some rows; the others are the same with every seed before training.
-DRAWN = ("random", "gaussian", "multivariate-gaussian", "focus", "ofa", "sembridge-identity")
+DRAWN = ("random", "gaussian", "multivariate-gaussian", "focus", "ofa", "sembridge-own")
 CURVE = ("ndcg@10", "flops")
 
 

@@ -31,7 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "nearest": {"method": "nearest"},
     "sembridge-released": {"method": "sembridge", "as_released": True},
     "sembridge": {"method": "sembridge", "alpha": 4.0, "csls": True},
-    "sembridge-identity": {"method": "sembridge", "alpha": 4.0, "csls": True, "own_direction": 1.5},
+    "sembridge-own": {"method": "sembridge", "alpha": 4.0, "csls": True, "own_direction": 1.5},
     "sembridge-keep-source": {"method": "sembridge", "alpha": 4.0, "csls": True, "keep_source": True},
 }
 # Over bare cosines, as in the paper.

@@ -24,7 +24,7 @@ NAMES = {
     "nearest": "nearest",
     "sembridge-released": "sembridge, as released",
     "sembridge": "sembridge",
-    "sembridge-identity": "sembridge, own directions",
+    "sembridge-own": "sembridge, own directions",
     "sembridge-keep-source": "sembridge, source kept",
 }
 SWEEP = ("1", "1.5", "2", "2.5", "3", "4", "6")
