@@ -71,19 +71,21 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
 
 
 def identity_distilled(results: Path, *, markdown: Markdown) -> str:
-    """Plain encoders that learnt an echo's scores, beside the encoder before and its echo."""
+    """Encoders that learnt an echo's scores, plain and with an echo again, beside the encoder before and its echo."""
     rows = _rows(results)
-    languages = _languages(rows, vocabulary="target", stage="distilled", token_map="sembridge-own")
+    known = {place[0] for place in rows if place[3] == "distilled"}
     table = []
-    for language in languages:
-        before = [rows[language, "sembridge", "target", "zero-shot", arm] for arm in ("plain", "echo")]
-        students = [rows.get((language, name, "target", "distilled", "plain")) for name in STUDENTS]
-        words = rows[language, "none", "target", "zero-shot", "bm25"]
-        table.append([language, *map(_number, (words, *before, *students))])
-    header = ["", "BM25", "sembridge", "its echo", "sembridge, taught", "own directions, taught"]
-    return (
-        markdown(header, table) + "\nnDCG@10 on the pools above; students are plain encoders without any part added.\n"
-    )
+    for language in sorted(known):
+        cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
+        places = [("sembridge", "zero-shot", "plain"), ("sembridge", "zero-shot", "echo")]
+        places += [(name, "distilled", arm) for name in STUDENTS for arm in ("plain", "echo")]
+        for name, stage, arm in places:
+            row = rows.get((language, name, "target", stage, arm))
+            cells.append("" if row is None else _against_words(row))
+        table.append([language, *cells])
+    header = ["", "BM25", "before: plain", "echo", "taught: plain", "echo", "own directions, taught: plain", "echo"]
+    text = "nDCG@10 on the pools above. ▲ ▼: above or below BM25, paired bootstrap over questions, p < 0.05.\n"
+    return markdown(header, table) + "\n" + text
 
 
 def _rows(results: Path) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
@@ -108,6 +110,10 @@ def _number(row: dict[str, Any] | None) -> str:
 def _marked(row: dict[str, Any]) -> str:
     """Bold where it is above BM25 and above the same with shuffled rows."""
     return _compared(row["ndcg@10"], row, "vs_")
+
+
+def _against_words(row: dict[str, Any]) -> str:
+    return _compared(row["ndcg@10"], {"vs_bm25": row["vs_bm25"]}, "vs_")
 
 
 def _compared(value: float, row: dict[str, Any], prefix: str) -> str:

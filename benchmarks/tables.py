@@ -281,6 +281,24 @@ def search(results: Path) -> str:
     return markdown([*header, "recall@10"], rows) + "\n" + text
 
 
+def search_pipeline(results: Path) -> str:
+    """From an encoder's folder to a searchable index, stage by stage."""
+    found = read_json(results / "search.json")["pipeline"]
+    rows = [
+        [
+            row["stage"], f"{row['seconds']:,.3f}", row["floor"], f"{row['floor_seconds']:,.3f}",
+            f"{row['seconds'] / row['floor_seconds']:.1f}",
+        ]
+        for row in found
+    ]  # fmt: skip
+    first = found[0]
+    text = (
+        f"{first['documents']:,} passages of English, {first['postings']:,} postings, {first['bytes'] / 1e6:.0f} MB. "
+        "Seconds on one thread.\n"
+    )
+    return markdown(["stage", "seconds", "least it could take", "seconds", "times"], rows) + "\n" + text
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     **{
         make.__name__.replace("_", "-"): partial(make, markdown=markdown)
@@ -320,6 +338,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "head": head,
     "own-tokens": own_tokens,
     "search": search,
+    "search-pipeline": search_pipeline,
     "settings": settings,
     "speed": speed,
     "zero-shot": zero_shot,

@@ -124,10 +124,10 @@ class Settings:
         return "target"
 
     def check_mixed(self, token_map: TokenMap) -> TokenMap:
-        """Refuse what changes mixed rows alone where none is written, and note directions of their own in the map.
+        """Refuse what changes mixed rows alone where there is none, and note directions of their own in the map.
 
         Raises:
-            InputError: If none is.
+            InputError: If there is none.
         """
         asked = {
             "bias 'matched'": self.bias_in_effect == "matched",
