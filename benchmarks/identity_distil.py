@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from dev_pairs import sections
+from numpy.typing import NDArray
 from study_arms import TRAINING, transferred
 from training_pairs import training_rows
 
 from isthmus._files import atomic_write
 from isthmus.search import add_lexical, encode_texts
 from isthmus.training import PairSettings, TrainingSettings, pairs_from_text, train
-from isthmus.training.data import TrainingData
 from isthmus.training.self_supervised import with_negatives
 
 TEACHER = "sembridge"
@@ -68,21 +68,28 @@ def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, An
     wanted = TRAINING.batch_size * (TRAINING.steps or 0)
     pairs = PairSettings(kinds=("snippet",), keep_snippet=1.0, max_pairs=wanted, passage_words=48)
     data, _ = with_negatives(pairs_from_text(corpus, pairs, seed=0), encoder.tokenizer, NEGATIVES)
+    encoder.max_seq_length = TRAINING.max_length
     teacher = add_lexical(encoder, passages, "echo", max_texts=SAMPLE, dtype="bfloat16")
-    teacher.max_seq_length = TRAINING.max_length
-    scores = scores_of(teacher, data)
+    scores = scores_of(teacher, data.texts)
+    # On the student's own scale, or it would first learn to be large, by filling its vectors.
+    some = {column: texts[:SAMPLE] for column, texts in data.texts.items()}
+    scores *= spread(scores_of(encoder, some)) / spread(scores)
     return [
-        {column: texts[i] for column, texts in data.texts.items()} | {"scores": scores[i].tolist()}
+        {column: texts[i] for column, texts in data.texts.items()} | {"scores": np.round(scores[i], 4).tolist()}
         for i in range(len(data))
     ]
 
 
-def scores_of(teacher: Any, data: TrainingData) -> Any:
+def scores_of(model: Any, texts: dict[str, list[str]]) -> NDArray[np.float64]:
     """Dot products of every query with its positive and its negatives, shape (rows, 1 + negatives)."""
-    queries = encode_texts(teacher, data.texts["query"], role="query", dtype="bfloat16")
-    columns = [column for column in data.texts if column != "query"]
+    queries = encode_texts(model, texts["query"], role="query", dtype="bfloat16")
     found = []
-    for column in columns:
-        passages = encode_texts(teacher, data.texts[column], role="document", dtype="bfloat16")
-        found.append(np.asarray(queries.multiply(passages).sum(axis=1)).ravel())
-    return np.round(np.stack(found, axis=1), 4)
+    for column in [column for column in texts if column != "query"]:
+        passages = encode_texts(model, texts[column], role="document", dtype="bfloat16")
+        found.append(np.asarray(queries.multiply(passages).sum(axis=1), dtype=np.float64).ravel())
+    return np.stack(found, axis=1)
+
+
+def spread(scores: NDArray[np.float64]) -> float:
+    """Standard deviation of how far positives are ahead of negatives."""
+    return float((scores[:, :1] - scores[:, 1:]).std())

@@ -14,7 +14,6 @@ MAPS = {
     "sembridge": "sembridge", "sembridge-own": "sembridge, own directions", "mean": "mean",
     "gaussian": "Gaussian", "shuffled": "shuffled",
 }  # fmt: skip
-STUDENTS = ("sembridge", "sembridge-own")
 
 
 def identity(results: Path, *, markdown: Markdown, vocabulary: str, stage: str) -> str:
@@ -74,16 +73,17 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     """Encoders that learnt an echo's scores, plain and with an echo again, beside the encoder before and its echo."""
     rows = _rows(results)
     known = {place[0] for place in rows if place[3] == "distilled"}
+    arms = ("plain", "echo", "hybrid")
     table = []
     for language in sorted(known):
         cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
-        places = [("sembridge", "zero-shot", "plain"), ("sembridge", "zero-shot", "echo")]
-        places += [(name, "distilled", arm) for name in STUDENTS for arm in ("plain", "echo")]
-        for name, stage, arm in places:
-            row = rows.get((language, name, "target", stage, arm))
-            cells.append("" if row is None else _against_words(row))
-        table.append([language, *cells])
-    header = ["", "BM25", "before: plain", "echo", "taught: plain", "echo", "own directions, taught: plain", "echo"]
+        dims = []
+        for stage in ("zero-shot", "distilled"):
+            found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
+            cells += map(_against_words, found)
+            dims.append(f"{found[0]['active_dims']:.0f}")
+        table.append([language, *cells, ", ".join(dims)])
+    header = ["", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms), "dims of a passage"]
     text = "nDCG@10 on the pools above. ▲ ▼: above or below BM25, paired bootstrap over questions, p < 0.05.\n"
     return markdown(header, table) + "\n" + text
 
