@@ -192,17 +192,25 @@ def tune(model: str, losses: Sequence[str], args: argparse.Namespace) -> dict[st
     parents = {loss: MODELS[model]["parents"].get(loss, loss) for loss in losses}
     for loss in dict.fromkeys(parents.values()):
         for rate in MODELS[model]["rates"]:
-            rows = read_json(path)["rows"] if path.exists() else []
-            if not any((row["model"], row["loss"], row["learning_rate"]) == (model, loss, rate) for row in rows):
+            tried = {(row["model"], row["loss"], row["learning_rate"]) for row in rates_tried(path)}
+            if (model, loss, rate) not in tried:
                 scores = developed(load_model(str(trained(model, loss, 0, rate, args))), collections)
                 say(f"{model} {loss}, learning rate {rate:g}: development Max@R_norm {scores}")
                 mean = fmean(scores.values())
-                rows.append({"model": model, "loss": loss, "learning_rate": rate, **scores, "max@r_norm": mean})
-                atomic_write(path, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
+                row = {"model": model, "loss": loss, "learning_rate": rate, **scores, "max@r_norm": mean}
+                # Read again: another process may have added its model's rows meanwhile.
+                content = {"rows": [*rates_tried(path), row]}
+                atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
                 gc.collect()
-    rows = [row for row in read_json(path)["rows"] if row["model"] == model]
+    rows = [row for row in rates_tried(path) if row["model"] == model]
     by_loss = {loss: [row for row in rows if row["loss"] == parent] for loss, parent in parents.items()}
     return {loss: max(found, key=lambda row: row["max@r_norm"])["learning_rate"] for loss, found in by_loss.items()}
+
+
+def rates_tried(path: Path) -> list[dict[str, Any]]:
+    """Development scores so far, a row per model, loss and learning rate."""
+    rows: list[dict[str, Any]] = read_json(path)["rows"] if path.exists() else []
+    return rows
 
 
 def measure(run: Run, collection: ParallelCollection, args: argparse.Namespace) -> None:

@@ -13,20 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from dev_pairs import sections
-from numpy.typing import NDArray
 from study_arms import TRAINING, transferred
 from training_pairs import training_rows
 
 from isthmus._files import atomic_write
-from isthmus.search import add_lexical, encode_texts
-from isthmus.training import PairSettings, TrainingSettings, pairs_from_text, train
+from isthmus.search import add_lexical
+from isthmus.training import TrainingSettings, pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
+from isthmus.training.teacher import SAMPLE, with_scores
+from isthmus.training.unlabelled import TAUGHT
 
 TEACHER = "sembridge"
-NEGATIVES = 2
-SAMPLE = 500
 
 
 def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
@@ -66,30 +64,13 @@ def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, An
     lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
     atomic_write(corpus, ("\n".join(lines) + "\n").encode())
     wanted = TRAINING.batch_size * (TRAINING.steps or 0)
-    pairs = PairSettings(kinds=("snippet",), keep_snippet=1.0, max_pairs=wanted, passage_words=48)
-    data, _ = with_negatives(pairs_from_text(corpus, pairs, seed=0), encoder.tokenizer, NEGATIVES)
+    pairs = replace(TAUGHT, max_pairs=wanted, passage_words=48)
+    data, _ = with_negatives(pairs_from_text(corpus, pairs, seed=0), encoder.tokenizer, pairs.negatives)
     encoder.max_seq_length = TRAINING.max_length
+    # Fitted on whole passages, as a user would; the command knows only those that it made pairs of.
     teacher = add_lexical(encoder, passages, "echo", max_texts=SAMPLE, dtype="bfloat16")
-    scores = scores_of(teacher, data.texts)
-    # On the student's own scale, or it would first learn to be large, by filling its vectors.
-    some = {column: texts[:SAMPLE] for column, texts in data.texts.items()}
-    scores *= spread(scores_of(encoder, some)) / spread(scores)
+    data = with_scores(data, teacher, encoder, dtype="bfloat16")
     return [
-        {column: texts[i] for column, texts in data.texts.items()} | {"scores": np.round(scores[i], 4).tolist()}
-        for i in range(len(data))
+        {column: texts[i] for column, texts in data.texts.items()} | {"scores": scores}
+        for i, scores in enumerate(data.scores or [])
     ]
-
-
-def scores_of(model: Any, texts: dict[str, list[str]]) -> NDArray[np.float64]:
-    """Dot products of every query with its positive and its negatives, shape (rows, 1 + negatives)."""
-    queries = encode_texts(model, texts["query"], role="query", dtype="bfloat16")
-    found = []
-    for column in [column for column in texts if column != "query"]:
-        passages = encode_texts(model, texts[column], role="document", dtype="bfloat16")
-        found.append(np.asarray(queries.multiply(passages).sum(axis=1), dtype=np.float64).ravel())
-    return np.stack(found, axis=1)
-
-
-def spread(scores: NDArray[np.float64]) -> float:
-    """Standard deviation of how far positives are ahead of negatives."""
-    return float((scores[:, :1] - scores[:, 1:]).std())

@@ -144,6 +144,20 @@ def test_train_on_unlabelled_text(run, transferred, corpus, tmp_path):
     assert SparseEncoder(str(output), device="cpu").encode("집").is_sparse
 
 
+def test_train_by_the_encoder_s_own_echo(run, transferred, tmp_path):
+    words = "집 학교 전쟁 물 the house school home war water".split()
+    lines = [" ".join([words[i], words[(i + j) % 10], words[i]] * 5) for i in range(10) for j in (1, 3)]
+    (tmp_path / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
+    command = ("train", transferred, "--self-supervised", tmp_path / "corpus.txt", "-o", tmp_path / "taught", *OPTIONS)
+    code, out, err = run(*command, "--teacher", "echo", "--mine-negatives", 1, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["settings"]["teacher"] == "echo"
+    assert report["settings"]["loss"] == "margin-mse"
+    assert report["data"]["unlabelled"]["snippets_kept"] == report["data"]["rows"]
+    assert report["data"]["columns"] == ["query", "positive", "negative_1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,6 +170,9 @@ def test_train_on_unlabelled_text(run, transferred, corpus, tmp_path):
         (("--self-supervised", "CORPUS", "--kinds", "heading,tittle"), "did you mean 'title'"),
         (("--self-supervised", "CORPUS", "--keep-snippet", 2), "keep_snippet must be a probability in 0..1, got 2.0"),
         (("--self-supervised", "CORPUS", "--loss", "kl"), "must be auto or contrastive without labels"),
+        (("--train", "a.jsonl", "--teacher", "echo"), "--teacher must come with --self-supervised, got 'echo'"),
+        (("--self-supervised", "CORPUS", "--teacher", "echo", "--mine-negatives", 0), "negatives must be 1 or more"),
+        (("--self-supervised", "CORPUS", "--teacher", "isthmus/non"), "isthmus/non"),
         (("--self-supervised", "CORPUS", "--kinds", "title"), "at least 2 pairs to train on, got 1 of 3 documents"),
     ],
 )

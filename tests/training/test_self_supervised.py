@@ -147,10 +147,11 @@ def test_a_dense_encoder_trains_too(dense_folder, corpus, tmp_path, settings):
 @pytest.mark.parametrize(
     ("changes", "pairs", "message"),
     [
-        ({"loss": "kl"}, PairSettings(), "loss must be auto or contrastive without labels, got 'kl'"),
+        ({"loss": "kl"}, PairSettings(), "loss must be auto or contrastive without labels or a teacher, got 'kl'"),
         ({"batch_size": 1}, PairSettings(negatives=0), "2 or more without negatives"),
         ({}, PairSettings(kinds=("title",)), "at least 2 pairs to train on, got 0 of 14"),
         ({}, PairSettings(negatives=50), "negatives must be fewer than the .* got 50"),
+        ({"loss": "margin-mse"}, PairSettings(), "without labels or a teacher, got 'margin-mse'; name a teacher"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(

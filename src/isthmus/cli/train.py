@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.training.settings import TrainingSettings
-from isthmus.training.unlabelled import PairSettings
+from isthmus.training.unlabelled import OWN_TEACHERS, TAUGHT, PairSettings
 
 DEFAULT, PAIRS = TrainingSettings(), PairSettings()
 
@@ -35,13 +36,16 @@ def command(
         ),
     ] = None,
     kinds: Annotated[
-        str | None, typer.Option(help="Unlabelled text: queries to make.", show_default="title,heading,snippet")
+        str | None,
+        typer.Option(
+            help="Unlabelled text: queries to make.", show_default="title,heading,snippet; snippet with --teacher"
+        ),
     ] = None,
     keep_snippet: Annotated[
         float | None,
         typer.Option(
             help="Unlabelled text: probability that a snippet stays in its passage.",
-            show_default=f"{PAIRS.keep_snippet:g}",
+            show_default=f"{PAIRS.keep_snippet:g}; {TAUGHT.keep_snippet:g} with --teacher",
         ),
     ] = None,
     max_pairs: Annotated[
@@ -52,12 +56,20 @@ def command(
         int | None,
         typer.Option(
             help="Unlabelled text: hard negatives per pair, by BM25; each costs as much time as a positive.",
-            show_default=str(PAIRS.negatives),
+            show_default=f"{PAIRS.negatives}; {TAUGHT.negatives} with --teacher",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Unlabelled text: learn the scores of a teacher: echo or hybrid (the encoder as it is, with its words "
+            "given back), or another encoder.",
+            metavar="echo|hybrid|MODEL",
         ),
     ] = None,
     loss: Annotated[
         Literal["auto", "contrastive", "margin-mse", "kl"],
-        typer.Option(help="auto: margin-mse where the data has scores, else contrastive."),
+        typer.Option(help="auto: margin-mse where the data has scores or there is a teacher, else contrastive."),
     ] = "auto",
     steps: _training.StepsOption = None,
     epochs: _training.EpochsOption = None,
@@ -94,7 +106,12 @@ def command(
             "exactly one of --train and --self-supervised must be given, got "
             f"{'neither' if train is None else 'both'}; name a file of pairs, or unlabelled documents"
         )
-    pairs = _pair_settings(kinds, keep_snippet, max_pairs, mine_negatives, unlabelled=self_supervised is not None)
+    if teacher is not None and train is not None:
+        raise InputError(
+            f"--teacher must come with --self-supervised, got {teacher!r} with --train; put its scores into the column "
+            "'scores'"
+        )
+    pairs = _pair_settings(kinds, keep_snippet, max_pairs, mine_negatives, train=train, teacher=teacher)
     if language is not None and eval is None:
         raise InputError(f"--language must come with --eval, got {language!r} alone; name the collection")
     settings = TrainingSettings(
@@ -117,7 +134,7 @@ def command(
         max_active_share=max_active_share,
         patience=patience,
     )
-    check_names([model])
+    check_names([model] if teacher is None or teacher in OWN_TEACHERS else [model, teacher])
     with working("loading libraries", quiet=json):
         from isthmus.training.recipe import is_first_process
         from isthmus.training.recipe import train as run
@@ -134,7 +151,7 @@ def command(
     if train is not None:
         report = run(model, train, folder, settings, **options)
     else:
-        report = train_self_supervised(model, self_supervised, folder, settings, pairs, **options)
+        report = train_self_supervised(model, self_supervised, folder, settings, pairs, teacher=teacher, **options)
     if not is_first_process():
         return
     if json:
@@ -145,7 +162,13 @@ def command(
 
 
 def _pair_settings(
-    kinds: str | None, keep_snippet: float | None, max_pairs: int | None, negatives: int | None, *, unlabelled: bool
+    kinds: str | None,
+    keep_snippet: float | None,
+    max_pairs: int | None,
+    negatives: int | None,
+    *,
+    train: str | None,
+    teacher: str | None,
 ) -> PairSettings:
     options: dict[str, Any] = {
         "kinds": kinds,
@@ -154,7 +177,7 @@ def _pair_settings(
         "mine_negatives": negatives,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if given and not unlabelled:
+    if given and train is not None:
         name, value = next(iter(given.items()))
         remedy = "; `isthmus mine` adds negatives to pairs" if name == "mine_negatives" else "; leave it out"
         raise InputError(f"--{name.replace('_', '-')} must come with --self-supervised, got {value!r} without{remedy}")
@@ -162,4 +185,4 @@ def _pair_settings(
         given["kinds"] = tuple(kind.strip() for kind in kinds.split(","))
     if negatives is not None:
         given["negatives"] = given.pop("mine_negatives")
-    return PairSettings(**given)
+    return replace(PAIRS if teacher is None else TAUGHT, **given)

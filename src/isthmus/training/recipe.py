@@ -115,7 +115,7 @@ def run_task(
 ) -> TrainingReport:
     """Load an encoder, train it on a task and write it; arguments and errors as for :func:`train`."""
     folder = Path(folder)
-    settings = replace(settings, bf16=_bf16(settings.bf16))
+    settings = replace(settings, bf16=resolve_bf16(settings.bf16))
     if development is not None and not isinstance(development, Collection):
         development = load_collection(development, language=language)
     encoder = load_encoder(model, trust_remote_code=trust_remote_code).float()
@@ -254,7 +254,7 @@ def _count_fused(encoder: Any) -> int:
     return sum(is_fused(module) for module in encoder.modules())
 
 
-def _bf16(asked: bool | None) -> bool:
+def resolve_bf16(asked: bool | None) -> bool:
     """Whether to train in bfloat16; emulated, it is slower than float32."""
     if asked is not None:
         return asked

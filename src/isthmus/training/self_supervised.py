@@ -12,12 +12,14 @@ from isthmus.errors import InputError
 from isthmus.evaluation import BM25
 from isthmus.training.data import TrainingData
 from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
-from isthmus.training.objective import choose_loss, training_task
-from isthmus.training.recipe import check_start, run_task
+from isthmus.training.objective import Chosen, choose_loss, training_task
+from isthmus.training.output import weights_digest
+from isthmus.training.recipe import check_start, resolve_bf16, run_task
 from isthmus.training.report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
-from isthmus.training.unlabelled import LEAST_FOR_SNIPPET, PairSettings, TextPairs, pairs_from_text
+from isthmus.training.teacher import load_teacher, with_scores
+from isthmus.training.unlabelled import LEAST_FOR_SNIPPET, TAUGHT, PairSettings, TextPairs, pairs_from_text
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
@@ -32,6 +34,7 @@ def train_self_supervised(
     settings: TrainingSettings | None = None,
     pairs: PairSettings | None = None,
     *,
+    teacher: str | Path | None = None,
     development: str | Path | Collection | None = None,
     language: str | None = None,
     overwrite: bool = False,
@@ -41,14 +44,20 @@ def train_self_supervised(
     """Train a sparse or dense encoder on unlabelled text and write the result to a folder.
 
     Pairs are made from the text by its structure, see :func:`isthmus.training.pairs_from_text`; everything else is as
-    for :func:`isthmus.training.train`. The seed of the settings also decides which pairs are made.
+    for :func:`isthmus.training.train`. The seed of the settings also decides which pairs are made. With a teacher, the
+    encoder learns its scores: ``echo``, the encoder itself with its words given back (``isthmus.search.add_lexical``),
+    teaches exact matching to the rows, so that a plain encoder carries some of it.
 
     Args:
         model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
         corpus: As for :func:`isthmus.training.pairs_from_text`.
         folder: Where the result goes.
-        settings: How to train; None takes the defaults. The loss must be ``auto`` or ``contrastive``.
-        pairs: Which pairs to make; None takes the defaults.
+        settings: How to train; None takes the defaults. The loss must be ``auto`` or ``contrastive`` without a teacher,
+            ``auto``, ``margin-mse`` or ``kl`` with one.
+        pairs: Which pairs to make; None takes the defaults, with a teacher snippets alone, left in their passages, and
+            two negatives.
+        teacher: ``echo`` or ``hybrid``, the encoder as it is before training with that lexical part; or the built-in
+            name, folder or hub id of another encoder. For sparse encoders. None trains without one.
         development: As for :func:`isthmus.training.train`.
         language: As for :func:`isthmus.training.train`.
         overwrite: As for :func:`isthmus.training.train`.
@@ -68,16 +77,19 @@ def train_self_supervised(
         MissingExtraError: If a package is not installed.
     """
     check_start(folder, overwrite=overwrite)
-    settings, pairs = settings or TrainingSettings(), pairs or PairSettings()
-    if settings.loss not in ("auto", "contrastive"):
-        raise InputError(f"loss must be auto or contrastive without labels, got {settings.loss!r}; no teacher scored")
+    settings = settings or TrainingSettings()
+    pairs = pairs or (PairSettings() if teacher is None else TAUGHT)
+    _check_loss(settings, pairs, teacher)
+    settings = replace(settings, bf16=resolve_bf16(settings.bf16))
     if pairs.passage_words is None and settings.max_length is not None:
         # What is longer is not read, and a snippet of it would not be found.
         pairs = replace(pairs, passage_words=max(LEAST_FOR_SNIPPET, settings.max_length // TOKENS_PER_WORD))
     found = pairs_from_text(corpus, pairs, seed=settings.seed, show_progress_bar=show_progress_bar)
     return run_task(
         model,
-        text_task(found, settings, pairs, show_progress_bar=show_progress_bar),
+        text_task(
+            found, settings, pairs, teacher, trust_remote_code=trust_remote_code, show_progress_bar=show_progress_bar
+        ),
         folder,
         settings,
         development=development,
@@ -88,20 +100,49 @@ def train_self_supervised(
     )
 
 
+def _check_loss(settings: TrainingSettings, pairs: PairSettings, teacher: str | Path | None) -> None:
+    if teacher is None and settings.loss not in ("auto", "contrastive"):
+        raise InputError(
+            f"loss must be auto or contrastive without labels or a teacher, got {settings.loss!r}; name a teacher"
+        )
+    if teacher is not None and settings.loss == "contrastive":
+        raise InputError("loss must be auto, margin-mse or kl with a teacher, got 'contrastive'; leave one out")
+    if teacher is not None and pairs.negatives < 1:
+        raise InputError(
+            f"negatives must be 1 or more with a teacher, got {pairs.negatives}; it scores how far each positive is "
+            "ahead of its negatives"
+        )
+
+
 def text_task(
-    found: TextPairs, settings: TrainingSettings, pairs: PairSettings, *, show_progress_bar: bool | None
+    found: TextPairs,
+    settings: TrainingSettings,
+    pairs: PairSettings,
+    teacher: str | Path | None,
+    *,
+    trust_remote_code: bool,
+    show_progress_bar: bool | None,
 ) -> Task:
     """The task of :func:`train_self_supervised`.
 
     Args:
         found: The pairs.
-        settings: How to train.
+        settings: How to train, ``bf16`` decided.
         pairs: How the pairs were made, and how many negatives they get.
+        teacher: Who scores them, if anyone.
+        trust_remote_code: Run code that comes with the teacher.
         show_progress_bar: None shows it on a terminal.
     """
     if pairs.negatives == 0:
         # Refuses batches in which a positive would be alone.
         choose_loss(settings, found.data)
+    loaded = None if teacher is None else load_teacher(teacher, trust_remote_code=trust_remote_code)
+    chosen: Chosen = "contrastive"
+    chosen_settings: dict[str, Any] = {"pairs": pairs.to_dict()}
+    if loaded is not None:
+        chosen = "margin-mse" if settings.loss == "auto" else settings.loss
+        own = isinstance(loaded, str)
+        chosen_settings |= {"teacher": loaded if own else {"name": str(teacher), "weights": weights_digest(loaded)}}
 
     def prepare(encoder: Any) -> Prepared:
         data, drawn = found.data, 0
@@ -114,12 +155,21 @@ def text_task(
                 show_progress_bar=show_progress_bar,
             )
         stated = found.stated() | {"negatives": pairs.negatives * len(data), "negatives_drawn": drawn}
-        return replace(training_task(data, "contrastive", settings).prepare(encoder), stated={"unlabelled": stated})
+        if loaded is not None:
+            data = with_scores(
+                data,
+                loaded,
+                encoder,
+                max_length=settings.max_length,
+                dtype="bfloat16" if settings.bf16 else "float32",
+                show_progress_bar=show_progress_bar,
+            )
+        return replace(training_task(data, chosen, settings).prepare(encoder), stated={"unlabelled": stated})
 
     return Task(
         found.data.name,
         found.data.digest,
-        settings={"loss": "contrastive", "pairs": pairs.to_dict()},
+        settings={"loss": chosen, **chosen_settings},
         prepare=prepare,
         tags=("isthmus", "self-supervised"),
         describe=describe,
@@ -205,6 +255,10 @@ def describe(report: dict[str, Any]) -> str:
             f"- Negatives: {pairs['negatives']} per pair, ranked high by BM25; {made['negatives_drawn']} of "
             f"{made['negatives']} drawn for want of such"
         )
+    if "teacher" in settings:
+        own, other = isinstance(settings["teacher"], str), settings["teacher"]
+        name = f"its own lexical {other}, before training" if own else Path(other["name"]).name
+        lines.append(f"- Teacher: {name}, by {settings['loss']}, on the scale of the model's own scores")
     if made["left_out"]:
         lines.append(f"- Left out: {', '.join(f'{number} {reason}' for reason, number in made['left_out'].items())}")
     stated = [name for name in ("learning_rate", "batch_size", "max_length", "seed") if settings[name] is not None]

@@ -73,6 +73,12 @@ class PairSettings:
         return asdict(self) | {"kinds": list(self.kinds)}
 
 
+# What a teacher scores: snippets in their own passages, for it is words that an echo knows.
+TAUGHT = PairSettings(kinds=("snippet",), keep_snippet=1.0, negatives=2)
+# Teachers that are the encoder itself, with what isthmus.search.add_lexical adds to it.
+OWN_TEACHERS = ("echo", "hybrid")
+
+
 @dataclass(frozen=True)
 class TextPairs:
     """Pairs, and what became of the text they are from.
