@@ -81,6 +81,7 @@ def named(start: int, count: int) -> list[Document]:
 
 BUILDERS: dict[str, Callable[[csr_matrix, Path], None]] = {
     "embedded, f32": embedded("f32"),
+    "embedded, f16": embedded("f16"),
     "embedded, u8": embedded("u8"),
     "seismic": seismic,
     "scipy, by document": by_document,

@@ -389,7 +389,7 @@ def test_manifests_of_other_kinds_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     whole = json.loads(path.read_text())
     cases = [
-        (json.dumps(whole | {"version": 2}), "has format version 2, and this Isthmus reads version 1; upgrade Isthmus"),
+        (json.dumps(whole | {"version": 9}), "has format version 9, and this Isthmus reads version 2; upgrade Isthmus"),
         (json.dumps(whole | {"format": "x"}), "must be of format 'isthmus-index'"),
         (json.dumps(whole | {"generation": 9}), "its digest differs"),
         ("{", "is damaged"),
@@ -402,7 +402,7 @@ def test_manifests_of_other_kinds_are_refused(tmp_path: Path) -> None:
         with pytest.raises(IndexFileError, match=message), IndexWriter(tmp_path):
             pass
     # A later version is not thrown away by a build that fails.
-    path.write_text(json.dumps(whole | {"version": 2}))
+    path.write_text(json.dumps(whole | {"version": 9}))
     new = Manifest(0, SIZE, "f32", True, IDENTITY)
     with pytest.raises(RuntimeError, match="stop"), IndexWriter(tmp_path, new=new):
         raise RuntimeError("stop")

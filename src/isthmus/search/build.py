@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import InputError, OutputError
 from isthmus.search.bar import corpus_bar
 from isthmus.search.documents import Corpus, Document, in_windows
-from isthmus.search.format import MANIFEST, SEGMENTS, Manifest, read_manifest
+from isthmus.search.format import LOCK, MANIFEST, SEGMENT_NAME, SEGMENTS, Manifest, is_leftover, read_manifest
 from isthmus.search.identity import OpenEncoder, open_encoder
 from isthmus.search.parts import (
     HEADER,
@@ -280,8 +280,16 @@ def check_free(folder: Path, overwrite: bool) -> None:
         if not overwrite:
             raise OutputError(f"{folder} already exists; choose another folder, or pass --overwrite, --add or --update")
     elif folder.exists():
-        # A build that was interrupted leaves these; its successor removes them.
-        own = (SEGMENTS, "tokens-", ".")
-        others = [path for path in folder.iterdir() if not path.name.startswith(own)] if folder.is_dir() else [folder]
+        others = _others(folder) if folder.is_dir() else [folder]
         if others:
             raise OutputError(f"{folder} must be empty or an index, got {others[0].name}; choose another folder")
+
+
+def _others(folder: Path) -> list[Path]:
+    """What lies in a folder beside that which an interrupted build left, and its successor will remove."""
+    found = list(folder.iterdir())
+    if not (folder / LOCK).exists():
+        return found
+    within = (folder / SEGMENTS).iterdir() if (folder / SEGMENTS).is_dir() else ()
+    outside = [path for path in found if path.name not in (LOCK, SEGMENTS) and not is_leftover(path)]
+    return outside + [path for path in within if not SEGMENT_NAME.fullmatch(path.name)]

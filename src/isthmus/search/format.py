@@ -12,7 +12,9 @@
         documents.jsonl           one document a line, in the order of the corpus
         document_starts.npy       int64 (documents + 1): where each line starts
         id_digests.npy            uint64 (documents), ascending, and id_rows.npy, int32: which row has an id
-        field_codes.npy           int32 (fields, documents): which value of a metadata field, -1 for none
+        field_starts.npy          int64 (fields + 1): where each metadata field starts in the next two
+        field_rows.npy            int32: documents that have a value in the field, ascending
+        field_codes.npy           int32: which of its values
         field_values.jsonl        the values of each field, one field a line
         deleted-00000003.npy      int32: rows that are deleted as of generation 3
       .lock                       held by the one writer
@@ -25,6 +27,7 @@ import json
 import math
 import mmap
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -43,10 +46,14 @@ from isthmus.search.identity import Identity
 from isthmus.search.weights import Weights
 
 FORMAT = "isthmus-index"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 SEGMENTS = "segments"
 LOCK = ".lock"
+SEGMENT_NAME = re.compile(r"\d{8}")
+TOKENS_NAME = re.compile(r"tokens-\d{8}\.json")
+# Files that a killed process had not finished writing, see isthmus._files.atomic_write.
+_UNFINISHED = re.compile(r"\.(manifest\.json|tokens-\d{8}\.json)\..+")
 REBUILD = "build it again with isthmus index, or restore a copy"
 _CHUNK = 2**22
 # A .npy file: magic and version, the header's length, the header.
@@ -130,7 +137,7 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise NotFoundError(f"{folder} must be an index, but has no {MANIFEST}; make one with isthmus index") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise IndexFileError(f"{path} is damaged ({error}); {REBUILD}") from error
     check_version(content, path, FORMAT, VERSION)
     if content.pop("digest", None) != _digest_of_json(content):
@@ -182,10 +189,29 @@ def verify(folder: Path, manifest: Manifest) -> None:
         IndexFileError: Names the first file that differs.
     """
     for entry in manifest.segments:
-        for name, expected in entry.files.items():
-            _compare(folder / SEGMENTS / entry.name / name, expected)
+        verify_segment(folder / SEGMENTS / entry.name, entry)
     for name, expected in manifest.files.items():
         _compare(folder / name, expected)
+
+
+def verify_segment(folder: Path, entry: SegmentEntry) -> None:
+    """Read every file of a segment and compare its digest.
+
+    Raises:
+        IndexFileError: Names the first file that differs.
+    """
+    for name, expected in entry.files.items():
+        _compare(folder / name, expected)
+
+
+def digest_of(content: bytes) -> str:
+    """The digest by which files are compared."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file beside the manifest can only be one that Isthmus wrote."""
+    return bool(TOKENS_NAME.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name))
 
 
 def check_size(path: Path, expected: Stored) -> None:

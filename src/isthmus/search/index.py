@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
@@ -22,7 +21,7 @@ from isthmus.search.exact import best_positive
 from isthmus.search.format import LOCK, MANIFEST, Manifest, locked, verify
 from isthmus.search.hits import Hit, Match
 from isthmus.search.identity import open_encoder
-from isthmus.search.reader import Filter, Segment, open_segments
+from isthmus.search.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.search.segments import field_value
 
 
@@ -251,7 +250,7 @@ class SparseIndex:
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where that is not known."""
         if self._tokens is None:
-            self._tokens = json.loads(bytes(self._tokens_json).decode("utf-8", errors="surrogatepass"))
+            self._tokens = read_tokens(self.folder, self.manifest, bytes(self._tokens_json))
         return (self._tokens[term] if term < len(self._tokens) else "") or str(term)
 
     def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:

@@ -18,6 +18,7 @@ from isthmus.search.format import (
     Manifest,
     SegmentEntry,
     check_size,
+    digest_of,
     map_array,
     mapped,
     read_manifest,
@@ -91,9 +92,14 @@ class Segment:
         self.deleted = np.zeros(0, dtype=np.int32)
         if entry.deleted is not None:
             self.deleted = map_array(folder / entry.deleted, np.int32, (entry.deletions,))
+            if not rows_within(self.deleted, self.documents):
+                raise self.damaged(entry.deleted)
         self._live: NDArray[np.bool_] | None = None
         self._value_codes: dict[str, dict[str, int]] | None = None
-        self._codes = load("field_codes", np.int32, len(entry.fields), entry.documents)
+        self._field_starts = load("field_starts", np.int64, len(entry.fields) + 1)
+        pairs = int(self._field_starts[-1])
+        self._field_rows = load("field_rows", np.int32, pairs)
+        self._field_codes = load("field_codes", np.int32, pairs)
         self._values = mapped(folder / "field_values.jsonl")
         self._masks: dict[Any, NDArray[np.bool_]] = {}
 
@@ -119,11 +125,11 @@ class Segment:
             if start == stop:
                 continue
             if not 0 <= start < stop <= len(self.rows):
-                raise self._damaged("starts.npy")
+                raise self.damaged("starts.npy")
             rows = self.rows[start:stop]
-            # Compiled code adds without looking, so a damaged file must not get through: -1 is the largest unsigned.
-            if rows.view(np.uint32).max() >= self.documents:
-                raise self._damaged("rows.npy")
+            # Compiled code adds without looking, so a damaged file must not get through.
+            if not rows_within(rows, self.documents):
+                raise self.damaged("rows.npy")
             weights = np.asarray(self.weights[start:stop], dtype=np.float32)
             add_list(scores, rows, weights, np.float32(value * self.entry.scale))
         if filter:
@@ -131,6 +137,16 @@ class Segment:
         if len(self.deleted):
             scores[self.deleted] = 0
         return scores
+
+    def check_lists(self) -> None:
+        """Refuse lists that do not follow each other, which reading all of them relies on.
+
+        Raises:
+            IndexFileError: If ``starts.npy`` is damaged.
+        """
+        starts = self.starts
+        if starts[0] != 0 or starts[-1] != len(self.rows) or bool((starts[1:] < starts[:-1]).any()):
+            raise self.damaged("starts.npy")
 
     def weight(self, term: int, row: int) -> float:
         """Stored weight of a dimension in a document; 0 where it has none."""
@@ -153,7 +169,7 @@ class Segment:
         try:
             return Document.from_json(self.line(row))
         except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged("documents.jsonl") from error
+            raise self.damaged("documents.jsonl") from error
 
     def row_of(self, identifier: str) -> int | None:
         """Row of the live document with this id."""
@@ -163,6 +179,8 @@ class Segment:
             if self.id_digests[place] != digest:
                 break
             row = int(self.id_rows[place])
+            if not 0 <= row < self.documents:
+                raise self.damaged("id_rows.npy")
             if self.live()[row] and self.document(row).id == identifier:
                 return row
         return None
@@ -175,7 +193,7 @@ class Segment:
                 found = [{value: code for code, value in enumerate(json.loads(line))} for line in lines]
                 self._value_codes = dict(zip(self.entry.fields, found, strict=True))
             except (ValueError, TypeError) as error:
-                raise self._damaged("field_values.jsonl") from error
+                raise self.damaged("field_values.jsonl") from error
         known = self._value_codes.get(field, {})
         return np.array([known[value] for value in values if value in known], dtype=np.int32)
 
@@ -185,12 +203,23 @@ class Segment:
         if key not in self._masks:
             mask = np.ones(self.documents, dtype=np.bool_)
             for field, values in filter.items():
-                codes = self.codes(field, values)
-                mask &= np.isin(self._codes[self.entry.fields.index(field)], codes) if len(codes) else False
+                mask &= self._having(field, self.codes(field, values))
             if len(self._masks) >= _MASKS_KEPT:
                 self._masks.clear()
             self._masks[key] = mask
         return self._masks[key]
+
+    def _having(self, field: str, codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which documents have one of some values in a field."""
+        having = np.zeros(self.documents, dtype=np.bool_)
+        if len(codes):
+            place = self.entry.fields.index(field)
+            span = slice(*self._field_starts[place : place + 2].tolist())
+            rows = self._field_rows[span][np.isin(self._field_codes[span], codes)]
+            if not rows_within(rows, self.documents):
+                raise self.damaged("field_rows.npy")
+            having[rows] = True
+        return having
 
     def live(self) -> NDArray[np.bool_]:
         """Which documents are not deleted."""
@@ -199,8 +228,27 @@ class Segment:
             self._live[self.deleted] = False
         return self._live
 
-    def _damaged(self, name: str) -> IndexFileError:
+    def damaged(self, name: str) -> IndexFileError:
+        """The error to raise about one of its files."""
         return IndexFileError(f"{self.folder / name} is damaged; {REBUILD}")
+
+
+def rows_within(rows: NDArray[np.int32], documents: int) -> bool:
+    """Whether all rows are those of documents; -1 is the largest unsigned."""
+    return not len(rows) or int(rows.view(np.uint32).max()) < documents
+
+
+def read_tokens(folder: Path, manifest: Manifest, content: bytes) -> list[str]:
+    """What stands for each dimension, from the open file of tokens.
+
+    Raises:
+        IndexFileError: If the file is damaged.
+    """
+    for name, expected in manifest.files.items():
+        if digest_of(content) != expected.digest:
+            raise IndexFileError(f"{folder / name} is damaged (its digest differs); {REBUILD}")
+    tokens: list[str] = json.loads(content.decode("utf-8", errors="surrogatepass"))
+    return tokens
 
 
 def open_segments(folder: Path) -> tuple[Manifest, list[Segment], Any]:

@@ -20,7 +20,7 @@ from isthmus.search.weights import Weights, error_bound, pack, scale_for
 
 FILES = (
     "starts.npy", "rows.npy", "weights.npy", "documents.jsonl", "document_starts.npy", "id_digests.npy", "id_rows.npy",
-    "field_codes.npy", "field_values.jsonl",
+    "field_starts.npy", "field_rows.npy", "field_codes.npy", "field_values.jsonl",
 )  # fmt: skip
 
 
@@ -47,13 +47,15 @@ def id_digest(identifier: str) -> int:
 
 
 class Fields:
-    """Metadata as numbers, so that filters compare arrays: per field, which of its values each document has.
+    """Metadata as numbers, so that filters compare arrays: per field, which documents have which of its values.
 
-    Strings, numbers and booleans can be filtered by; lists and objects are stored with their document alone.
+    Strings, numbers and booleans can be filtered by; lists and objects are stored with their document alone. A field
+    costs memory and disk only for the documents that have it.
     """
 
     def __init__(self) -> None:
         self._documents = 0
+        self._rows: dict[str, array[int]] = {}
         self._codes: dict[str, array[int]] = {}
         self._values: dict[str, dict[str, int]] = {}
 
@@ -62,18 +64,18 @@ class Fields:
         for field, value in metadata.items():
             if value is None or isinstance(value, (list, dict)):
                 continue
-            codes = self._codes.setdefault(field, array("i"))
-            codes.extend([-1] * (self._documents - len(codes)))
             values = self._values.setdefault(field, {})
-            codes.append(values.setdefault(field_value(value), len(values)))
+            self._rows.setdefault(field, array("i")).append(self._documents)
+            self._codes.setdefault(field, array("i")).append(values.setdefault(field_value(value), len(values)))
         self._documents += 1
 
     def write(self, folder: Path) -> tuple[str, ...]:
-        """Write ``field_codes.npy`` and ``field_values.jsonl``; returns the fields."""
-        codes = np.full((len(self._codes), self._documents), -1, dtype=np.int32)
-        for row, own in zip(codes, self._codes.values(), strict=True):
-            row[: len(own)] = own
-        np.save(folder / "field_codes.npy", codes)
+        """Write the three arrays and ``field_values.jsonl``; returns the fields."""
+        starts = np.cumsum([0, *(len(rows) for rows in self._rows.values())], dtype=np.int64)
+        np.save(folder / "field_starts.npy", starts)
+        for name, parts in (("rows", self._rows), ("codes", self._codes)):
+            joined = np.concatenate([np.zeros(0, dtype=np.int32), *(np.asarray(part) for part in parts.values())])
+            np.save(folder / f"field_{name}.npy", joined.astype(np.int32, copy=False))
         lines = "".join(json.dumps(list(values)) + "\n" for values in self._values.values())
         (folder / "field_values.jsonl").write_bytes(lines.encode())
         return tuple(self._codes)

@@ -37,9 +37,9 @@ def scale_for(weights: Weights, largest: float) -> float:
 def error_bound(weights: Weights, largest: float) -> float:
     """How far a packed weight can be from the weight, where none is above ``largest``.
 
-    u8 rounds to the nearest of 255 steps, f16 to 11 significant bits.
+    u8 rounds to the nearest of 255 steps, f16 to 11 significant bits, and below 2^-14 to the nearest multiple of 2^-24.
     """
-    return {"f32": 0.0, "f16": largest * 2.0**-11, "u8": scale_for("u8", largest) / 2}[weights]
+    return {"f32": 0.0, "f16": max(largest * 2.0**-11, 2.0**-25), "u8": scale_for("u8", largest) / 2}[weights]
 
 
 def pack(values: NDArray[np.float32], weights: Weights, scale: float) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,15 @@ from isthmus.errors import IndexFileError, InputError
 from isthmus.search.documents import Document
 from isthmus.search.format import (
     MANIFEST,
+    SEGMENT_NAME,
     SEGMENTS,
     Manifest,
     SegmentEntry,
+    is_leftover,
     locked,
     read_manifest,
     stored,
+    verify_segment,
     write_manifest,
     writing,
 )
@@ -199,7 +202,9 @@ class IndexWriter:
         digests = np.array([id_digest(document.id) for document in documents], dtype=np.uint64)
         for segment in self._old:
             gone = self._deleted.get(segment.entry.name, set())
-            for position in np.flatnonzero(np.isin(digests, segment.id_digests)).tolist():
+            places = np.searchsorted(segment.id_digests, digests)
+            places[places == segment.documents] = 0
+            for position in np.flatnonzero(segment.id_digests[places] == digests).tolist():
                 identifier = documents[position].id
                 row = segment.row_of(identifier)
                 if row is not None and row not in gone:
@@ -224,13 +229,16 @@ class IndexWriter:
                 merged.append(first)
                 continue
             segments = [self._open(entries[position]) for position in group]
+            for segment in segments:
+                # A merged segment gets digests of its own, which would vouch for what was damaged before.
+                verify_segment(segment.folder, segment.entry)
             folder = next(self._fresh_folders())
             weights, text = self.manifest.weights, self.manifest.text
             merged.append(merge(segments, folder, weights=weights, text=text, at_once=self._limits.merged))
         return merged
 
     def _segment_folders(self) -> list[Path]:
-        return [path for path in (self.folder / SEGMENTS).glob("*") if path.name.isdigit()]
+        return [path for path in (self.folder / SEGMENTS).glob("*") if SEGMENT_NAME.fullmatch(path.name)]
 
     def _remove_unnamed(self) -> None:
         """Remove files that the manifest on disk does not name; who has them open keeps them.
@@ -250,9 +258,10 @@ class IndexWriter:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 _unlink(path for path in folder.glob("deleted-*.npy") if path.name not in named[folder.name].files)
-        _unlink(path for path in self.folder.glob("tokens-*.json") if path.name not in files)
-        # What a process that was killed had not finished writing.
-        _unlink(path for stem in (MANIFEST, "tokens-*.json") for path in self.folder.glob(f".{stem}.*"))
+        _unlink(path for path in self.folder.iterdir() if path.name not in files and is_leftover(path))
+        if not (self.folder / MANIFEST).exists():
+            with suppress(OSError):
+                (self.folder / SEGMENTS).rmdir()
 
 
 def _unlink(paths: Iterable[Path]) -> None:

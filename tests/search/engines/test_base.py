@@ -66,6 +66,13 @@ def test_knows_which_engines_there_are(tmp_path: Path) -> None:
         is_engine_url("opensaerch://h/i")
     # A folder may be called anything.
     assert not is_engine_url("ab:c")
+    assert is_engine_url("OPENSEARCH://h/i")
+    (tmp_path / "seismc:there").mkdir()
+    assert not is_engine_url(str(tmp_path / "seismc:there"))
+    with pytest.raises(UnknownNameError, match="did you mean 'seismic'"):
+        is_engine_url("seismc:idx")
+    with pytest.raises(InputError, match=r"named by its folder, got 'file:///idx'; leave out 'file:'"):
+        is_engine_url("file:///idx")
 
 
 def test_a_folder_is_an_engine(index: SparseIndex) -> None:

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
-from isthmus.errors import IndexFileError
 from isthmus.search.documents import Document
-from isthmus.search.format import REBUILD
 from isthmus.search.index import SparseIndex
-from isthmus.search.reader import Segment
+from isthmus.search.reader import Segment, rows_within
 from isthmus.search.weights import unpack
 
 AT_ONCE = 2**22
@@ -33,6 +31,7 @@ def read_vectors(index: SparseIndex, at_once: int = AT_ONCE) -> Iterator[tuple[N
         IndexFileError: If the index is damaged.
     """
     for first_row, segment in zip(index._firsts, index._segments, strict=False):
+        segment.check_lists()
         step = max(1, at_once * segment.documents // max(1, segment.entry.postings))
         used = np.flatnonzero(np.diff(segment.starts))
         for first in range(0, segment.documents, step):
@@ -53,6 +52,8 @@ def filled(index: SparseIndex) -> int:
     count = 0
     for segment in index._segments:
         found = np.zeros(segment.documents, dtype=np.bool_)
+        if not rows_within(segment.rows, segment.documents):
+            raise segment.damaged("rows.npy")
         found[segment.rows] = True
         count += int((found & segment.live()).sum())
     return count
@@ -71,8 +72,8 @@ def _rows(segment: Segment, used: NDArray[np.int64], first: int, last: int, size
         starts[term + 1] = high - low
     rows = _joined(segment.rows, spans, np.int32) - np.int32(first)
     # Compiled code turns lists to rows without looking.
-    if len(rows) and not (0 <= rows.min() and rows.max() < last - first):
-        raise IndexFileError(f"{segment.folder / 'rows.npy'} is damaged; {REBUILD}")
+    if not rows_within(rows, last - first):
+        raise segment.damaged("rows.npy")
     weights = unpack(_joined(segment.weights, spans, segment.weights.dtype), segment.entry.scale)
     return csc_matrix((weights, rows, np.cumsum(starts)), shape=(last - first, size)).tocsr()
 

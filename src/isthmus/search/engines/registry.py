@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -24,12 +25,19 @@ def is_engine_url(text: str) -> bool:
     """Whether a text names another engine than a folder.
 
     Raises:
+        InputError: If it is the URL of a file.
         UnknownNameError: If it looks like the URL of an engine that nobody knows.
     """
+    if text.lower().startswith("file:"):
+        raise InputError(f"an index on this machine must be named by its folder, got {text!r}; leave out 'file:'")
     scheme = Location.parse(text).scheme
-    if scheme and scheme not in BACKENDS and "://" in text:
-        raise UnknownNameError("engine", scheme, [name for name in BACKENDS if name])
-    return bool(scheme) and scheme in BACKENDS
+    if not scheme or scheme in BACKENDS:
+        return bool(scheme)
+    engines = [name for name in BACKENDS if name]
+    # A folder may have a colon in its name.
+    if "://" in text or (get_close_matches(scheme, engines) and not Path(text).exists()):
+        raise UnknownNameError("engine", scheme, engines)
+    return False
 
 
 def open_engine(

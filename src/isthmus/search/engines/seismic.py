@@ -30,14 +30,14 @@ from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFou
 from isthmus.search.build import Change, build_index, change_index
 from isthmus.search.engines.base import Location
 from isthmus.search.engines.contents import read_vectors
-from isthmus.search.format import check_version, read_manifest
+from isthmus.search.format import check_version, read_manifest, stored
 from isthmus.search.index import SparseIndex
 
 FOLDER = "seismic"
 # What the library puts behind the name it is given.
 _SUFFIX = ".index.seismic"
 HEADER, LISTS = "header.json", f"lists{_SUFFIX}"
-FORMAT, VERSION = "isthmus-seismic", 1
+FORMAT, VERSION = "isthmus-seismic", 2
 # Its classes number dimensions by 16 bits, those for large vocabularies by 32.
 _SMALL = 2**16
 
@@ -183,7 +183,7 @@ def make_lists(folder: str | Path, knobs: Knobs | None = None) -> None:
         with _stdout_to_stderr():
             kind.build_from_dataset(dataset, **building).save(str(temporary / LISTS.removesuffix(_SUFFIX)))
         header = {"format": FORMAT, "version": VERSION, "state": _state(index), "knobs": asdict(knobs)}
-        header["bytes"] = (temporary / LISTS).stat().st_size
+        header["lists"] = asdict(stored(temporary / LISTS))
         (temporary / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
@@ -195,7 +195,8 @@ def _header(engine: SeismicEngine) -> dict[str, Any]:
     header = read_json(path)
     check_version(header, path, FORMAT, VERSION)
     lists = path.with_name(LISTS)
-    if header["state"] != _state(engine) or not lists.exists() or lists.stat().st_size != header["bytes"]:
+    # The library reads all of it, and stops the process where it is damaged.
+    if header["state"] != _state(engine) or not lists.exists() or asdict(stored(lists)) != header["lists"]:
         raise IndexFileError(
             f"{lists} must be made from the index as it is now, and is older or damaged; make it again with isthmus "
             f"index -o {_url(engine)}"
