@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="also the real collection; needs ISTHMUS_DATA")
     parser.add_argument("--pipeline", type=int, metavar="N", help="only the way from an encoder to an index of N texts")
     parser.add_argument("--model", default=MODEL, help="encoder of the pipeline")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the pipeline; engines have one")
     parser.add_argument("--folder", type=Path, help="for temporary files; removed afterwards")
     parser.add_argument("--child", nargs=3, metavar=("WHAT", "ENGINE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -237,8 +238,10 @@ def measure_pipeline(options: argparse.Namespace, results: Results, folder: Path
     from search_pipeline import pipeline
 
     if not any((row["model"], row["asked_for"]) == (options.model, options.pipeline) for row in results.stages):
-        found = pipeline(options.model, options.pipeline, folder)
-        results.stages += [{"model": options.model, "asked_for": options.pipeline, **row} for row in found]
+        found = pipeline(options.model, options.pipeline, folder, options.threads)
+        common = {"model": options.model, "asked_for": options.pipeline, "threads": options.threads}
+        # One size is enough to look at.
+        results.stages = [{**common, **row} for row in found]
         results.write()
     for row in results.stages:
         print(

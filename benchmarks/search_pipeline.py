@@ -25,13 +25,14 @@ SAMPLE = 4 * PART_SIZE
 QUERY = "how to keep bread fresh"
 
 
-def pipeline(model: str, documents: int, folder: Path) -> list[dict[str, Any]]:
+def pipeline(model: str, documents: int, folder: Path, threads: int) -> list[dict[str, Any]]:
     """Time every stage.
 
     Args:
         model: Name or folder of the encoder.
         documents: How many passages.
         folder: Empty; for the files.
+        threads: Of the encoder.
 
     Returns:
         A row for each stage: ``stage``, ``seconds``, ``floor``, which says what was taken for the least that the stage
@@ -46,6 +47,7 @@ def pipeline(model: str, documents: int, folder: Path) -> list[dict[str, Any]]:
         rows.append({"stage": stage, "seconds": seconds, "floor": floor, "floor_seconds": least})
 
     _, torch_alone = timed(lambda: import_module("torch"))
+    import_module("torch").set_num_threads(threads)
     _, others = timed(lambda: [import_module(name) for name in LIBRARIES])
     row("load libraries", torch_alone + others, "torch alone", torch_alone)
     opened, seconds = timed(lambda: open_encoder(model))
