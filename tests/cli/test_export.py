@@ -49,6 +49,11 @@ def test_export_refuses(run, idx, tmp_path):
     code, _, err = run("export", tmp_path / "none", "--format", "qdrant", "-o", tmp_path / "out")
     assert code == 2
     assert "must be an index" in err
+    for url in ("opensearch://127.0.0.1:9200/docs", f"seismic:{idx}", "milvus:docs.db"):
+        code, _, err = run("export", url, "--format", "qdrant", "-o", tmp_path / "out")
+        assert code == 2
+        assert url in "".join(err.splitlines())
+        assert "must be an index folder" in err
     assert not (tmp_path / "out").exists()
 
 

@@ -13,16 +13,19 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import write_lines
+from tests.search.engines.fake import serving as fake_engine
 
 pytest.importorskip("fastapi", reason="needs pip install 'isthmus[serve]'")
 pytest.importorskip("uvicorn", reason="needs pip install 'isthmus[serve]'")
 
 ROWS = [{"id": "a", "text": "the house of water", "language": "en"}, {"id": "b", "text": "war", "language": "ko"}]
 KEY = "0123456789abcdef-secret"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,62 @@ def test_what_cannot_be_served(run, idx, tmp_path, monkeypatch):
     assert code == 2
     assert "api_key" in err
     assert "short" not in err.replace("too short", "")
+
+
+def test_another_engine_by_its_url(run, idx, folders, monkeypatch):
+    served = {}
+    monkeypatch.setattr("isthmus.serve.run.run_server", lambda app, **options: served.update(options, app=app))
+    for name in ("API_KEY", "USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"OPENSEARCH_{name}", raising=False)
+    with fake_engine() as fake:
+        url = f"opensearch://127.0.0.1:{fake.port}/docs"
+        code, _, err = run("serve", url)
+        assert code == 2
+        assert f"{url} does not exist" in "".join(err.splitlines())
+        write_lines(idx.parent / "rows.jsonl", ROWS)
+        assert run("index", folders / "source", idx.parent / "rows.jsonl", "-o", url)[0] == 0
+        for options in ([], ["--model", folders / "source"]):
+            code, _, err = run("serve", url, *options)
+            assert code == 0, err
+            served["ready"]("http://127.0.0.1:1")
+
+
+def test_urls_that_cannot_be_served(run, monkeypatch):
+    monkeypatch.setenv("OPENSEARCH_API_KEY", "engine-secret")
+    code, _, err = run("serve", "opensearch://search.example/docs", "--model", "nothing")
+    assert code == 2
+    code, _, err = run("serve", "opensearch://search.example/docs")
+    assert code == 2
+    assert "in the clear" in err
+    assert "engine-secret" not in err
+    code, _, err = run("serve", "opensearch://user:hidden@127.0.0.1/docs")
+    assert code == 2
+    assert "must not hold credentials" in err
+    assert "hidden" not in err
+    code, _, err = run("serve", "opensaerch://127.0.0.1:9/docs")
+    assert code == 2
+    assert "did you mean 'opensearch'" in err
+
+
+def test_the_load_measurement(idx, tmp_path):
+    (tmp_path / "queries.txt").write_text("water\nwar\n")
+    with serving(idx) as (said, _):
+        command = [sys.executable, str(BENCHMARKS / "serve.py"), said["url"], "--queries", tmp_path / "queries.txt"]
+        command += ["--clients", "1,2", "--seconds", "0.3", "-o", tmp_path / "serve.json"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["clients"] for row in rows] == [1, 2]
+    assert all(row["requests"] > 0 and row["errors"] == 0 for row in rows)
+    written = json.loads((tmp_path / "serve.json").read_text())
+    assert written["rows"] == rows
+    settings = written["settings"]
+    assert (settings["documents"], settings["model"], settings["clients"]) == (2, "source", [1, 2])
+    assert settings.keys() >= {"seconds", "queries", "threads", "isthmus", "python", "libraries"}
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import tables, pathlib; "
+    code += f"print(tables.TABLES['serve'](pathlib.Path({str(tmp_path)!r})))"
+    table = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"| 2 | {rows[1]['requests_per_second']:,.0f} |" in table
+    assert "2 documents" in table
 
 
 def test_the_extra_is_named(run, idx, monkeypatch):

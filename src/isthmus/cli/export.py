@@ -10,10 +10,11 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._output import console, print_json, working
+from isthmus.errors import InputError
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="An index.", metavar="IDX")],
+    folder: Annotated[str, typer.Argument(help="An index folder.", metavar="IDX")],
     format: Annotated[
         Literal["anserini", "opensearch", "qdrant", "vespa"], typer.Option("--format", help="Whose loader it is for.")
     ],
@@ -25,7 +26,13 @@ def command(
     """Write documents and vectors of an index as another engine's loader takes them."""
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
+        from isthmus.search.engines import is_engine_url
         from isthmus.search.engines.export import export
+    if is_engine_url(folder):
+        raise InputError(
+            f"IDX must be an index folder, got {folder}; leave out seismic:, or make a folder of what lies on a server "
+            "with isthmus index MODEL CORPUS -o FOLDER"
+        )
     done = export(folder, format, output, scale=scale, overwrite=overwrite, show_progress_bar=False if json else None)
     seconds = time.perf_counter() - started
     if json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -19,7 +19,9 @@ KEY = "ISTHMUS_API_KEY"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="An index.", metavar="IDX")],
+    folder: Annotated[
+        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+    ],
     model: Annotated[str | None, typer.Option(help="Encoder of the queries; default: the one the index names.")] = None,
     any_model: Annotated[bool, typer.Option("--any-model", help="Accept a model that did not make the index.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -58,14 +60,15 @@ def command(
     )
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search import SparseIndex
+        from isthmus.search.engines import open_engine
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.run import LOOPBACK_NAMES, is_loopback, run_server
 
         quiet_libraries()
     if model is None:
-        check_names([SparseIndex.open(folder).summary()["model"]])
+        with closing(open_engine(folder)) as index:
+            check_names([index.summary()["model"]])
     with working("loading the encoder", quiet=json):
         library = Library(folder, model=model, any_model=any_model, trust_remote_code=trust_remote_code)
     hosts = [*(LOOPBACK_NAMES if is_loopback(host) else ()), *(allow_host or ())] or None
@@ -82,4 +85,5 @@ def command(
         else:
             console.print(f"{len(library.index()):,} documents at {escape(url)}; Ctrl-C stops", soft_wrap=True)
 
-    run_server(app, limits=limits, host=host, port=port, ready=ready)
+    with closing(library):
+        run_server(app, limits=limits, host=host, port=port, ready=ready)

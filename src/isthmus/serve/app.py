@@ -35,8 +35,12 @@ _PROBLEMS = {
     413: "The body is too large.",
     421: "The Host header names another server.",
     422: "A parameter does not fit.",
-    503: "The server is busy; see Retry-After.",
+    503: "The server is busy, see Retry-After; or its index cannot be read, see /health.",
     504: "The request took too long.",
+}
+_NO_JSON = {
+    "error": "the body must be a JSON object in UTF-8, got something that cannot be read as one; see /openapi.json",
+    "field": "body",
 }
 Filter = Annotated[
     list[str] | None, Query(description="FIELD=VALUE that a hit must have; a field given twice may have either value.")
@@ -148,7 +152,7 @@ def _add_api(api: FastAPI, engine: Engine) -> None:
         return json_response(await engine.info())
 
     async def health() -> Response:
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok" if engine.problem is None else "degraded", "problem": engine.problem})
 
     def add(path: str, method: str, answer: Callable[..., Awaitable[Response]], model: Any, *problems: int) -> None:
         responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
@@ -168,7 +172,7 @@ def _add_api(api: FastAPI, engine: Engine) -> None:
     add("/api/explain", "GET", explain_by_url, schemas.Found, 404, *work)
     add("/api/encode", "POST", encode, schemas.Vectors, *posted)
     add("/api/token", "GET", token, schemas.Tokens, 404, *work)
-    add("/api/info", "GET", info, schemas.Info, *every)
+    add("/api/info", "GET", info, schemas.Info, *every, 503, 504)
     add("/health", "GET", health, schemas.Health, 421)
 
 
@@ -208,20 +212,28 @@ async def _refused(_: Any, refusal: Refusal) -> Response:
 
 async def _invalid(_: Any, error: RequestValidationError) -> Response:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return json_response(_NO_JSON, 400)
     # The first part says where the parameter stands: body, query.
     place = [str(part) for part in first["loc"]]
-    field = ".".join(place[1:] if first["type"] != "json_invalid" else place[:1]) or place[0]
-    status = 400 if first["type"] == "json_invalid" else 422
-    return json_response({"error": f"{field} does not fit: {first['msg']}", "field": field}, status)
+    field = ".".join(place[1:]) or place[0]
+    return json_response({"error": f"{field} does not fit: {first['msg']}; see /openapi.json", "field": field}, 422)
 
 
 async def _failed(request: Request, error: HTTPException) -> Response:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 400:
+        # Bytes that are no text, or nested or long beyond what can be read.
+        return json_response(_NO_JSON, 400, headers)
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = "the path must be one that the server has; see /openapi.json"
     if error.status_code == 405:
         # A path has one route for each method, and the error knows the first alone.
         own = [route.methods for route in request.app.routes if getattr(route, "path", None) == request.url.path]
         headers["allow"] = ", ".join(sorted(set().union(*own)))
-    return json_response({"error": str(error.detail), "field": None}, error.status_code, headers)
+        message = f"the method must be {headers['allow']}, got {request.method}"
+    return json_response({"error": message, "field": None}, error.status_code, headers)
 
 
 async def _broken(_: Any, error: Exception) -> Response:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 import isthmus
-from isthmus.errors import InputError
+from isthmus.errors import IndexFileError, InputError
 from isthmus.search.documents import Document
 from isthmus.search.encode import Role
-from isthmus.search.hits import Match
-from isthmus.search.index import SparseIndex
+from isthmus.search.engines import Engine as Index
+from isthmus.search.hits import Hit, Match
 from isthmus.serve.batches import Batcher, Encoded
 from isthmus.serve.gate import Refusal
 from isthmus.serve.highlight import Highlighter, Span, excerpt
@@ -46,6 +45,11 @@ class Engine:
         self._library = library
         self._words = Words(library.encoder, library.token_map)
         self._highlighter = Highlighter(library.encoder, self._words)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the index, for those who search; or None."""
+        return self._library.problem
 
     def start(self) -> None:
         """Start the threads; once before the first request, and again after :meth:`close`."""
@@ -77,22 +81,23 @@ class Engine:
 
         def work() -> dict[str, Any]:
             started = time.perf_counter()
-            index = self._library.index()
-            try:
+            with self._library.reading() as index:
+                self._check_filter(filter)
                 hits = index.search(encoded.vector, top_k, filter=filter)
-            except InputError as error:
-                raise Refusal(422, str(error), "filter") from error
-            found = [
-                _found(hit.document, hit.score, characters)
-                if not matches
-                else self._explained(index, encoded.vector, hit.document, hit.score, characters)
-                for hit in hits
-            ]
+                found: Iterable[dict[str, Any] | None] = (
+                    self._explained(index, encoded.vector, hit.id, characters, hit)
+                    if matches
+                    else _found(hit.document, hit.score, characters)
+                    for hit in hits
+                )
+                # A server finds documents for a moment that were deleted already.
+                shown = [hit for hit in found if hit is not None]
+                generation = self._library.generation()
             return {
                 "query": query,
-                "hits": found,
+                "hits": shown,
                 "expansion": self._terms(encoded.vector, expansion),
-                "generation": index.manifest.generation,
+                "generation": generation,
                 "timing": _timing(encoded, time.perf_counter() - started),
             }
 
@@ -105,12 +110,11 @@ class Engine:
         encoded = await self._batcher.vector(query, "query")
 
         def work() -> dict[str, Any]:
-            index = self._library.index()
-            try:
-                document = index.document(identifier)
-            except InputError as error:
-                raise Refusal(404, f"id must be that of a document in the index, got {identifier!r}", "id") from error
-            return self._explained(index, encoded.vector, document, None, _WHOLE)
+            with self._library.reading() as index:
+                found = self._explained(index, encoded.vector, identifier, _WHOLE)
+            if found is None:
+                raise Refusal(404, f"id must be that of a document in the index, got {identifier!r}", "id")
+            return found
 
         return await self._run(work)
 
@@ -145,14 +149,15 @@ class Engine:
         """What is served."""
 
         def work() -> dict[str, Any]:
-            index = self._library.index()
+            with self._library.reading() as index:
+                documents = len(index)
             return {
                 "version": isthmus.__version__,
-                "index": Path(self._library.folder).absolute().name,
+                "index": self._library.name,
                 "model": self._library.model,
-                "documents": len(index),
-                "generation": index.manifest.generation,
-                "fields": sorted({field for entry in index.manifest.segments for field in entry.fields}),
+                "documents": documents,
+                "generation": self._library.generation(),
+                "fields": self._library.fields(),
                 "token_map": self._words.token_map is not None,
                 "problem": self._library.problem,
                 "limits": asdict(self.limits),
@@ -164,11 +169,17 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._searching, work)
 
     def _explained(
-        self, index: SparseIndex, vector: csr_matrix, document: Document, score: float | None, characters: int
-    ) -> dict[str, Any]:
-        matches = index.explain(vector, document.id)
-        if score is None:
-            score = sum(match.score for match in matches)
+        self, index: Index, vector: csr_matrix, identifier: str, characters: int, hit: Hit | None = None
+    ) -> dict[str, Any] | None:
+        """A document, that of a hit where there is one, with what it matched; None where it is not in the index."""
+        try:
+            document = index.document(identifier) if hit is None else hit.document
+            matches = index.explain(vector, identifier)
+        except IndexFileError:
+            raise
+        except InputError:
+            return None
+        score = sum(match.score for match in matches) if hit is None else hit.score
         spans = self._highlighter.spans(document.content, matches)
         return _found(document, score, characters, spans) | {"matches": [self._matched(match) for match in matches]}
 
@@ -182,6 +193,14 @@ class Engine:
             {"token": token, "text": self._words.show(token), "weight": float(weight)}
             for token, weight in zip(tokens, vector.data[order], strict=True)
         ]
+
+    def _check_filter(self, filter: Mapping[str, Any]) -> None:
+        fields = self._library.fields()
+        unknown = [] if fields is None else [field for field in filter if field not in fields]
+        if unknown:
+            known = ", ".join(fields or ()) or "none"
+            message = f"filter must name a field that can be filtered by ({known}), got {unknown[0]!r}; see /api/info"
+            raise Refusal(422, message, "filter")
 
     def _check_text(self, field: str, text: str) -> None:
         if len(text) > self.limits.query:

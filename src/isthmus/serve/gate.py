@@ -17,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 API = "/api/"
-# Answered at once from memory, so that they tell about a server that is busy.
+# Answered however many are at work, so that they tell about a server that is busy.
 LIGHT = frozenset(("/api/info",))
 HEADERS = {
     "content-security-policy": (
@@ -111,13 +111,13 @@ class Gate:
         seconds = self._limits.seconds
         reading = Refusal(408, f"the body must arrive within {seconds:g} s", "body")
         body = await _within(seconds, self._read(found, receive), reading)
+        late = Refusal(504, f"the request took longer than {seconds:g} s; ask for less, or try again later")
         if path in LIGHT:
-            await self._app(scope, _replayed(body, receive), send)
+            await _within(seconds, self._app(scope, _replayed(body, receive), send), late)
             return
         if self._at_work >= self._limits.waiting:
             message = f"the server has {self._limits.waiting} requests at work already; try again in a second"
             raise Refusal(503, message, retry_after="1")
-        late = Refusal(504, f"the request took longer than {seconds:g} s; ask for less, or try again later")
         self._at_work += 1
         try:
             await _within(seconds, self._app(scope, _replayed(body, receive), send), late)

@@ -1,19 +1,21 @@
-"""What a server answers from: an encoder that stays, and an index that is opened anew when a writer has changed it."""
+"""What a server answers from: an encoder that stays, and an index, here or in another engine, as it is now."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scipy.sparse import csr_matrix
 
-from isthmus.errors import InputError, IsthmusError
+from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.search.encode import Role, encode_texts, full_precision
-from isthmus.search.format import MANIFEST
+from isthmus.search.engines import Engine
 from isthmus.search.identity import open_encoder
-from isthmus.search.index import SparseIndex
+from isthmus.serve.gate import Refusal
+from isthmus.serve.sources import Reader, open_source
 from isthmus.token_map import TokenMap
 from isthmus.transfer.load import local_folder
 
@@ -25,51 +27,60 @@ _logger = logging.getLogger(__name__)
 class Library:
     """An index and its encoder.
 
-    :meth:`encode` belongs to one thread and :meth:`index` to one, which may be another: neither locks.
+    :meth:`encode` belongs to one thread and the index to one, which may be another: neither locks.
 
     Args:
-        folder: The index.
+        url: The index: a folder, or a URL of :mod:`isthmus.search.engines`.
         model: Built-in name, folder or hub id of the encoder, or a loaded one; None takes what the index names.
         any_model: Accept a model that did not make the index.
         trust_remote_code: Run code that comes with the model.
 
     Attributes:
+        name: The index's, without where it is.
         encoder: The loaded SparseEncoder, in full precision.
         model: Its name, without the folders it lies in; None where it has none.
         token_map: What its tokens are made of, where the model's folder tells.
-        problem: That the index on disk is not the one that is searched, for those who search; or None.
 
     Raises:
         NotFoundError: If there is no index or no such model.
         IndexFileError: If the index is damaged or of a later version.
         InputError: If no model is known, or it did not make the index.
         TokenMapError: If the token map is damaged.
+        EngineError: If a server does not answer.
+        MissingExtraError: If the engine needs a package that is not installed.
     """
 
     def __init__(
-        self, folder: str | Path, *, model: Any = None, any_model: bool = False, trust_remote_code: bool = False
+        self, url: str | Path, *, model: Any = None, any_model: bool = False, trust_remote_code: bool = False
     ) -> None:
-        self.folder = Path(folder)
-        self.problem: str | None = None
-        self._seen = self._look()
-        self._index = SparseIndex.open(self.folder)
-        made_by = self._index.manifest.identity
-        if model is None:
-            model = None if made_by is None else made_by.name
-        if model is None:
-            raise InputError(f"the index {folder} names no model; pass the one that made it (model=, --model)")
-        opened = open_encoder(model, trust_remote_code=trust_remote_code)
-        self._identity = None if any_model else opened.identity
-        self._check(self._index, opened.vocabulary_size)
-        self._vocabulary_size = opened.vocabulary_size
-        self.encoder = full_precision(opened.encoder)
-        name = opened.identity.name
-        self.model = Path(name).name if name is not None and Path(name).is_absolute() else name
-        self.token_map = TokenMap.find(local_folder(model) if isinstance(model, (str, Path)) else None)
+        self._source = open_source(str(url))
+        self._failure: str | None = None
+        try:
+            self.name = self._source.name
+            made_by = self._source.made_by
+            if model is None:
+                model = None if made_by is None else made_by.name
+            if model is None:
+                raise InputError(f"the index {url} names no model; pass the one that made it (model=, --model)")
+            opened = open_encoder(model, trust_remote_code=trust_remote_code)
+            self.encoder = full_precision(opened.encoder)
+            reader = Reader(None if any_model else opened.identity, opened.vocabulary_size)
+            self._source.admit(reader, self.encoder)
+            name = opened.identity.name
+            self.model = Path(name).name if name is not None and Path(name).is_absolute() else name
+            self.token_map = TokenMap.find(local_folder(model) if isinstance(model, (str, Path)) else None)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the index, for those who search: no folders and no addresses; or None."""
+        return self._source.problem
 
     def encode(self, texts: Sequence[str], role: Role) -> csr_matrix:
         """Vectors of texts, shape (texts, vocabulary), computed as those of the index."""
-        dtype = self._index.manifest.settings.get("dtype", "float32")
+        dtype = self._source.settings.get("dtype", "float32")
         return encode_texts(
             self.encoder,
             texts,
@@ -80,36 +91,43 @@ class Library:
             show_progress_bar=False,
         )
 
-    def index(self) -> SparseIndex:
-        """The index as it is on disk now; the one before where that cannot be used, with the reason in the log."""
-        seen = self._look()
-        if seen != self._seen:
-            # What is opened may be later than what was seen; then it is opened once more, which costs a millisecond.
-            self._seen = seen
-            try:
-                opened = SparseIndex.open(self.folder)
-                self._check(opened, self._vocabulary_size)
-                self._index, self.problem = opened, None
-            except (IsthmusError, OSError) as error:
-                # The reason names folders, which are no business of those who search.
-                self.problem = "the index on disk is damaged or of another model; the server's log says more"
-                _logger.warning("still searching the index as it was, because the new one cannot be used: %s", error)
-        return self._index
+    def index(self) -> Engine:
+        """The index as it is now; of a folder, the one before where that cannot be used, with the reason in the log.
 
-    def _look(self) -> tuple[int, ...] | None:
-        """What changes with every manifest; a file that replaces another has another number."""
+        Raises:
+            IndexFileError: If a server has vectors of another model now.
+            NotFoundError: If a server has no such index any more.
+            EngineError: If a server does not answer.
+        """
+        return self._source.current()
+
+    @contextmanager
+    def reading(self) -> Iterator[Engine]:
+        """The index as it is now, for one request.
+
+        Raises:
+            Refusal: If it cannot be read, by status 503; the log has the reason, once for requests that fail alike.
+        """
         try:
-            found = (self.folder / MANIFEST).stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+            yield self.index()
+        except (IndexFileError, NotFoundError, EngineError) as error:
+            # The reason names folders and addresses, which are no business of those who search.
+            if str(error) != self._failure:
+                self._failure = str(error)
+                _logger.error("requests fail, because the index cannot be read: %s", error)
+            raise Refusal(503, self._source.fail()) from error
+        self._source.succeed()
+        if self.problem is None:
+            self._failure = None
 
-    def _check(self, index: SparseIndex, vocabulary_size: int) -> None:
-        made_by = index.manifest.identity
-        if made_by is not None and self._identity is not None:
-            made_by.check(self._identity, f"the index {self.folder}")
-        if index.manifest.vocabulary_size != vocabulary_size:
-            raise InputError(
-                f"model must have {index.manifest.vocabulary_size} dimensions as the index {self.folder}, got "
-                f"{vocabulary_size}; pass the model that made it"
-            )
+    def generation(self) -> int | None:
+        """How often the index was changed; None where that is not counted."""
+        return self._source.generation()
+
+    def fields(self) -> list[str] | None:
+        """Metadata fields that can be filtered by; None where any may be asked for."""
+        return self._source.fields()
+
+    def close(self) -> None:
+        """Give back the engine's connections and locks."""
+        self._source.close()

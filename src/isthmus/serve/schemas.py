@@ -113,7 +113,7 @@ class Hits(BaseModel):
     query: str
     hits: list[Found]
     expansion: list[Term]
-    generation: int = Field(description="Counts the changes of the index.")
+    generation: int | None = Field(description="Counts the changes of the index; null where it lies on a server.")
     timing: Timing
 
 
@@ -171,14 +171,15 @@ class Info(BaseModel):
     index: str
     model: str | None
     documents: int
-    generation: int
-    fields: list[str] = Field(description="Metadata fields that can be filtered by.")
+    generation: int | None = Field(description="Counts the changes of the index; null where it lies on a server.")
+    fields: list[str] | None = Field(description="Metadata fields that can be filtered by; null where any may be.")
     token_map: bool = Field(description="Whether it is known what tokens are made of.")
-    problem: str | None = Field(description="Says so when the index on disk is not the one that is searched.")
+    problem: str | None = Field(description="Says so when the index cannot be read, or is not the latest one.")
     limits: dict[str, float]
 
 
 class Health(BaseModel):
     """Whether the server answers."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
+    problem: str | None = Field(description="Says so when the index cannot be read, or is not the latest one.")

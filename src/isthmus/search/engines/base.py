@@ -21,7 +21,7 @@ from isthmus.search.segments import field_value
 
 FORMAT = "isthmus-vectors"
 VERSION = 1
-_SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL)
+_SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
 # Engines that are never on a server.
 _LOCAL = ("seismic",)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -44,6 +44,9 @@ class Engine(Protocol):
 
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """The tokens that query and document share."""
+
+    def document(self, identifier: str) -> Document:
+        """The stored document with this id."""
 
     def close(self) -> None:
         """Give back connections and locks."""
@@ -95,7 +98,7 @@ class Location:
         found = _SCHEME.fullmatch(url)
         if found is None:
             return cls(url, path=url)
-        scheme, tls, rest = found.group(1), found.group(2) is not None, found.group(3)
+        scheme, tls, rest = found.group(1).lower(), found.group(2) is not None, found.group(3)
         if not rest.startswith("//"):
             return cls(url, scheme, tls, rest)
         if scheme in _LOCAL:

@@ -192,6 +192,15 @@ class Milvus(Server):
             )
         return {int(term): float(weight) for term, weight in rows[0]["vector"].items()} if rows else None
 
+    def document(self, identifier: str) -> Document | None:
+        """Read the row back; the header is none."""
+        self._open()
+        with self._refusals():
+            rows = self._client.query(
+                self._collection, ids=[identifier], output_fields=["document"], consistency_level="Strong"
+            )
+        return _document(rows[0]["document"]) if rows and identifier != _HEADER_ID else None
+
     def close(self) -> None:
         """Close the connection; Milvus Lite gives up its lock."""
         self._client.close()

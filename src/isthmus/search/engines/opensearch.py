@@ -199,6 +199,12 @@ class OpenSearch(Server):
             return None
         return {int(name[1:]): float(weight) for name, weight in row["_source"].get("vector", {}).items()}
 
+    def document(self, identifier: str) -> Document | None:
+        """Read the rest of the stored source."""
+        path = f"{self._index}/_mget?_source_includes=title,text,metadata"
+        row = self._http.ask("POST", path, {"ids": [identifier]})[1]["docs"][0]
+        return _document(row) if row.get("found") else None
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

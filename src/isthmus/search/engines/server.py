@@ -89,6 +89,10 @@ class Server(ABC):
         """Weights of a document by dimension; None where it is not there."""
 
     @abstractmethod
+    def document(self, identifier: str) -> Document | None:
+        """What is stored of a document beside its vector; None where it is not there."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
@@ -168,7 +172,7 @@ class ServerEngine:
         vector = self._one(query)
         stored = self.server.stored(identifier)
         if stored is None:
-            raise InputError(f"document {identifier!r} must be in {self.server.where}, and is not; check the id")
+            raise self._absent(identifier)
         matches = [
             Match(self._token(term), float(value), stored[term], float(value) * stored[term])
             for term, value in zip(vector.indices.tolist(), vector.data, strict=True)
@@ -176,9 +180,24 @@ class ServerEngine:
         ]
         return sorted(matches, key=lambda match: -match.score)
 
+    def document(self, identifier: str) -> Document:
+        """As :meth:`isthmus.search.SparseIndex.document`; title and text are empty where they were left out.
+
+        Raises:
+            InputError: If there is none.
+            EngineError: If the server does not answer or refuses.
+        """
+        found = self.server.document(identifier)
+        if found is None:
+            raise self._absent(identifier)
+        return found
+
     def close(self) -> None:
         """Close the connection."""
         self.server.close()
+
+    def _absent(self, identifier: str) -> InputError:
+        return InputError(f"document {identifier!r} must be in {self.server.where}, and is not; check the id")
 
     def _one(self, query: str | csr_matrix) -> csr_matrix:
         if not isinstance(query, str) and query.shape[0] != 1:

@@ -30,7 +30,8 @@ export async function showSearch({ query, language, count = PAGE, info, main, st
     hits.replaceWith(el("p", { class: "start" }, "No document shares a token with the query",
       language ? ` in ${languageName(language)}.` : "."));
   }
-  const filterable = info.fields.includes("language") && languages.size > 1;
+  // Null where the index does not list its fields, and any may be asked for.
+  const filterable = (info.fields?.includes("language") ?? true) && languages.size > 1;
   main.replaceChildren(el("div", { class: "columns" }, column, el("aside", { "aria-label": "About the query" },
     filterable || language ? choices(query, language, found.hits, go) : null, expansion(found.expansion))));
   const { timing } = found;

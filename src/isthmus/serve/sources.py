@@ -1,0 +1,249 @@
+"""Where the documents are that a server answers from: a folder that is followed, or another engine that is asked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from isthmus.errors import IndexFileError, InputError, IsthmusError
+from isthmus.search.engines import Engine, is_engine_url, open_engine
+from isthmus.search.engines.base import Location
+from isthmus.search.engines.embedded import EmbeddedEngine
+from isthmus.search.engines.seismic import FOLDER, HEADER, SeismicEngine
+from isthmus.search.engines.server import ServerEngine
+from isthmus.search.format import MANIFEST
+from isthmus.search.identity import Identity
+
+# Seconds after which a server is asked again whether its vectors are still those of the encoder.
+RECHECK = 10.0
+Folder = EmbeddedEngine | SeismicEngine
+_SEISMIC = "seismic"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The encoder of the queries, as far as an index has to fit it.
+
+    Attributes:
+        identity: Its fingerprint; None fits any index.
+        vocabulary_size: Dimensions of its vectors.
+    """
+
+    identity: Identity | None
+    vocabulary_size: int
+
+    def check(self, made_by: Identity | None, vocabulary_size: int, where: str) -> None:
+        """Refuse vectors that another encoder made.
+
+        Raises:
+            InputError: If fingerprint or dimensions differ.
+        """
+        if made_by is not None and self.identity is not None:
+            made_by.check(self.identity, where)
+        if vocabulary_size != self.vocabulary_size:
+            raise InputError(
+                f"model must have {vocabulary_size} dimensions as {where}, got {self.vocabulary_size}; pass the model "
+                "that made it"
+            )
+
+
+class Source(Protocol):
+    """An index that is open; it belongs to one thread.
+
+    Attributes:
+        name: What those who search may know of where it is.
+        made_by: The encoder that made it, where that is known.
+        settings: How its documents were encoded.
+        problem: What is wrong with it, for those who search; or None.
+    """
+
+    name: str
+    made_by: Identity | None
+    settings: Mapping[str, Any]
+    problem: str | None
+
+    def admit(self, reader: Reader, encoder: Any) -> None:
+        """Take the encoder of the queries; once, before anything is searched."""
+
+    def current(self) -> Engine:
+        """The index as it is now."""
+
+    def generation(self) -> int | None:
+        """How often it was changed; None where that is not counted."""
+
+    def fields(self) -> list[str] | None:
+        """Metadata fields that can be filtered by; None where any may be asked for."""
+
+    def fail(self) -> str:
+        """Keep in mind that reading failed, and say so in words for those who search."""
+
+    def succeed(self) -> None:
+        """Keep in mind that reading worked."""
+
+    def close(self) -> None:
+        """Give back connections and locks."""
+
+
+class FolderSource:
+    """An index folder, with or without Seismic's lists, that is opened anew when a writer has changed it.
+
+    Args:
+        url: The folder, behind ``seismic:`` where its lists are to be searched.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._seismic = is_engine_url(url)
+        self._folder = Path(Location.parse(url).path if self._seismic else url)
+        self._reader: Reader | None = None
+        self.name = self._folder.absolute().name
+        self.problem: str | None = None
+        self._seen = self._look()
+        self._index = self._open()
+        self.made_by = self._index.manifest.identity
+        self.settings: Mapping[str, Any] = self._index.manifest.settings
+
+    def admit(self, reader: Reader, encoder: Any) -> None:
+        """Check the index that is open, and from now on every one that takes its place."""
+        self._check(self._index, reader)
+        self._reader = reader
+
+    def current(self) -> Folder:
+        """The index as it is on disk now; the one before where that cannot be used, with the reason in the log."""
+        seen = self._look()
+        if seen != self._seen:
+            # What is opened may be later than what was seen; then it is opened once more, which costs a millisecond.
+            self._seen = seen
+            try:
+                opened = self._open()
+                if self._reader is not None:
+                    self._check(opened, self._reader)
+                self._index, self.problem = opened, None
+                self.settings = opened.manifest.settings
+            except (IsthmusError, OSError) as error:
+                # The reason names folders, which are no business of those who search.
+                lists = ", or has no lists yet" if self._seismic else ""
+                self.problem = f"the index on disk is damaged or of another model{lists}; the server's log says more"
+                _logger.warning("still searching the index as it was, because the new one cannot be used: %s", error)
+        return self._index
+
+    def generation(self) -> int:
+        """That of the manifest."""
+        return self._index.manifest.generation
+
+    def fields(self) -> list[str]:
+        """Those of any document; none for Seismic, which cannot filter."""
+        entries = () if self._seismic else self._index.manifest.segments
+        return sorted({field for entry in entries for field in entry.fields})
+
+    def fail(self) -> str:
+        """A damaged file stays one until another index takes its place."""
+        self.problem = "the index is damaged; the server's log says which file, and what to do"
+        return self.problem
+
+    def succeed(self) -> None:
+        """One query that works tells nothing about the files that others read."""
+
+    def close(self) -> None:
+        """Nothing to give back: mapped files go with the last reference."""
+
+    def _open(self) -> Folder:
+        return cast(Folder, open_engine(self._url))
+
+    def _look(self) -> tuple[tuple[int, ...] | None, ...]:
+        """What every change of the index, and of Seismic's lists, changes: a new file has another number."""
+        header = self._folder / FOLDER / HEADER
+        return tuple(_stamp(path) for path in (self._folder / MANIFEST, *((header,) if self._seismic else ())))
+
+    def _check(self, index: Folder, reader: Reader) -> None:
+        manifest = index.manifest
+        reader.check(manifest.identity, manifest.vocabulary_size, f"the index {self._folder}")
+
+
+class ServerSource:
+    """An index or collection of another engine.
+
+    Args:
+        url: As :mod:`isthmus.search.engines` takes it.
+    """
+
+    def __init__(self, url: str) -> None:
+        location = Location.parse(url)
+        self.name = location.name or Path(location.path).name
+        self.problem: str | None = None
+        self._where = url
+        self._engine = cast(ServerEngine, open_engine(url))
+        self.made_by: Identity | None = self._engine.header.identity
+        self.settings = self._engine.header.settings
+
+    def admit(self, reader: Reader, encoder: Any) -> None:
+        """Check the index, and give the engine the encoder, by which it names tokens."""
+        header = self._engine.header
+        reader.check(header.identity, header.vocabulary_size, self._where)
+        self._engine = ServerEngine(self._engine.server, model=encoder, any_model=True)
+        # It asks the encoder for names once it has encoded something.
+        self._engine.vectors(["."])
+        self._reader = reader
+        self._checked = time.monotonic()
+
+    def current(self) -> ServerEngine:
+        """The engine, whose index somebody may have made anew.
+
+        Raises:
+            IndexFileError: If another encoder, or not Isthmus, made what is there now.
+            NotFoundError: If nothing is there any more.
+            EngineError: If the server does not answer.
+        """
+        if time.monotonic() - self._checked >= RECHECK:
+            header = self._engine.server.header()
+            try:
+                self._reader.check(header.identity, header.vocabulary_size, self._where)
+            except InputError as error:
+                raise IndexFileError(str(error)) from error
+            self._checked = time.monotonic()
+        return self._engine
+
+    def generation(self) -> None:
+        """Servers do not count."""
+
+    def fields(self) -> None:
+        """Servers take any; one that no document has finds nothing."""
+
+    def fail(self) -> str:
+        """A server may come back any time."""
+        self.problem = "the search engine does not answer, or its index cannot be used; the server's log says more"
+        return self.problem
+
+    def succeed(self) -> None:
+        """It is back."""
+        self.problem = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._engine.close()
+
+
+def open_source(url: str) -> Source:
+    """Open an index, wherever it is.
+
+    Args:
+        url: A folder, or a URL of :mod:`isthmus.search.engines`.
+
+    Raises:
+        IsthmusError: As for :func:`isthmus.search.engines.open_engine`.
+    """
+    local = not is_engine_url(url) or Location.parse(url).scheme == _SEISMIC
+    return FolderSource(url) if local else ServerSource(url)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
