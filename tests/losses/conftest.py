@@ -42,6 +42,14 @@ def dense(folder, dropout=0.0):
     return encoder.train()
 
 
+def sparse(folder):
+    """A tiny SPLADE encoder whose vectors are neither empty nor full, random weights always the same."""
+    encoder = splade(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    with torch.no_grad():
+        encoder[0].auto_model.get_output_embeddings().bias.fill_(-2.0)
+    return encoder.train()
+
+
 @pytest.fixture(scope="session")
 def dense_encoder(tmp_path_factory):
     return dense(tmp_path_factory.mktemp("dense"))
@@ -49,10 +57,7 @@ def dense_encoder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sparse_encoder(tmp_path_factory):
-    encoder = splade(tmp_path_factory.mktemp("sparse"), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    with torch.no_grad():
-        encoder[0].auto_model.get_output_embeddings().bias.fill_(-2.0)
-    return encoder.train()
+    return sparse(tmp_path_factory.mktemp("sparse"))
 
 
 def features(encoder, columns, rows=slice(None)):

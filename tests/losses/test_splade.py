@@ -5,7 +5,7 @@ from sentence_transformers.sparse_encoder.losses import CachedSpladeLoss, FlopsL
 from isthmus.errors import InputError
 from isthmus.losses import CachedNamedSpladeLoss, NamedSpladeLoss
 from tests.losses.conftest import PAIRS, features, gradients
-from tests.losses.test_cached import BATCH, close
+from tests.losses.test_cached import BATCH, LABELS, close
 
 WEIGHTS = {"document_regularizer_weight": 0.01, "query_regularizer_weight": 0.03}
 
@@ -43,6 +43,35 @@ def test_regularisers_see_columns_by_what_they_are(sparse_encoder, name):
         own = torch.cat([vector for column, vector in vectors.items() if ("query" in column) == (side == "query")])
         flops = FlopsLoss(sparse_encoder).compute_loss_from_embeddings(own)
         torch.testing.assert_close(found[f"{side}_regularizer_loss"], weight * flops)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+@pytest.mark.parametrize("name", PAIRS)
+def test_regularisers_do_not_see_what_stands_for_a_missing_negative(sparse_encoder, name, size):
+    plain, _, columns = PAIRS[name]
+    labels = torch.tensor(LABELS[name])
+    around, options = (NamedSpladeLoss, {}) if size is None else (CachedNamedSpladeLoss, {"mini_batch_size": size})
+    loss = around(sparse_encoder, plain(sparse_encoder, columns), **WEIGHTS, **options)
+    found, gradient = gradients(sparse_encoder, loss, columns, labels)
+    # The same by hand, of the rows that are there alone.
+    sparse_encoder.zero_grad()
+    vectors = [sparse_encoder(one)["sentence_embedding"] for one in features(sparse_encoder, columns)]
+    expected = plain(sparse_encoder, columns).compute_loss_from_embeddings(vectors, labels)
+    negatives = [column for column in columns if column.startswith("negative")]
+    there = {column: vector[labels[:, negatives.index(column)] == 1] if column in negatives else vector
+             for column, vector in zip(columns, vectors, strict=True)}  # fmt: skip
+    for side, weight in (("query", 0.03), ("document", 0.01)):
+        own = torch.cat([vector for column, vector in there.items() if ("query" in column) == (side == "query")])
+        flops = FlopsLoss(sparse_encoder).compute_loss_from_embeddings(own)
+        expected[f"{side}_regularizer_loss"] = weight * flops
+    torch.stack(list(expected.values())).sum().backward()
+    by_hand = {key: p.grad for key, p in sparse_encoder.named_parameters() if p.grad is not None}
+    close((found, gradient), ({key: value.detach() for key, value in expected.items()}, by_hand))
+    side = "document" if name != "proximity" else "query"
+    with_all, _ = gradients(sparse_encoder, around(sparse_encoder, loss.loss, **WEIGHTS, **options), columns)
+    assert found[f"{side}_regularizer_loss"].item() != pytest.approx(
+        with_all[f"{side}_regularizer_loss"].item(), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, BATCH, BATCH + 1])

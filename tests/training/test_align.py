@@ -116,26 +116,13 @@ def test_given_negatives_are_not_mined_again(dense_folder, write, chosen):
     assert none.stated["mined"] == {}
 
 
-def test_no_text_comes_twice_in_a_batch(dense_folder, write, tmp_path, chosen):
-    rows = [*ROWS, *(row | {"query": f"{row['query']} 1", "language": "vi"} for row in ROWS)]
-    settings = chosen(negatives=0, training={"batch_size": 6})
-    encoder = SentenceTransformer(str(dense_folder), device="cpu")
-    prepared = prepare(encoder, read(write(rows), settings), settings, show_progress_bar=False)
-    trainer, _ = build_trainer(encoder, prepared, None, settings.training, tmp_path, lambda: None, show=False)
-    batches = list(trainer.get_train_dataloader().batch_sampler)
-    assert sum(map(len, batches)) == 16
-    for batch in batches:
-        texts = [prepared.texts[column][row] for row in batch for column in prepared.texts]
-        assert len(set(texts)) == len(texts)
-
-
 def test_prompts_go_before_queries_and_passages(dense_folder, write, tmp_path, chosen):
     settings = chosen(query_prompt="the ", passage_prompt="of ", negatives=1)
     encoder = SentenceTransformer(str(dense_folder), device="cpu")
     prepared = prepare(encoder, read(write(ROWS), settings), settings, show_progress_bar=False)
     trainer, _ = build_trainer(encoder, prepared, None, settings.training, tmp_path, lambda: None, show=False)
     expected = {column: "the " if "query" in column else "of " for column in prepared.texts}
-    assert trainer.data_collator.prompts == expected
+    assert trainer.data_collator.inner.prompts == expected
     align(dense_folder, write(ROWS), tmp_path / "out", replace(settings, training=replace(settings.training, steps=1)))
     assert SentenceTransformer(str(tmp_path / "out"), device="cpu").prompts == {"query": "the ", "document": "of "}
 

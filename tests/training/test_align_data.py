@@ -55,7 +55,9 @@ def test_a_missing_negative_is_replaced_by_the_positive_and_marked(write):
     assert columns["negative_query_1"] == ["물", "물"]
     assert labels == {"label": [[1], [0]]}
     full = read(write([ROW | {"negative_query_1": "물"}]))
-    assert _columns(full, full.negatives, REQUIRED)[1] == {}
+    assert _columns(full, full.negatives, REQUIRED)[1] == {"label": [[1]]}
+    none = read(write([ROW]))
+    assert _columns(none, none.negatives, REQUIRED)[1] == {}
 
 
 def test_the_hash_changes_with_the_rows(write):

@@ -16,7 +16,8 @@ class NamedSpladeLoss(SpladeLoss):  # type: ignore[misc]
     """``SpladeLoss`` over a loss with named columns.
 
     sentence-transformers' own takes the first column for the query and all others for documents; here the query
-    regulariser sees all columns of queries and the document regulariser all columns of passages.
+    regulariser sees all columns of queries and the document regulariser all columns of passages. What stands in the
+    place of a missing negative is seen by neither, for its text is there already as a positive.
 
     Args:
         model: A SparseEncoder.
@@ -34,6 +35,10 @@ class NamedSpladeLoss(SpladeLoss):  # type: ignore[misc]
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The same from the vectors of every column."""
         found = dict(self.loss.compute_loss_from_embeddings(embeddings, labels))
+        if labels is not None:
+            embeddings = list(embeddings)
+            for position, there in zip(self.loss.layout.negative_columns, labels.T != 0, strict=True):
+                embeddings[position] = embeddings[position][there]
         queries = self.loss.layout.queries
         documents = [position for position in range(len(embeddings)) if position not in queries]
         for side, positions in (("query", queries), ("document", documents)):

@@ -49,9 +49,10 @@ def align(
 ) -> TrainingReport:
     """Align a sparse or dense encoder on parallel rows and write the result to a folder.
 
-    No text comes twice in a batch. A positive without negatives in the data gets those that the encoder itself ranks
-    high, mined before training. Interruptions, checkpoints, several processes and early stopping are those of
-    :func:`isthmus.training.train`.
+    Rows that have a text in common do not meet in a batch, and a negative that is a text of another row there is left
+    out of the loss, see :class:`isthmus.training.batches.BatchCollator`. A positive without negatives in the data gets
+    those that the encoder itself ranks high, mined before training. Interruptions, checkpoints, several processes and
+    early stopping are those of :func:`isthmus.training.train`.
 
     Args:
         model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
@@ -73,7 +74,7 @@ def align(
         InputError: If data, settings or checkpoints do not fit.
         EncoderError: If the model is none.
         OutputError: If the folder holds something else, or cannot be written.
-        TrainingError: If the loss or the vectors break down.
+        TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
     """
     check_start(folder, overwrite=overwrite)
@@ -218,7 +219,7 @@ def _check_contrast(
 def _columns(
     data: AlignData, negatives: Mapping[str, Mapping[int, list[str | None]]], required: list[str]
 ) -> tuple[dict[str, list[str]], dict[str, list[Any]]]:
-    """Text columns, and a label per row of the negatives that are there; none where all are.
+    """Text columns, and a label per row of the negatives that are there; no labels where no row has any.
 
     In the place of a missing negative stands the row's own positive, which the label takes out of the loss: an empty
     text would be a document without dimensions to the regulariser of a sparse encoder.
@@ -231,6 +232,7 @@ def _columns(
                 own if text is None else text for text, own in zip(texts, data.texts[positive], strict=True)
             ]
             present.append([text is not None for text in texts])
-    if all(map(all, present)):
+    if not present:
         return columns, {}
+    # Also where all are there, so that one can be taken out of a batch.
     return columns, {"label": [[int(there) for there in row] for row in zip(*present, strict=True)]}

@@ -17,7 +17,7 @@ import torch
 from isthmus._progress import wanted
 from isthmus.corpora import Collection
 from isthmus.corpora import load as load_collection
-from isthmus.errors import InputError, MissingExtraError
+from isthmus.errors import InputError, MissingExtraError, TrainingError
 from isthmus.evaluation.results import versions
 from isthmus.training import output
 from isthmus.training.data import read_training_data
@@ -66,7 +66,7 @@ def train(
         InputError: If data, settings or checkpoints do not fit.
         EncoderError: If the model is none.
         OutputError: If the folder holds something else, or cannot be written.
-        TrainingError: If the loss or the vectors break down.
+        TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
     """
     check_start(folder, overwrite=overwrite)
@@ -171,7 +171,7 @@ def _run(
     show_progress_bar: bool | None,
 ) -> dict[str, Any]:
     """Train in place; ``begins`` is the identity of a run that starts anew, None for one that goes on."""
-    from isthmus.training.callbacks import evaluations, finished
+    from isthmus.training.callbacks import evaluations, finished, stalled
     from isthmus.training.trainer import build_trainer
 
     def prepare() -> Path | None:
@@ -195,6 +195,13 @@ def _run(
         weights = checkpoint if best is None else folder / output.CHECKPOINTS / Path(best).name
         encoder.load_state_dict(load_encoder(weights, trust_remote_code=encoder.trust_remote_code).state_dict())
     seconds = time.perf_counter() - started
+    stopped_early = state.global_step < state.max_steps and stalled(state.log_history, settings.patience)
+    if state.global_step < state.max_steps and not stopped_early:
+        raise TrainingError(
+            f"the run must take {state.max_steps} steps, got {state.global_step}: too few of {len(data)} rows have "
+            f"texts of their own for batches of {settings.batch_size} in every process; lower batch_size or the number "
+            "of processes, or add rows"
+        )
     found = evaluations(state.log_history)
     kept = state.global_step
     if found and state.best_global_step:
@@ -202,7 +209,7 @@ def _run(
     return {
         "steps": state.global_step,
         "resumed_from": None if checkpoint is None else int(checkpoint.name.rpartition("-")[2]),
-        "stopped_early": state.global_step < state.max_steps,
+        "stopped_early": stopped_early,
         "kept_step": kept,
         "log": [entry for entry in state.log_history if "loss" in entry],
         "development": _development(development, found) if development is not None else None,

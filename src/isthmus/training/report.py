@@ -25,7 +25,7 @@ class TrainingReport:
         resumed_from: Step of the checkpoint that the last start went on from; None for a run in one go.
         stopped_early: Whether the development collection ended it.
         kept_step: Step whose weights are in the result.
-        log: Losses and active dimensions every ``logging_steps``, in order.
+        log: Losses, rows per step and active dimensions every ``logging_steps``, in order.
         development: nDCG@10 before training, best of it and every evaluation; None without a collection.
         processes: Processes that trained together.
         trainable: Values that were not frozen.
@@ -51,7 +51,13 @@ class TrainingReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values under stable keys."""
-        return asdict(self)
+        return asdict(self) | {"rows_per_step": self.rows_per_step}
+
+    @property
+    def rows_per_step(self) -> float | None:
+        """Rows per step in the first process, mean over the log; None where nothing was counted."""
+        counted = [entry["rows_per_step"] for entry in self.log if "rows_per_step" in entry]
+        return sum(counted) / len(counted) if counted else None
 
     def save(self, folder: str | Path) -> None:
         """Write ``training_report.json`` into ``folder``, whole or not at all.
@@ -67,6 +73,9 @@ class TrainingReport:
         lines = [f"Trained {self.steps} steps on {self.data['rows']} rows in {self.seconds:.1f} s"]
         if "unlabelled" in self.data:
             lines.append(f"  pairs       {_made(self.data['unlabelled'])}")
+        rows, size = self.rows_per_step, self.settings["batch_size"]
+        if rows is not None and rows < size:
+            lines.append(f"  rows        {rows:.1f} per step, of a batch size of {size}")
         losses = [entry["loss"] for entry in self.log]
         if losses:
             lines.append(f"  loss        {losses[0]:.4f} to {losses[-1]:.4f} ({self.settings['loss']})")

@@ -23,8 +23,10 @@ from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeig
 from transformers import PrinterCallback
 
 from isthmus.corpora import Collection
+from isthmus.errors import InputError
 from isthmus.losses.columns import is_query
 from isthmus.search.encode import Role, prompt_name
+from isthmus.training.batches import BatchCollator, OwnTextsBatchSampler, RowCount
 from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
 from isthmus.training.output import CHECKPOINTS
 from isthmus.training.settings import TrainingSettings
@@ -51,6 +53,9 @@ def build_trainer(
         folder: The run's folder.
         prepare: Called once the processes know each other; gives the checkpoint to go on from, or None.
         show: Show a progress bar.
+
+    Raises:
+        InputError: If the processes cannot each have a full batch.
     """
     sparse = isinstance(encoder, SparseEncoder)
     arguments: dict[str, Any] = {
@@ -86,6 +91,8 @@ def build_trainer(
     )
     # Here and not on the encoder, so that evaluations and the result keep its own length.
     trainer.data_collator.max_length = settings.max_length
+    trainer.data_collator = BatchCollator(trainer.data_collator, data)
+    trainer.add_callback(RowCount(trainer.data_collator.sizes))
     # It prints every log entry to stdout, which belongs to the report.
     trainer.remove_callback(PrinterCallback)
     return trainer, checkpoint
@@ -93,7 +100,15 @@ def build_trainer(
 
 def _arguments(data: Prepared, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    per_epoch = math.ceil(len(data) / (settings.batch_size * processes))
+    at_once = settings.batch_size * processes
+    # What is left over at the end of an epoch would be filled up with rows that may have a text in common with it.
+    drop_last = data.distinct and processes > 1
+    if drop_last and len(data) < at_once:
+        raise InputError(
+            f"batch_size times the number of processes must be at most the number of rows, got {settings.batch_size} "
+            f"times {processes} for {len(data)} rows; lower batch_size or the number of processes, or add rows"
+        )
+    per_epoch = len(data) // at_once if drop_last else math.ceil(len(data) / at_once)
     expected = settings.steps or max(1, math.floor(per_epoch * settings.epochs))
     return {
         "output_dir": str(folder / CHECKPOINTS),
@@ -103,7 +118,8 @@ def _arguments(data: Prepared, settings: TrainingSettings, folder: Path) -> dict
         "learning_rate": settings.learning_rate,
         "warmup_steps": 0.1,
         "weight_decay": 0.0,
-        "batch_sampler": BatchSamplers.NO_DUPLICATES if data.distinct else BatchSamplers.BATCH_SAMPLER,
+        "batch_sampler": OwnTextsBatchSampler if data.distinct else BatchSamplers.BATCH_SAMPLER,
+        "dataloader_drop_last": drop_last,
         "bf16": settings.bf16,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
