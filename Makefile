@@ -2,7 +2,7 @@
 PYTHON ?= python3
 LANGUAGE ?= ko
 BIN := .venv/bin
-EXTRAS := train,focus,mteb,zstd,opensearch,seismic,milvus,serve
+EXTRAS := train,focus,mteb,zstd,ray,opensearch,seismic,milvus,serve
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test check format clean

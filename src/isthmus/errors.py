@@ -84,7 +84,7 @@ class OutputError(IsthmusError, OSError):
 
 
 class TrainingError(IsthmusError):
-    """Training broke down: the loss is not a number, or the vectors collapsed."""
+    """Training broke down: the loss is not a number, the vectors collapsed, or the rows did not last for the steps."""
 
 
 class EngineError(IsthmusError):

@@ -18,7 +18,8 @@ def test_table_fits_and_says_what_it_is(run, monkeypatch):
     assert all(len(line) <= 80 for line in out.splitlines())
     table = [line.split() for line in out.splitlines() if line.startswith(("mono-", "multi ")) and ":" not in line]
     assert [row[:4] for row in table[-2:]] == [["multi", "en", "en+ko", "168"], ["multi", "ko", "en+ko", "168"]]
-    assert "Korean questions: an irrelevant English passage comes before" in out
+    assert "Korean questions in the pool multi: an irrelevant English passage" in out
+    assert "First 10 hits of multi, asked in en: en " in out
     assert "Deduplication: " in out
     assert "Ties: " in out
 
@@ -36,6 +37,8 @@ def test_json_is_rows_and_nothing_else(run):
     assert [row["model"] for row in rows[3:]] == ["BM25"] * 3
     assert rows[0]["documents"] == 168
     assert rows[0]["pool_languages"] == ["en", "ko"]
+    assert ["vs_first" in row for row in rows] == [False] * 3 + [True] * 3
+    assert rows[3]["vs_first"]["complete@10"].keys() >= {"difference", "low", "high", "p_value"}
 
 
 @pytest.mark.assets
@@ -45,11 +48,15 @@ def test_options_reach_the_audit(run, tmp_path):
     pattern = tmp_path / "more.{language}.jsonl"
     code, out, err = run(
         *AUDIT, "--json", "--model-name", "bridge", "--distractors", pattern, "--max-distractors", "3",
-        "--max-queries", "4", "--seed", "3", "--pools", "multi",
+        "--max-queries", "4", "--seed", "3", "--pools", "multi,partly-parallel", "--partly-parallel-share", "1",
+        "--resamples", "20",
     )  # fmt: skip
     assert code == 0, err
-    row = json.loads(out.splitlines()[0])
+    row, *_, partly = map(json.loads, out.splitlines())
     assert (row["model"], row["documents"], row["queries"]) == ("bridge", 174, 4)
+    assert (partly["pool"], partly["golds"]) == ("partly-parallel", 1)
+    assert row["gap"] is None
+    assert partly["gap"]["max@r"]["resamples"] == 20
 
 
 @pytest.mark.assets
@@ -81,6 +88,19 @@ def test_input_that_does_not_fit(run, options, message):
     assert code == 2
     assert message in err
     assert out == ""
+
+
+@pytest.mark.parametrize("option", [("--partly-parallel-share", "1.5"), ("--resamples", "0"), ("--split", "none")])
+def test_values_that_do_not_fit_are_named(run, tmp_path, monkeypatch, option):
+    monkeypatch.setenv("COLUMNS", "200")
+    for language in ("en", "ko"):
+        (tmp_path / language / "qrels").mkdir(parents=True)
+        write_lines(tmp_path / language / "corpus.jsonl", [{"_id": "a", "text": f"{language} text"}])
+        write_lines(tmp_path / language / "queries.jsonl", [{"_id": "q", "text": language}])
+        (tmp_path / language / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    code, out, err = run("audit", "BM25", "--collection", tmp_path, "--languages", "en,ko", *option)
+    assert (code, out) == (2, "")
+    assert option[0] in err if option[0] != "--split" else "none.tsv" in err
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_the_audit(run, tmp_path):

@@ -59,6 +59,43 @@ def test_what_a_batch_could_not_tell_apart_is_left_out(write):
     assert pairs.left_out == {"duplicate": 2, "not translated": 1}
 
 
+def test_negatives_keep_their_roles_by_either_name(write):
+    given = {
+        "negative_pivot_passage_2": "n2", "negative_passage_en_1": "n1", "negative_query_ko": "k",
+        "negative_query_3": "K", "negative_passage": "", "negative_1": "of what?", "negatives": ["some"],
+    }  # fmt: skip
+    pairs = build_pairs([write("en-ko.jsonl", [row(1, **given), row(2)])])
+    assert {name: text for name, text in pairs.rows[0].items() if name.startswith("negative")} == {
+        "negative_pivot_passage_2": "n2", "negative_pivot_passage_1": "n1", "negative_query_1": "k",
+        "negative_query_3": "K",
+    }  # fmt: skip
+    assert not any(name.startswith("negative") for name in pairs.rows[1])
+    assert pairs.left_out == {"negatives without a known role": 2}
+
+
+def test_negatives_reach_alignment(write):
+    from isthmus.training.align_data import read_align_data
+
+    pairs = build_pairs([write("en-ko.jsonl", [row(1, negative_passage_en_1="no"), row(2)])])
+    data = read_align_data(write("rows.jsonl", pairs.rows), ["pivot_query"], negatives=["pivot_passage"])
+    assert data.negatives == {"pivot_passage": {1: ["no", None]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"negative_passage_1": ["a"]}, r"'negative_passage_1' must be a text, or empty .*, got \['a'\]"),
+        (
+            {"negative_passage": "a", "negative_passage_ko_1": "b"},
+            "must have 'negative_passage_1' once, got 'negative_",
+        ),
+    ],
+)
+def test_negatives_that_do_not_fit_are_refused(write, given, message):
+    with pytest.raises(InputError, match=rf"en-ko\.jsonl, line 1: {message}"):
+        build_pairs([write("en-ko.jsonl", [row(1, **given)])])
+
+
 def test_the_limit_is_spread_and_drawn_by_the_seed(write):
     many = write("en-ko.jsonl", [row(number) for number in range(50)])
     few = write("en-zh.jsonl", [row(number, "zh") for number in range(3)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from isthmus.corpora.parallel import with_distractors
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.evaluation import BM25, AuditResult, audit, audit_model, audit_models, bootstrap_interval
 from isthmus.evaluation.audit_metrics import METRICS, SPLIT
-from isthmus.evaluation.audit_text import rules, sentences
+from isthmus.evaluation.audit_text import COLUMNS, rules, sentences, shares, table
+from isthmus.evaluation.models import encode
+from isthmus.search.encode import prompt_name
 from tests.encoders import splade
 from tests.tokenizers import wordpiece
 
@@ -174,7 +177,7 @@ def test_without_english(collection: ParallelCollection) -> None:
     )
     found = audit_model(translator(0.0), renamed, resamples=50)
     assert all(row["english_first"] is None and row["gap"] is None for row in found.to_rows())
-    assert sentences(found)[1] == "Korean questions: the first relevant passage is Korean in 100%."
+    assert sentences(found)[1] == "Korean questions in the pool multi: the first relevant passage is Korean in 100%."
 
 
 def test_distractors_and_rules(collection: ParallelCollection) -> None:
@@ -192,8 +195,91 @@ def test_text(result: AuditResult) -> None:
     text = str(result)
     assert "tiny: 6 questions in each of en, ko" in text
     assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(("pool", "mono", "multi")))
-    assert "words: Korean questions: an irrelevant English passage comes before every relevant one in 0%" in text
+    assert (
+        "words: Korean questions in the pool multi: an irrelevant English passage comes before every relevant" in text
+    )
     assert "blind against words, Korean questions in the pool multi: Complete@10 +100.0 points" in text
+    for pool in result.pools:
+        assert {f"{pool.name}: {pool.rule}", f"Deduplication: {pool.deduplication}", f"Ties: {pool.ties}"} <= set(
+            text.splitlines()
+        )
+
+
+def test_median_by_hand(result: AuditResult) -> None:
+    """Ranks 1, 2, 9 and 40 have mean 13 and median 5.5."""
+    ranks = np.array([9.0, 1.0, 40.0, 2.0])
+    found = replace(result.results[0], per_query={**result.results[0].per_query, "max@r": ranks})
+    row = dict(zip(COLUMNS, table([found])[0], strict=True))
+    assert (row["Max@R"], row["med."]) == ("13.0", "5.5")
+    assert (found.to_dict()["max@r"], found.to_dict()["max@r_median"]) == (13, 5.5)
+
+
+def test_language_shares_are_printed_for_mixed_pools(result: AuditResult) -> None:
+    words = [found for found in result.results if found.model == "words"]
+    given = {"en": {"en": 0.751, "ko": 0.249}, "ko": {"en": 0.1, "ko": 0.9}}
+    changed = [
+        replace(found, language_share=given[found.pool.query_language]) if found.pool.name == "multi" else found
+        for found in words
+    ]
+    assert shares(changed) == ["First 10 hits of multi, asked in en: en 75%, ko 25%; in ko: en 10%, ko 90%."]
+    assert shares(words)[0] in str(result)
+
+
+def three_languages(collection: ParallelCollection) -> ParallelCollection:
+    return replace(
+        collection,
+        passages={**collection.passages, "ru": {id: f"{text} and" for id, text in collection.passages["ko"].items()}},
+        queries={**collection.queries, "ru": collection.queries["ko"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("pools", "named"),
+    [
+        (["mono-same", "pairs", "partly-parallel"], "partly-parallel"),
+        (["mono-same", "pairs"], "pairs (en+ko)"),
+        (["english-distractors"], "english-distractors"),
+    ],
+)
+def test_what_is_said_is_about_the_first_mixed_pool(
+    collection: ParallelCollection, pools: list[str], named: str
+) -> None:
+    models = [("words", translator(0.0)), ("blind", translator(1.0))]
+    found = audit_models(models, three_languages(collection), pools=pools, resamples=20)
+    said = sentences(found)
+    about = (
+        f"words: Korean questions in the pool {named}: an irrelevant English passage comes before every relevant one"
+    )
+    assert any(text.startswith(about) for text in said)
+    assert any(
+        text.startswith(f"blind against words, Korean questions in the pool {named}: Complete@10") for text in said
+    )
+    assert all(f"pool {named.partition(' ')[0]}" in text for text in said)
+    gaps = [text for text in said if "English minus Korean" in text]
+    assert len(gaps) == (0 if named == "english-distractors" else 2)
+    # Questions in other languages on pools without English say nothing about English.
+    assert not any("ko+ru" in text for text in said)
+
+
+def test_gap_sentence_holds_the_numbers_of_the_mirrored_pool(collection: ParallelCollection) -> None:
+    found = audit_model(translator(0.0), collection, pools=["mono-cross"], resamples=20)
+    english, korean = (
+        replace(result, per_query={**result.per_query, "complete@10": np.full(6, value)})
+        for result, value in zip(found.results, (75.0, 50.0), strict=True)
+    )
+    text = sentences(replace(found, results=(english, korean)))[0]
+    assert "In the pool mono-cross, every relevant passage is among the first 10 for 75.0% of the English" in text
+    assert "50.0% of the Korean questions" in text
+
+
+def test_later_models_have_their_difference_from_the_first(result: AuditResult) -> None:
+    rows = result.to_rows()
+    assert not any("vs_first" in row for row in rows[:6])
+    for row, pool in zip(rows[6:], result.pools, strict=True):
+        tests = {c.metric: c.test for c in result.comparisons if c.pool is pool}
+        assert row["vs_first"] == {metric: test.to_dict() for metric, test in tests.items()}
+    assert rows[11]["vs_first"]["max@r"]["difference"] == -22
+    assert rows[11]["vs_first"]["max@r"].keys() >= {"low", "high", "p_value"}
 
 
 def test_saved_file(result: AuditResult, tmp_path: Path) -> None:
@@ -202,6 +288,57 @@ def test_saved_file(result: AuditResult, tmp_path: Path) -> None:
     assert saved["rows"] == result.to_rows()
     assert len(saved["comparisons"]) == len(result.comparisons)
     assert saved["settings"]["seed"] == 0
+    for row, pool, info in zip(saved["rows"], saved["pools"] * 2, result.pools * 2, strict=True):
+        assert (row["pool"], row["query_language"], row["documents"]) == (
+            info.name,
+            info.query_language,
+            info.documents,
+        )
+        assert pool == json.loads(json.dumps(vars(info)))
+        assert min(len(pool[key]) for key in ("rule", "deduplication", "ties")) > 20
+
+
+def test_prompts_are_used_and_stated(collection: ParallelCollection, tmp_path: Path) -> None:
+    """Saved with ``passage``, an encoder comes back with an empty ``document`` before it."""
+    plain = translator(0.0)
+    prompted = translator(0.0)
+    prompted.prompts = {"query": "fire ", "passage": "water "}
+    prompted.save_pretrained(str(tmp_path / "prompted"))
+    loaded = SentenceTransformer(str(tmp_path / "prompted"), device="cpu")
+    assert loaded.prompts["document"] == ""
+    for role, put in (("query", "fire "), ("document", "water ")):
+        expected = plain.encode([f"{put}house"], normalize_embeddings=True)
+        np.testing.assert_array_equal(encode(loaded, ["house"], role=role), expected)
+        assert not np.array_equal(encode(plain, ["house"], role=role), expected)
+        own = getattr(plain, f"encode_{role}")(["house and jip"], normalize_embeddings=True)
+        np.testing.assert_array_equal(encode(plain, ["house and jip"], role=role), own)
+    found = audit_models([("plain", plain), ("loaded", loaded)], collection, pools=["multi"], resamples=20)
+    assert found.settings["models"]["plain"]["prompts"] == {"query": None, "document": None}
+    assert found.settings["models"]["loaded"]["prompts"] == {"query": "fire ", "document": "water "}
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_sparse_encoders_take_the_prompt_that_is_not_empty(tmp_path: Path, stock: bool) -> None:
+    encoder = splade(tmp_path, prompts={"query": "war ", "passage": "home "})
+    assert encoder.prompts["document"] == ""
+    found = encode(encoder, ["water"], role="document", stock_head=stock).toarray()
+    for prompt, same in (("home ", True), ("", False)):
+        expected = encoder.encode_document(["water"], prompt=prompt, convert_to_sparse_tensor=False).numpy()
+        assert np.allclose(found, expected, atol=1e-5) == same
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default", "name"),
+    [
+        ({"document": "", "passage": "p"}, None, "passage"),
+        ({"document": "d", "passage": "p"}, None, "document"),
+        ({"document": "", "corpus": ""}, "other", "document"),
+        ({"other": "o"}, "other", "other"),
+        ({}, None, None),
+    ],
+)
+def test_the_prompt_of_a_role(prompts: dict[str, str], default: str | None, name: str | None) -> None:
+    assert prompt_name(SimpleNamespace(prompts=prompts, default_prompt_name=default), "document") == name
 
 
 def test_same_seed_same_result(collection: ParallelCollection) -> None:

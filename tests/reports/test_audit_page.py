@@ -1,7 +1,9 @@
 import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from isthmus.errors import OutputError
@@ -159,6 +161,15 @@ def test_relevant_hits_are_marked_in_words(make_audit):
     # The second hit of each question, and the first relevant passage further down.
     assert questions == 10
     assert html.count("✓ relevant") == 2 * questions
+
+
+def test_median_stands_below_the_mean_rank(make_audit):
+    audit = make_audit(models=("only",), pools=("multi",))
+    found = replace(audit.results[0], per_query={**audit.results[0].per_query, "max@r": np.array([9.0, 1, 40, 2])})
+    html = render_audit(replace(audit, results=(found, *audit.results[1:])))
+    assert "<td>13.0<small>20.0 – 30.0</small><small>median 5.5</small></td>" in html
+    # One for each result, below no other metric.
+    assert html.count("<small>median ") == len(audit.results)
 
 
 def test_large_audits_stay_small(make_audit):

@@ -124,7 +124,7 @@ def test_the_report_knows_another_teacher_by_its_weights(sparse_folder, dense_fo
     assert report.settings["teacher"]["name"] == str(dense_folder)
     assert len(report.settings["teacher"]["weights"]) > 10
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert f"- Teacher: {dense_folder.name}, by margin-mse" in card
+    assert f"- Teacher: {dense_folder.parent.name}/{dense_folder.name}, by margin-mse" in card
     assert str(tmp_path) not in card
     assert json.loads((tmp_path / "out" / "training_report.json").read_text()) == report.to_dict()
 

@@ -33,6 +33,10 @@ def command(
     max_distractors: Annotated[int | None, typer.Option(min=0, help="Take at most this many per language.")] = None,
     max_queries: Annotated[int | None, typer.Option(min=1, help="Ask at most this many questions.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenizer of BM25; default: isthmus/mini-bridge.")] = None,
+    split: Annotated[str, typer.Option(help="Judgements of BEIR folders.")] = "test",
+    partly_parallel_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Relevant passages that partly-parallel has in one language only.")
+    ] = 0.5,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of encoding.")] = "float32",
     max_active_dims: Annotated[int | None, typer.Option(min=1, help="Keep only the heaviest terms.")] = None,
@@ -43,6 +47,7 @@ def command(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of samples, equal scores and intervals.")] = 0,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples of every interval.")] = 2000,
     html: Annotated[Path | None, typer.Option(help="Write a report page to this file.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, for each model, pool and language.")
@@ -62,15 +67,18 @@ def command(
         _listed(languages),
         pools=_listed(pools),
         names=model_name or None,
+        split=split,
         distractors=distractors,
         max_distractors=max_distractors,
         max_queries=max_queries,
+        partly_parallel_share=partly_parallel_share,
         seed=seed,
         tokenizer=tokenizer,
         batch_size=batch_size,
         max_active_dims=max_active_dims,
         dtype=dtype,
         stock_head=stock_head,
+        resamples=resamples,
         trust_remote_code=trust_remote_code,
         show_progress_bar=False if json else None,
     )
@@ -91,13 +99,16 @@ def _listed(text: str) -> list[str]:
 
 
 def _print(result: AuditResult) -> None:
-    from isthmus.evaluation.audit_text import COLUMNS, LEGEND, headline, rules, sentences, table
+    from isthmus.evaluation.audit_text import COLUMNS, LEGEND, headline, rules, sentences, shares, table
 
     console.print(escape(headline(result)), soft_wrap=True)
     for model in result.models:
         seconds = f"{result.seconds[model]:.1f} s"
         console.print(f"\n[bold]{escape(model)}[/]  [dim]{seconds}[/]", soft_wrap=True)
-        print_table(COLUMNS, table([found for found in result.results if found.model == model]))
+        results = [found for found in result.results if found.model == model]
+        print_table(COLUMNS, table(results))
+        for text in shares(results):
+            print_wrapped("", escape(text))
     console.print()
     for text in sentences(result):
         print_wrapped("", escape(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -12,14 +12,23 @@ from rich.markup import escape
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus.errors import InputError
+
+FormatOption = Annotated[
+    Literal["jsonl", "csv", "parquet"] | None,
+    typer.Option(
+        "--format", help="What - brings; compression is told by its first bytes.", show_default="jsonl or parquet"
+    ),
+]
 
 
 def command(
     model: Annotated[str, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")],
     corpus: Annotated[
-        str, typer.Argument(help=".jsonl, .csv or .parquet file, or - for JSONL on stdin.", metavar="CORPUS")
+        str, typer.Argument(help=".jsonl, .csv or .parquet file, or - for the same on stdin.", metavar="CORPUS")
     ],
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Where the parts go; a folder begun is continued.")],
+    format: FormatOption = None,
     weights: Annotated[Literal["f32", "f16", "u8"], typer.Option(help="How weights are stored.")] = "f32",
     max_active_dims: Annotated[int | None, typer.Option(min=1, help="Keep only the heaviest terms.")] = None,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of encoding.")] = "float32",
@@ -43,6 +52,7 @@ def command(
     started = time.perf_counter()
     added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_folder=lexical_folder)
     check_names([model])
+    source = told_format(corpus, format)
     with working("loading libraries", quiet=json):
         from isthmus.search import encode_corpus
 
@@ -58,7 +68,7 @@ def command(
         model = str(place)
     encoding = encode_corpus(
         model,
-        corpus,
+        source,
         folder,
         weights=weights,
         max_active_dims=max_active_dims,
@@ -89,3 +99,19 @@ def command(
         f"written to {escape(str(folder))}; try: isthmus index {escape(model)} {escape(str(folder))} -o idx",
         soft_wrap=True,
     )
+
+
+def told_format(corpus: str | None, format: Literal["jsonl", "csv", "parquet"] | None) -> Any:
+    """CORPUS as the library takes it, with what ``--format`` says.
+
+    Raises:
+        InputError: If it is said of a file, whose name tells.
+    """
+    if format is None:
+        return corpus
+    from isthmus.search.documents import STDIN, StandardInput
+
+    if corpus != STDIN:
+        got = "no CORPUS" if corpus is None else f"the CORPUS {corpus}"
+        raise InputError(f"--format must come with - (stdin), got it with {got}; leave it out: a file's name tells")
+    return StandardInput(format)

@@ -16,6 +16,7 @@ from isthmus._files import read_lines
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus.cli.encode import FormatOption, told_format
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def command(
     corpus: Annotated[
         str | None,
         typer.Argument(
-            help=".jsonl, .csv or .parquet file, - for JSONL on stdin, or an encoded folder.", metavar="CORPUS"
+            help=".jsonl, .csv or .parquet file, - for the same on stdin, or an encoded folder.", metavar="CORPUS"
         ),
     ] = None,
+    format: FormatOption = None,
     add: Annotated[bool, typer.Option("--add", help="Add the documents to the index that is there.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Add, and replace documents of the same ids.")] = False,
     delete_ids: Annotated[Path | None, typer.Option(help="File of ids to delete, one a line.")] = None,
@@ -71,6 +73,7 @@ def command(
             f"--lexical {lexical} must come with a new index of MODEL and CORPUS; an index that is there names the "
             "encoder that made it: leave --lexical out"
         )
+    source = told_format(corpus, format)
     started = time.perf_counter()
     check_names([model])
     with working("loading libraries", quiet=json):
@@ -86,7 +89,7 @@ def command(
         change = change_engine(
             folder,
             model=model,
-            corpus=corpus,
+            corpus=source,
             update=update,
             delete=[] if delete_ids is None else [line.strip() for _, line in read_lines(delete_ids)],
             compact=compact,
@@ -96,7 +99,7 @@ def command(
         )
     elif corpus is not None:
         build = functools.partial(
-            build_engine, folder, corpus=corpus, weights=weights, text=text, max_active_dims=max_active_dims,
+            build_engine, folder, corpus=source, weights=weights, text=text, max_active_dims=max_active_dims,
             dtype=dtype, stock_head=stock_head, batch_size=batch_size, overwrite=overwrite,
             trust_remote_code=trust_remote_code, show_progress_bar=show,
         )  # fmt: skip

@@ -20,7 +20,7 @@ def command(
         list[str],
         typer.Argument(
             help="Parallel JSONL or TSV files (.gz, .xz), PATH or LANGUAGE=PATH, with query and passage in both "
-            "languages (query_en, passage_en, query, passage).",
+            "languages (query_en, passage_en, query, passage), and negatives if any (negative_passage_en_1).",
             metavar="FILE...",
         ),
     ],

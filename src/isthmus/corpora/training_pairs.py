@@ -19,6 +19,7 @@ TEXTS = ("query", "passage", "pivot_query", "pivot_passage")
 CARRIED = ("translated_by", "source", "doc")
 HUMAN = "human"
 UNKNOWN = "unknown"
+NEGATIVE = re.compile(r"negative_(.+?)(_\d+)?")
 FORMATS = (".jsonl", ".tsv")
 
 
@@ -27,8 +28,9 @@ class TrainingPairs:
     """Rows for :func:`isthmus.training.align`, and what was left out of them.
 
     Attributes:
-        rows: ``language``, ``pivot_language``, the four texts, and of ``CARRIED`` what the file has.
-        left_out: Number of rows by reason.
+        rows: ``language``, ``pivot_language``, the four texts, their hard negatives as ``negative_pivot_passage_1`` and
+            so on, and of ``CARRIED`` what the file has.
+        left_out: Number of rows by reason, and of negatives whose column does not say what they are negatives of.
     """
 
     rows: list[dict[str, str]]
@@ -56,6 +58,9 @@ def build_pairs(
     white space aside), for it would be another row's negative and its own positive at once, and when its passage is
     equal to the pivot passage, for then it was not translated.
 
+    Hard negatives are carried through where their column says what they are negatives of, by the file's own name or by
+    that of the result: ``negative_passage_PIVOT_1`` is ``negative_pivot_passage_1``. Others are counted.
+
     Args:
         files: JSONL or TSV with a header (also ``.gz``, ``.xz``), each as a path or as ``LANGUAGE=PATH``. Columns are
             ``query_PIVOT``, ``passage_PIVOT``, ``query`` or ``query_LANGUAGE``, ``passage`` or ``passage_LANGUAGE``;
@@ -69,7 +74,8 @@ def build_pairs(
     Raises:
         NotFoundError: If a file is not there.
         CollectionError: If a line is not JSON.
-        InputError: If a column is missing, a language is not known, or no row is left.
+        InputError: If a column is missing, a negative is no text or there twice, a language is not known, or no row is
+            left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more, got {limit}")
@@ -79,7 +85,7 @@ def build_pairs(
     seen: dict[str, set[tuple[str, str]]] = {}
     by_language: dict[str, list[dict[str, str]]] = {}
     for file in files:
-        for row in _read(str(file), pivot):
+        for row in _read(str(file), pivot, found.left_out):
             texts = {(column, " ".join(row[column].casefold().split())) for column in TEXTS}
             before = seen.setdefault(row["language"], set())
             if human_only and row.get("translated_by") != HUMAN:
@@ -116,7 +122,7 @@ def _drawn(by_language: dict[str, list[dict[str, str]]], limit: int | None, seed
     return rows
 
 
-def _read(file: str, pivot: str) -> Iterator[dict[str, str]]:
+def _read(file: str, pivot: str, left_out: Counter[str]) -> Iterator[dict[str, str]]:
     language, path = _language_and_path(file)
     for where, row in _rows(path):
         own = language or row.get("language") or _from_name(path, pivot)
@@ -132,7 +138,34 @@ def _read(file: str, pivot: str) -> Iterator[dict[str, str]]:
         }
         kept = {"language": own, "pivot_language": pivot}
         kept |= {column: _text(row, names[column], where) for column in TEXTS}
+        kept |= _negatives(row, names, where, left_out)
         yield kept | {name: str(row[name]) for name in CARRIED if row.get(name)}
+
+
+def _negatives(
+    row: dict[str, Any], names: dict[str, tuple[str, ...]], where: str, left_out: Counter[str]
+) -> dict[str, str]:
+    """The hard negatives of a row under the names that ``isthmus align`` knows; what has none is counted."""
+    roles = {name: role for role, own in names.items() for name in (role, *own)}
+    found: dict[str, str] = {}
+    for column, value in row.items():
+        if not column.startswith("negative") or not value:
+            continue
+        match = NEGATIVE.fullmatch(column)
+        if match is None or match[1] not in roles:
+            left_out["negatives without a known role"] += 1
+            continue
+        if not isinstance(value, str):
+            raise InputError(
+                f"{where}: {column!r} must be a text, or empty where there is no negative, got {value!r:.60}; give "
+                "every negative a column of its own"
+            )
+        name = f"negative_{roles[match[1]]}{match[2] or '_1'}"
+        if name in found:
+            raise InputError(f"{where}: must have {name!r} once, got {column!r} as well; rename one")
+        if value.strip():
+            found[name] = value
+    return found
 
 
 def _language_and_path(file: str) -> tuple[str | None, Path]:

@@ -116,7 +116,7 @@ def audit(
         stock_head=stock_head,
         resamples=resamples,
         show_progress_bar=show_progress_bar,
-        settings={"max_queries": max_queries, "max_distractors": max_distractors},
+        settings={"split": split, "max_queries": max_queries, "max_distractors": max_distractors},
     )
 
 

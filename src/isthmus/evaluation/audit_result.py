@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._files import atomic_write
-from isthmus.evaluation.audit_metrics import METRICS
+from isthmus.evaluation.audit_metrics import ENGLISH, METRICS
 from isthmus.evaluation.audit_text import plain
 from isthmus.evaluation.significance import PairedBootstrap
 
@@ -55,6 +55,16 @@ class PoolInfo:
     def key(self) -> tuple[str, str, tuple[str, ...]]:
         """(name, query language, languages): tells the pool from every other of an audit."""
         return self.name, self.query_language, self.languages
+
+    def key_in_english(self, order: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
+        """Key of the pool that English questions search instead; ``order`` is that of the audit's languages.
+
+        Where a pool follows the question's language, the two languages change places in it: Korean questions on Korean
+        passages are compared with English questions on English ones, Korean on English with English on Korean.
+        """
+        swapped = {self.query_language: ENGLISH, ENGLISH: self.query_language}
+        searched = {swapped.get(language, language) for language in self.languages}
+        return self.name, ENGLISH, tuple(language for language in order if language in searched)
 
 
 @dataclass(frozen=True)
@@ -211,10 +221,10 @@ class AuditResult:
         results: One per model and pool: all pools of the first model, then of the next.
         comparisons: Every later model against the first; empty for one model.
         query_ids: Ids of the questions, the same for every language and pool.
-        settings: Everything else the numbers depend on, as JSON values: ``seed``, ``max_queries``, ``dropped_queries``,
-            ``dropped_passages``, ``alignment`` (how passages were aligned), ``distractors`` (a number by language),
-            ``partly_parallel_share``, ``batch_size``, ``resamples``, ``versions`` (by package), and ``models`` (by
-            name: its kind, dtype, length and so on).
+        settings: Everything else the numbers depend on, as JSON values: ``seed``, ``split``, ``max_queries``,
+            ``dropped_queries``, ``dropped_passages``, ``alignment`` (how passages were aligned), ``distractors`` (a
+            number by language), ``partly_parallel_share``, ``batch_size``, ``resamples``, ``versions`` (by package),
+            and ``models`` (by name: its kind, dtype, length, prompts and so on).
         seconds: Wall time of each model, encoding and ranking, without loading.
     """
 
@@ -240,12 +250,20 @@ class AuditResult:
         """
         return self._by_key[model, pool.key]
 
+    def in_english(self, result: PoolResult) -> PoolResult | None:
+        """What the same model does for English questions on the pool that ``result`` is compared with, if any."""
+        key = result.pool.key_in_english(self.languages)
+        return None if key == result.pool.key else self._by_key.get((result.model, key))
+
     def to_rows(self) -> list[dict[str, Any]]:
-        """Every result as one row of JSON values."""
-        return [result.to_dict() for result in self.results]
+        """Every result as one row of JSON values; later models have in ``vs_first`` their difference from the first."""
+        rows = {key: result.to_dict() for key, result in self._by_key.items()}
+        for found in self.comparisons:
+            rows[found.model, found.pool.key].setdefault("vs_first", {})[found.metric] = found.test.to_dict()
+        return list(rows.values())
 
     def save(self, path: str | Path) -> None:
-        """Write rows, comparisons and settings to a JSON file, whole or not at all.
+        """Write pools with their rules, rows, comparisons and settings to a JSON file, whole or not at all.
 
         Raises:
             OutputError: If it cannot be written.
@@ -254,6 +272,7 @@ class AuditResult:
             "collection": self.collection,
             "languages": list(self.languages),
             "queries": len(self.query_ids),
+            "pools": [asdict(pool) for pool in self.pools],
             "rows": self.to_rows(),
             "comparisons": [
                 {
@@ -273,5 +292,5 @@ class AuditResult:
         atomic_write(Path(path), (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
     def __str__(self) -> str:
-        """A table and what it says."""
+        """A table, what it says, and the rules behind it."""
         return plain(self)

@@ -85,17 +85,10 @@ def _hit(documents: Documents, rank: int, place: int, score: float, relevant: bo
 def with_gaps(
     result: PoolResult, others: Iterable[PoolResult], languages: Sequence[str], resamples: int, seed: int
 ) -> PoolResult:
-    """Compare with what English questions get from the pool of the same name.
-
-    Where a pool follows the question's language, the two languages change places in it: Korean questions on Korean
-    passages are compared with English questions on English ones, Korean on English with English on Korean.
-    """
-    own = result.pool.query_language
-    swapped = {own: ENGLISH, ENGLISH: own}
-    searched = {swapped.get(language, language) for language in result.pool.languages}
-    key = (result.pool.name, ENGLISH, tuple(language for language in languages if language in searched))
+    """Compare with what English questions get from the pool of :meth:`PoolInfo.key_in_english`."""
+    key = result.pool.key_in_english(tuple(languages))
     english = next((other for other in others if other.pool.key == key), None)
-    if own == ENGLISH or english is None:
+    if result.pool.query_language == ENGLISH or english is None:
         return result
     tests = {
         metric: _paired(english.per_query.get(metric), values, resamples, seed)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from isthmus.evaluation.audit_result import AuditResult, PoolResult
+from isthmus.evaluation.audit_metrics import ENGLISH
 
-COLUMNS = ("pool", "query", "in", "|D|", "|R|", "Max@R", "norm", "C@10", "nDCG", "EN 1st")
+if TYPE_CHECKING:
+    from isthmus.evaluation.audit_result import AuditResult, PoolInfo, PoolResult
+
+MIXED = ("multi", "partly-parallel", "pairs", "english-distractors")
+HEADLINE_ORDER = (*MIXED, "mono-cross", "mono-same")
+"""Names of pools; what is said in words is about the first of them that was searched."""
+COLUMNS = ("pool", "query", "in", "|D|", "|R|", "Max@R", "med.", "norm", "C@10", "nDCG", "EN 1st")
 LEGEND = (
-    "|D| documents, |R| relevant ones per question. norm: Max@R_norm. C@10: Complete@10. EN 1st: questions with an "
-    "irrelevant English passage above every relevant one."
+    "|D| documents, |R| relevant ones per question. Max@R: mean; med.: its median. norm: Max@R_norm. C@10: "
+    "Complete@10. EN 1st: questions with an irrelevant English passage above every relevant one."
 )
 _NAMES = {
     "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fr": "French",
@@ -36,6 +41,7 @@ def table(results: Sequence[PoolResult]) -> list[list[str]]:
             str(result.pool.documents),
             f"{result.pool.golds:.3g}",
             _number(result["max@r"], ".1f"),
+            _number(result.max_rank_median, ".1f"),
             _number(result["max@r_norm"], ".1f"),
             _number(result["complete@10"], ".1f"),
             _number(result["ndcg@10"], ".3f"),
@@ -45,10 +51,31 @@ def table(results: Sequence[PoolResult]) -> list[list[str]]:
     ]
 
 
+def shares(results: Sequence[PoolResult]) -> list[str]:
+    """Languages of the first 10 hits, a line for the mixed pools of each name; ``results`` are those of one model."""
+    said: dict[str, list[str]] = {}
+    for found in results:
+        if len(found.pool.languages) > 1:
+            mix = ", ".join(f"{code} {_percent(share)}" for code, share in found.language_share.items())
+            said.setdefault(found.pool.name, []).append(f"{found.pool.query_language}: {mix}")
+    return [f"First 10 hits of {name}, asked in {'; in '.join(parts)}." for name, parts in said.items()]
+
+
+def leading_pool(result: AuditResult) -> str:
+    """Name of the pools that say most about languages that compete, of those that were searched."""
+    searched = [pool.name for pool in result.pools]
+    return next((name for name in HEADLINE_ORDER if name in searched), searched[0])
+
+
 def sentences(result: AuditResult) -> list[str]:
-    """What the mixed pools say, a sentence or two for each language other than English, then how the models differ."""
-    said = [text for model in result.models for text in _about(result, model)]
-    return said + list(_compared(result))
+    """What the leading pools say, up to two sentences for each language but English, then how the models differ."""
+    pools = [pool for pool in result.pools if pool.name == leading_pool(result)]
+    asked = [pool.query_language for pool in pools]
+    if len(set(asked)) < len(asked) and ENGLISH in result.languages:
+        # Of the many pools of many languages, those that set one against English.
+        pools = [pool for pool in pools if ENGLISH in (pool.query_language, *pool.languages)]
+    said = [text for model in result.models for pool in pools for text in _about(result, result.of(model, pool))]
+    return said + list(_compared(result, pools))
 
 
 def rules(result: AuditResult) -> list[str]:
@@ -69,16 +96,18 @@ def rules(result: AuditResult) -> list[str]:
 
 
 def plain(result: AuditResult) -> str:
-    """Table and sentences as plain text."""
+    """Tables, sentences and rules as plain text."""
     lines = [headline(result)]
     for model in result.models:
-        rows = [list(COLUMNS), *table([found for found in result.results if found.model == model])]
+        results = [found for found in result.results if found.model == model]
+        rows = [list(COLUMNS), *table(results)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         lines.append(model)
         for row in rows:
             cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
             lines.append("  ".join(cells))
-    return "\n".join([*lines, *sentences(result)])
+        lines += shares(results)
+    return "\n".join([*lines, *sentences(result), LEGEND, *rules(result)])
 
 
 def headline(result: AuditResult) -> str:
@@ -86,39 +115,46 @@ def headline(result: AuditResult) -> str:
     return f"{result.collection}: {len(result.query_ids)} questions in each of {', '.join(result.languages)}"
 
 
-def _about(result: AuditResult, model: str) -> Iterator[str]:
-    prefix = f"{model}: " if len(result.models) > 1 else ""
-    found = {r.pool.query_language: r for r in result.results if r.model == model and r.pool.name == "multi"}
-    english = found.get("en")
-    for code, mixed in found.items():
-        if code == "en":
-            continue
-        name, said = language_name(code), []
-        if english is not None:
-            said.append(
-                "an irrelevant English passage comes before every relevant one in "
-                f"{_percent(mixed['english_first'])} (English questions: {_percent(english['english_first'])})"
-            )
-        said.append(f"the first relevant passage is {name} in {_percent(mixed['language_preference'])}")
-        yield f"{prefix}{name} questions: {'; '.join(said)}."
-        if english is not None:
-            gap = mixed.gaps["complete@10"]
-            yield (
-                f"{prefix}Every relevant passage is among the first 10 for {_number(english['complete@10'], '.1f')}% "
-                f"of the English and {_number(mixed['complete@10'], '.1f')}% of the {name} questions; English minus "
-                f"{name} is {gap.difference:+.1f} points (95% interval {gap.low:+.1f} to {gap.high:+.1f})."
-            )
+def _about(result: AuditResult, found: PoolResult) -> Iterator[str]:
+    prefix = f"{found.model}: " if len(result.models) > 1 else ""
+    name, pool = language_name(found.pool.query_language), _named(result, found.pool)
+    english, gap = result.in_english(found), found.gaps.get("complete@10")
+    said = []
+    if found["english_first"] is not None:
+        beside = "" if english is None else f" (English questions: {_percent(english['english_first'])})"
+        said.append(
+            "an irrelevant English passage comes before every relevant one in "
+            f"{_percent(found['english_first'])}{beside}"
+        )
+    if found["language_preference"] is not None:
+        said.append(f"the first relevant passage is {name} in {_percent(found['language_preference'])}")
+    if said and found.pool.query_language != ENGLISH:
+        yield f"{prefix}{name} questions in the pool {pool}: {'; '.join(said)}."
+    if english is not None and gap is not None:
+        yield (
+            f"{prefix}In the pool {pool}, every relevant passage is among the first 10 for "
+            f"{_number(english['complete@10'], '.1f')}% of the English and {_number(found['complete@10'], '.1f')}% of "
+            f"the {name} questions; English minus {name} is {gap.difference:+.1f} points (95% interval {gap.low:+.1f} "
+            f"to {gap.high:+.1f})."
+        )
 
 
-def _compared(result: AuditResult) -> Iterator[str]:
+def _compared(result: AuditResult, pools: Sequence[PoolInfo]) -> Iterator[str]:
+    keys = {pool.key for pool in pools}
     for found in result.comparisons:
-        if found.pool.name == "multi" and found.metric == "complete@10":
+        if found.pool.key in keys and found.metric == "complete@10":
             test = found.test
             yield (
                 f"{found.model} against {found.baseline}, {language_name(found.pool.query_language)} questions in the "
-                f"pool multi: Complete@10 {test.difference:+.1f} points (95% interval {test.low:+.1f} to "
-                f"{test.high:+.1f})."
+                f"pool {_named(result, found.pool)}: Complete@10 {test.difference:+.1f} points (95% interval "
+                f"{test.low:+.1f} to {test.high:+.1f})."
             )
+
+
+def _named(result: AuditResult, pool: PoolInfo) -> str:
+    """Name of a pool, with its languages where questions of its language search several of that name."""
+    alike = [other for other in result.pools if (other.name, other.query_language) == (pool.name, pool.query_language)]
+    return f"{pool.name} ({'+'.join(pool.languages)})" if len(alike) > 1 else pool.name
 
 
 def _joined(languages: Sequence[str]) -> str:

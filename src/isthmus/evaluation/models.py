@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,25 +107,39 @@ def settings_of(model: Any, *, max_active_dims: int | None, dtype: str, stock_he
     if isinstance(model, BM25):
         return model.settings()
     sparse = is_sparse(model)
-    stated = {"dtype": dtype, "max_seq_length": model.max_seq_length}
+    stated = {"dtype": dtype, "max_seq_length": model.max_seq_length, "prompts": _prompts(model)}
     if sparse:
         limit = model.max_active_dims if max_active_dims is None else max_active_dims
         stated |= {"stock_head": stock_head, "max_active_dims": limit}
     return stated
 
 
+def _prompts(model: Any) -> dict[str, str | None]:
+    """What is put before the texts of each role, None for nothing."""
+    from isthmus.search.encode import Role, prompt_name
+
+    names = {role: prompt_name(model, role) for role in get_args(Role)}
+    return {role: None if name is None else model.prompts[name] or None for role, name in names.items()}
+
+
 def _encode_dense(
-    model: Any, texts: Sequence[str], role: str, batch_size: int, dtype: str, show_progress_bar: bool | None
+    model: Any,
+    texts: Sequence[str],
+    role: Literal["query", "document"],
+    batch_size: int,
+    dtype: str,
+    show_progress_bar: bool | None,
 ) -> NDArray[np.float32]:
     import torch
 
-    from isthmus.search.encode import full_precision
+    from isthmus.search.encode import full_precision, prompt_name
 
     model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
     with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=dtype == "bfloat16"):
         vectors = encode_role(
             list(texts),
+            prompt_name=prompt_name(model, role),
             batch_size=batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,

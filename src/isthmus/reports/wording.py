@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus.evaluation.audit_metrics import METRICS
 from isthmus.evaluation.audit_result import AuditResult, PoolResult
-from isthmus.evaluation.audit_text import language_name
+from isthmus.evaluation.audit_text import MIXED, language_name, leading_pool
 
 DECIDING = "max@r_norm"
 """The metric whose English gap decides what the head line says."""
@@ -17,8 +17,6 @@ MATERIAL = 1.0
 """Points of that metric below which a difference, however certain, is no lean."""
 KEEPS = 0.9
 """Share of the first 10 in the question's language from which a model is said to keep to it."""
-MIXED = ("multi", "partly-parallel", "pairs", "english-distractors")
-HEADLINE_ORDER = (*MIXED, "mono-cross", "mono-same")
 NOTHING = "–"
 GLANCE = {
     "complete@10": "All relevant passages in the first 10",
@@ -59,8 +57,7 @@ def verdicts(result: AuditResult) -> list[Verdict]:
     and the 95% interval of the difference leaves out zero. It keeps to the question's language where :data:`KEEPS` of
     the first 10 are in it for every query language of a mixed pool.
     """
-    searched = {pool.name for pool in result.pools}
-    main = next((name for name in HEADLINE_ORDER if name in searched), result.pools[0].name)
+    main = leading_pool(result)
     return [
         _verdict(model, tuple(found for found in result.results if found.model == model and found.pool.name == main))
         for model in result.models

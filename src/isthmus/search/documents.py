@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import json
-import lzma
+import math
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal
 
 from isthmus.corpora import Collection
 from isthmus.corpora.files import is_unicode
-from isthmus.errors import CollectionError, MissingExtraError, NotFoundError
+from isthmus.errors import CollectionError, NotFoundError
+from isthmus.search.documents_rows import PARQUET, Rows, csv_rows, jsonl_rows, parquet_rows, sniffed
+
+# Plain text is read with these as well.
+from isthmus.search.documents_rows import decompressed as decompressed
+from isthmus.search.documents_rows import numbered_lines as numbered_lines
 
 STDIN = "-"
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".csv", PARQUET)
 COMPRESSIONS = ("", ".gz", ".xz", ".zst")
-_PARQUET_ROWS = 1024
-_COMPRESSED_BYTES = 2**16
+Format = Literal["jsonl", "csv", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,24 @@ class Document:
         return cls(row["id"], row.get("text", ""), row.get("title", ""), row["metadata"])
 
 
+@dataclass(frozen=True)
+class StandardInput:
+    """Standard input as a corpus; ``"-"`` is the same without a format.
+
+    Attributes:
+        format: None tells Parquet by its first bytes and takes all else for JSONL. Compression is told in any case.
+    """
+
+    format: Format | None = None
+
+
 class Corpus:
     """Documents in their order, read as they are asked for; ids are checked to be unique.
 
     Args:
         source: A file (``.jsonl``, ``.csv``, ``.parquet``; the first two also ``.gz``, ``.xz`` or ``.zst``), a BEIR
-            folder, ``"-"`` for JSONL on standard input, a loaded collection, a mapping of ids to texts, or rows with
-            ``id`` (or ``_id``), ``text``, an optional ``title`` and any metadata.
+            folder, ``"-"`` or :class:`StandardInput` for the same on standard input, a loaded collection, a mapping of
+            ids to texts, or rows with ``id`` (or ``_id``), ``text``, an optional ``title`` and any metadata.
 
     Attributes:
         total: Size of the source for a progress bar, in no particular unit; None where it is not known.
@@ -78,6 +89,7 @@ class Corpus:
         NotFoundError: If there is no such file.
         CollectionError: If it is no kind of file that can be read.
         MissingExtraError: If its kind needs a package that is not installed.
+        OutputError: If Parquet on standard input cannot be kept in a temporary file.
     """
 
     def __init__(self, source: Any) -> None:
@@ -88,9 +100,14 @@ class Corpus:
             source = source.corpus
         if isinstance(source, Mapping):
             source = [{"id": id, "text": text} for id, text in source.items()]
-        if isinstance(source, (str, Path)):
+        if isinstance(source, (str, Path)) and str(source) == STDIN:
+            source = StandardInput()
+        if isinstance(source, StandardInput):
+            self.name = STDIN
+            self._numbered = self._piped(source.format)
+        elif isinstance(source, (str, Path)):
             self.name = str(source)
-            self._numbered = self._open(Path(source)) if self.name != STDIN else _jsonl("stdin", sys.stdin.buffer)
+            self._numbered = self._open(Path(source))
         else:
             self.name = "corpus"
             self.total = len(source) if hasattr(source, "__len__") else None
@@ -118,7 +135,7 @@ class Corpus:
             seen.add(key)
             yield document
 
-    def _open(self, path: Path) -> Iterator[tuple[str, Any]]:
+    def _open(self, path: Path) -> Rows:
         if path.is_dir():
             inside = [path / f"corpus.jsonl{suffix}" for suffix in COMPRESSIONS]
             found = next((file for file in inside if file.is_file()), None)
@@ -127,46 +144,35 @@ class Corpus:
             path = found
         compression = path.suffix if path.suffix in COMPRESSIONS else ""
         kind = Path(path.name.removesuffix(compression)).suffix
-        if kind not in SUFFIXES or (kind == ".parquet" and compression):
+        if kind not in SUFFIXES or (kind == PARQUET and compression):
             raise CollectionError(
                 f"corpus must end in .jsonl, .csv or .parquet (the first two also .gz, .xz or .zst), got {path}; "
-                "rename it, or pass - and pipe JSONL in"
+                "rename it, or pass - and pipe it in"
             )
         if not path.is_file():
             raise NotFoundError(f"{path} does not exist")
-        if kind == ".parquet":
-            return self._parquet(path)
+        if kind == PARQUET:
+            self.total, rows = parquet_rows(str(path), path)
+            return rows
         self.total = path.stat().st_size
         try:
             self._raw = path.open("rb")
         except OSError as error:
             raise CollectionError(f"{path} cannot be read ({error.strerror})") from error
         stream = decompressed(self._raw, compression)
-        return _csv(str(path), stream) if kind == ".csv" else _jsonl(str(path), stream)
+        return csv_rows(str(path), stream) if kind == ".csv" else jsonl_rows(str(path), stream)
 
-    def _parquet(self, path: Path) -> Iterator[tuple[str, Any]]:
-        try:
-            import pyarrow
-            from pyarrow.parquet import ParquetFile
-        except ImportError as error:
-            raise MissingExtraError("pyarrow", "parquet") from error
-        try:
-            file = ParquetFile(path)
-        except pyarrow.ArrowException as error:
-            raise CollectionError(f"{path} must be a Parquet file, got {error}; fetch it again") from error
-        self.total = file.metadata.num_rows
-
-        def rows() -> Iterator[tuple[str, Any]]:
-            number = 0
-            try:
-                for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield f"{path}, row {number}", row
-            except (pyarrow.ArrowException, OSError) as error:
-                raise CollectionError(f"{path} is damaged after row {number} ({error}); fetch it again") from error
-
-        return rows()
+    def _piped(self, format: Format | None) -> Rows:
+        kind, stream = sniffed(sys.stdin.buffer)
+        if kind == PARQUET and format not in (None, "parquet"):
+            raise CollectionError(f"stdin must be {format}, as --format says, got Parquet; leave --format out")
+        if kind == PARQUET or format == "parquet":
+            self.total, rows = parquet_rows("stdin", stream)
+            return rows
+        stream = decompressed(stream, kind)
+        if format == "csv":
+            return csv_rows("stdin", stream)
+        return jsonl_rows("stdin", stream, remedy="" if format else "; if it is CSV, say so with --format csv")
 
 
 def to_document(row: Any, where: str) -> Document:
@@ -196,8 +202,17 @@ def to_document(row: Any, where: str) -> Document:
             f"{where}: id, text and title of {str(identifier)!r} must be Unicode, got half of a surrogate pair; write "
             "the character whole"
         )
-    metadata = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "title")}
+    metadata = {key: _finite(value) for key, value in row.items() if key not in ("id", "_id", "text", "title")}
     return Document(str(identifier), text, title, metadata)
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for NaN and infinity: JSON has none, and tables say NaN for what is missing."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def in_windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
@@ -210,94 +225,3 @@ def in_windows(documents: Iterable[Document], size: int) -> Iterator[list[Docume
             window = []
     if window:
         yield window
-
-
-def decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
-    """The bytes of a file that ends in ``compression``: ``.gz``, ``.xz``, ``.zst`` or nothing."""
-    if compression == ".gz":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-    if compression == ".xz":
-        return cast(BinaryIO, lzma.LZMAFile(raw))
-    if compression == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise MissingExtraError("zstandard", "zstd") from error
-        return cast(BinaryIO, io.BufferedReader(_ZstdStream(raw, zstandard.ZstdDecompressor)))
-    return raw
-
-
-class _ZstdStream(io.RawIOBase):
-    """Decompressed bytes of a file of one frame or several; unlike the package's own, it refuses half a frame."""
-
-    def __init__(self, raw: BinaryIO, decompressor: Any) -> None:
-        self._raw = raw
-        self._decompressor = decompressor
-        self._frame: Any = None
-        self._compressed = self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if self._frame is not None and self._frame.eof:
-                self._compressed, self._frame = self._frame.unused_data, None
-            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
-            if not self._compressed:
-                if self._frame is not None:
-                    raise EOFError("the compressed file ends early")
-                return 0
-            self._frame = self._frame or self._decompressor().decompressobj()
-            self._ready = self._frame.decompress(self._compressed)
-            self._compressed = b""
-        size = min(len(buffer), len(self._ready))
-        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
-        return size
-
-
-def _jsonl(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
-    for number, line in numbered_lines(name, stream):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            raise CollectionError(f"{name}, line {number}: must be JSON, got {line[:60]!r} ({reason})") from error
-        yield f"{name}, line {number}", row
-
-
-def _csv(name: str, stream: BinaryIO) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader((line for _, line in numbered_lines(name, stream, blank=True)), strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise CollectionError(f"{name}, line {reader.line_num}: must be CSV ({error})") from error
-        where = f"{name}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise CollectionError(f"{where}: must have as many fields as the header ({len(reader.fieldnames or ())})")
-        yield where, row
-
-
-def numbered_lines(name: str, stream: BinaryIO, *, blank: bool = False) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1; blank ones are left out unless asked for."""
-    number = 0
-    try:
-        # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
-        for number, content in enumerate(stream, start=1):
-            line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-            if blank or line.strip():
-                yield number, line
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{name}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except _damage() as error:
-        raise CollectionError(f"{name} is damaged after line {number} ({error}); fetch it again") from error
-
-
-def _damage() -> tuple[type[BaseException], ...]:
-    """What reading a damaged file raises; zstandard has an error of its own where it is in use at all."""
-    known: tuple[type[BaseException], ...] = (OSError, EOFError, lzma.LZMAError, zlib.error)
-    own = getattr(sys.modules.get("zstandard"), "ZstdError", None)
-    return known if own is None else (*known, own)

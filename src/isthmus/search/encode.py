@@ -21,7 +21,7 @@ from isthmus.modules.max_head import ActiveEntries
 Role = Literal["query", "document"]
 DType = Literal["float32", "bfloat16"]
 
-_PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def encode_texts(
@@ -102,9 +102,14 @@ def _encode_fused(
 
 
 def prompt_name(encoder: Any, role: Role) -> str | None:
-    """Name of the prompt that sentence-transformers puts before the texts of a role, or None."""
-    name: str | None = next((name for name in _PROMPT_NAMES[role] if name in encoder.prompts), None)
-    return encoder.default_prompt_name if name is None else name
+    """Name of the encoder's prompt for the texts of a role, or None.
+
+    As in sentence-transformers, but an empty prompt gives way to another of the same role: sentence-transformers adds
+    an empty ``document`` to the prompts of an encoder that was saved with ``passage`` alone.
+    """
+    names: list[str] = [name for name in PROMPT_NAMES[role] if name in encoder.prompts]
+    name = next((name for name in names if encoder.prompts[name]), None)
+    return name or (names[0] if names else encoder.default_prompt_name)
 
 
 def _gather(active: ActiveEntries, shape: tuple[int, int], max_active_dims: int | None) -> csr_matrix:
@@ -137,6 +142,7 @@ def _encode_stock(
     encode = encoder.encode_query if role == "query" else encoder.encode_document
     vectors = encode(
         list(texts),
+        prompt_name=prompt_name(encoder, role),
         batch_size=batch_size,
         convert_to_tensor=True,
         convert_to_sparse_tensor=True,

@@ -5,7 +5,7 @@
     encoded/
       encoding.json             settings and the encoder's fingerprint; "complete" once every part is there
       tokens.json               what stands for each dimension
-      part-00000000.safetensors documents 0 to 4095 with their vectors, in the order of the corpus, and so on
+      part-00000000.safetensors documents 0 to 1023 with their vectors, in the order of the corpus, and so on
 """
 
 from __future__ import annotations

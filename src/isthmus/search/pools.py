@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import multiprocessing
 import os
 import threading
@@ -14,10 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from isthmus.errors import MissingExtraError, WorkerError
+from isthmus.errors import IsthmusError, MissingExtraError, WorkerError
 from isthmus.search.documents import Document
 from isthmus.search.parts import Encode, make_part
 from isthmus.search.weights import Weights
+
+# Of a Ray worker whose node went away or ran out of memory: a part comes out the same wherever it is made.
+_RESTARTS = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Recipe:
 
         from isthmus.transfer.load import load_encoder
 
+        _quiet_libraries()
         if threads is not None:
             torch.set_num_threads(threads)
         return document_encode(load_encoder(self.model, trust_remote_code=self.trust_remote_code), self.options)
@@ -80,6 +85,15 @@ class Processes:
         """Start a part on the first worker that is free."""
         return self._executor.submit(_make_part, documents, weights)
 
+    def explain(self, error: Exception) -> IsthmusError | None:
+        """What the death of a worker means to the user; None for every other error."""
+        if not isinstance(error, BrokenProcessPool):
+            return None
+        return WorkerError(
+            f"one of processes={self.size} encoding died, most often for want of memory; run again with fewer "
+            "processes: finished parts are kept"
+        )
+
     def close(self) -> None:
         """End the workers; what they have not started is dropped."""
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -88,12 +102,16 @@ class Processes:
 class Ray:
     """Workers on a Ray cluster, or on this machine where none is running; parts come back and are written here.
 
+    Where the cluster has GPUs, the workers share them evenly; one that dies is started again, on another node if need
+    be, before its death is told.
+
     Args:
         recipe: How each worker gets its encoder; its ``model`` must be readable on every node.
         size: How many.
 
     Raises:
         MissingExtraError: If Ray is not installed.
+        WorkerError: If no cluster answers where ``RAY_ADDRESS`` says that one is.
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
@@ -104,9 +122,23 @@ class Ray:
         self.size = size
         self._own = not ray.is_initialized()
         if self._own:
-            ray.init(log_to_driver=False, include_dashboard=False)
+            try:
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                raise WorkerError(
+                    f"RAY_ADDRESS must name a running cluster, got {os.environ.get('RAY_ADDRESS')!r} ({error}); run "
+                    "ray start --head there, set RAY_AUTH_MODE=token if it asks for one, or unset both to use this "
+                    "machine alone"
+                ) from error
         self._ray = ray
-        actor = ray.remote(_RayWorker)
+        self._model = recipe.model
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        # At most a whole one each, and shares that fill it up: a worker that fits nowhere would be waited for forever.
+        share = {"num_gpus": 1 / math.ceil(size / gpus), "num_cpus": 0} if gpus else {}
+        # Workers reserve no processors, so without the strategy all of them would start on the first node.
+        actor = ray.remote(scheduling_strategy="SPREAD", max_restarts=_RESTARTS, max_task_retries=_RESTARTS, **share)(
+            _RayWorker
+        )
         self._actors = [actor.remote(recipe) for _ in range(size)]
         self._next = 0
 
@@ -115,6 +147,25 @@ class Ray:
         worker = self._actors[self._next % self.size]
         self._next += 1
         return cast("Future[bytes]", worker.make_part.remote(documents, weights).future())
+
+    def explain(self, error: Exception) -> IsthmusError | None:
+        """What an error of Ray means to the user; None for one that is not Ray's."""
+        known = self._ray.exceptions
+        if isinstance(error, known.RayTaskError):
+            # Raised while a part was made, and wrapped with a trace of the worker.
+            return error.cause if isinstance(error.cause, IsthmusError) else None
+        if not isinstance(error, known.RayError):
+            return None
+        if getattr(error, "actor_init_failed", False):
+            reason = str(error).strip().splitlines()[-1].strip()
+            return WorkerError(
+                f"a worker on Ray could not load {self._model} ({reason}); put Isthmus and the model on every node, "
+                "under the same name: finished parts are kept"
+            )
+        return WorkerError(
+            f"one of processes={self.size} encoding on Ray died for good ({type(error).__name__}), most "
+            "often for want of memory; run again with fewer processes: finished parts are kept"
+        )
 
     def close(self) -> None:
         """End the workers."""
@@ -135,11 +186,11 @@ def workers(recipe: Recipe, size: int, *, ray: bool) -> Iterator[Processes | Ray
     pool: Processes | Ray = Ray(recipe, size) if ray else Processes(recipe, size)
     try:
         yield pool
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            f"one of processes={size} encoding died, most often for want of memory; run again with fewer processes: "
-            "finished parts are kept"
-        ) from error
+    except Exception as error:
+        explained = pool.explain(error)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
         pool.close()
 
@@ -153,13 +204,15 @@ def _start_worker(recipe: Recipe, threads: int) -> None:
     if parent is not None:
         # A parent that is killed cannot end its workers.
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _quiet_libraries()
     _encode = recipe.encode(threads), recipe.vocabulary_size
 
 
 def _quiet_libraries() -> None:
     """Leave the terminal to the parent's progress bar; errors still come through."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 

@@ -12,6 +12,17 @@ NAMES = {
 }
 
 
+def public_name(model: str) -> str:
+    """What a model card calls a model: a hub id or built-in name in full, of a folder its own name and its parent's.
+
+    The rest of a local path is nobody else's business.
+    """
+    path = Path(model)
+    if path.exists():
+        path = path.resolve()
+    return "/".join(path.relative_to(path.anchor).parts[-2:])
+
+
 def describe(report: dict[str, Any]) -> str:
     """A section of Markdown, from the values of a training report.
 
@@ -22,8 +33,7 @@ def describe(report: dict[str, Any]) -> str:
     lines = [
         "## How this model was aligned",
         "",
-        # A local path is nobody else's business.
-        f"`isthmus align` trained {Path(report['model']).name} for {report['kept_step']} steps with "
+        f"`isthmus align` trained {public_name(report['model'])} for {report['kept_step']} steps with "
         f"{NAMES[settings['loss']]} on {data['rows']} rows of {Path(data['name']).name}.",
         "",
         f"- Columns: {', '.join(data['columns'])}",
@@ -36,7 +46,12 @@ def describe(report: dict[str, Any]) -> str:
             f"- Negatives of {positive}: mined with the model as it was before, {mean:.1f} per row (skip "
             f"{settings['skip']}, max_score {settings['max_score']})"
         )
-    lines.append("- Texts in a batch: each one once")
+    rows = report["rows_per_step"]
+    mean = "" if rows is None else f"{rows:.1f} rows in the mean, "
+    lines.append(
+        f"- Batches: {mean}at most {settings['batch_size']}; no two with a text in common, no negative that is a text "
+        "of a row there"
+    )
     lines.append(f"- Settings: {', '.join(f'{name} {value}' for name, value in _stated(settings).items())}")
     return "\n".join([*lines, ""])
 

@@ -17,7 +17,7 @@ from isthmus.losses.clear import CLEARLoss
 from isthmus.losses.columns import ROLES, is_query
 from isthmus.losses.proximity import ProximityLoss
 from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
-from isthmus.search.encode import Role
+from isthmus.search.encode import PROMPT_NAMES, Role
 from isthmus.training.align_card import describe
 from isthmus.training.align_data import AlignData, read_align_data
 from isthmus.training.align_settings import AlignSettings
@@ -119,9 +119,11 @@ def prepare(encoder: Any, data: AlignData, settings: AlignSettings, *, show_prog
         settings: How to align.
         show_progress_bar: None shows it on a terminal.
     """
-    for name, prompt in (("query", settings.query_prompt), ("document", settings.passage_prompt)):
+    for role, prompt in (("query", settings.query_prompt), ("document", settings.passage_prompt)):
         if prompt is not None:
-            encoder.prompts[name] = prompt
+            # An encoder may have it under another name of the role as well.
+            own = [name for name in PROMPT_NAMES[role] if name in encoder.prompts]
+            encoder.prompts.update(dict.fromkeys([role, *own], prompt))
     # Refuses what does not fit this encoder before anything is mined.
     build_loss(encoder, _required(settings), settings)
     negatives: dict[str, dict[int, list[str | None]]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 from isthmus.corpora import Collection
 from isthmus.errors import InputError
 from isthmus.evaluation import BM25
+from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
 from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
@@ -73,7 +74,7 @@ def train_self_supervised(
         InputError: If too few pairs come of the corpus, or settings or checkpoints do not fit.
         EncoderError: If the model is none.
         OutputError: If the folder holds something else, or cannot be written.
-        TrainingError: If the loss or the vectors break down.
+        TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If a package is not installed.
     """
     check_start(folder, overwrite=overwrite)
@@ -239,8 +240,7 @@ def describe(report: dict[str, Any]) -> str:
     lines = [
         "## How this model was trained",
         "",
-        # A local path is nobody else's business.
-        f"`isthmus train --self-supervised` trained {Path(report['model']).name} for {report['kept_step']} steps on "
+        f"`isthmus train --self-supervised` trained {public_name(report['model'])} for {report['kept_step']} steps on "
         f"{data['rows']} pairs that were made from the unlabelled text of {Path(data['name']).name}; nobody labelled "
         "any of them.",
         "",
@@ -257,7 +257,7 @@ def describe(report: dict[str, Any]) -> str:
         )
     if "teacher" in settings:
         own, other = isinstance(settings["teacher"], str), settings["teacher"]
-        name = f"its own lexical {other}, before training" if own else Path(other["name"]).name
+        name = f"its own lexical {other}, before training" if own else public_name(other["name"])
         lines.append(f"- Teacher: {name}, by {settings['loss']}, on the scale of the model's own scores")
     if made["left_out"]:
         lines.append(f"- Left out: {', '.join(f'{number} {reason}' for reason, number in made['left_out'].items())}")

@@ -16,7 +16,7 @@ class Prepared:
         labels: Columns of labels, under names that sentence-transformers knows.
         build_loss: Makes the loss over an encoder; for a SparseEncoder a SpladeLoss over
             :class:`~isthmus.training.objective.CountedFlops`.
-        distinct: Whether no text may come twice in a batch.
+        distinct: Whether no two rows of a batch may have a text of their own in common, negatives aside.
         stated: What the report says about the data beside name, rows, columns and hash; JSON values.
     """
 
