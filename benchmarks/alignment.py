@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from cells import ResultFile, fingerprint, use_data
@@ -39,6 +40,10 @@ from isthmus.training.align_settings import AlignSettings
 LANGUAGES = ("ar", "zh", "hi", "ru", "de", "es", "vi")
 POOLS = ("mono-same", "mono-cross", "pairs")
 ROWS = 2800
+# Of measuring on XQuAD; development is measured in float32.
+DTYPE: Literal["bfloat16"] = "bfloat16"
+# Words in a row that no training passage may have in common with a passage of XQuAD.
+SHARED_WORDS = 8
 # InfoNCE pairs a query with the English passage, as CLEAR's forward term does with the English query.
 LOSSES: dict[str, dict[str, Any]] = {
     "infonce": {"loss": "infonce"},
@@ -96,11 +101,19 @@ def make_run(model: str, loss: str, seed: int, rate: float | None, args: argpars
         "model": fingerprint(str(folder_of(model, args))),
         "loss": LOSSES.get(loss),
         "seed": seed,
-        "training": None if rate is None else align_settings(model, loss, seed, rate).to_dict() | {"rate": rate},
+        "training": None if rate is None else stated(align_settings(model, loss, seed, rate)),
+        "pairs": hashlib.sha256(write_pairs(args).read_bytes()).hexdigest()[:16],
         "max_queries": args.max_queries,
+        "resamples": args.resamples,
+        "dtype": DTYPE,
         "isthmus": isthmus.__version__,
     }
     return Run(model, loss, seed, rate, args.output / f"{model}.{loss}.{seed}.json", settings)
+
+
+def stated(settings: AlignSettings) -> dict[str, Any]:
+    """Everything that decides how a run trains."""
+    return settings.training.identity() | settings.to_dict()
 
 
 def folder_of(model: str, args: argparse.Namespace) -> Path | str:
@@ -136,6 +149,27 @@ def write_pairs(args: argparse.Namespace) -> Path:
         lines = (json.dumps(row, ensure_ascii=False) for row in found.rows)
         atomic_write(path, ("\n".join(lines) + "\n").encode())
     return path
+
+
+def check_apart(pairs: Path, collection: ParallelCollection) -> None:
+    """Stop where a training row is in the evaluation set: a question of it, or a passage with words of one of its own.
+
+    Raises:
+        SystemExit: If one is.
+    """
+    questions = {text.casefold() for texts in collection.queries.values() for text in texts.values()}
+    passages = {grams for texts in collection.passages.values() for text in texts.values() for grams in runs_of(text)}
+    for number, line in enumerate(pairs.read_text(encoding="utf-8").splitlines(), start=1):
+        row = json.loads(line)
+        asked = {row["query"].casefold(), row["pivot_query"].casefold()} & questions
+        if asked or passages & (runs_of(row["passage"]) | runs_of(row["pivot_passage"])):
+            raise SystemExit(f"{pairs}, line {number}: must not be in {collection.name}, on which is measured")
+
+
+def runs_of(text: str) -> set[tuple[str, ...]]:
+    """Every run of as many words as tell where a text is from."""
+    words = text.casefold().split()
+    return {tuple(words[start : start + SHARED_WORDS]) for start in range(len(words) - SHARED_WORDS + 1)}
 
 
 def development(data: Path, limit: int = 60) -> dict[str, list[ParallelCollection]]:
@@ -178,32 +212,39 @@ def developed(model: Any, collections: dict[str, list[ParallelCollection]]) -> d
 def trained(model: str, loss: str, seed: int, rate: float, args: argparse.Namespace) -> Path:
     """The folder of an aligned encoder; trained unless it is there."""
     folder: Path = args.work / f"{model}.{loss}.{seed}.{rate:g}"
-    if not (folder / "training_report.json").exists():
-        align(
-            folder_of(model, args), write_pairs(args), folder, align_settings(model, loss, seed, rate), overwrite=True
-        )
+    settings = align_settings(model, loss, seed, rate)
+    report = folder / "training_report.json"
+    found = read_json(report)["settings"] if report.exists() else {}
+    # The report has bf16 decided.
+    wanted = {name: value for name, value in stated(settings).items() if name != "bf16"}
+    if any(found.get(name, "none") != value for name, value in wanted.items()):
+        align(folder_of(model, args), write_pairs(args), folder, settings, overwrite=True)
     return folder
 
 
 def tune(model: str, losses: Sequence[str], args: argparse.Namespace) -> dict[str, float]:
     """Learning rate of every loss by development score, with seed 0."""
-    path = args.output / "learning_rates.json"
+    path = args.output.with_name(f"{args.output.name}_rates.json")
     collections = development(args.data)
     parents = {loss: MODELS[model]["parents"].get(loss, loss) for loss in losses}
     for loss in dict.fromkeys(parents.values()):
         for rate in MODELS[model]["rates"]:
-            tried = {(row["model"], row["loss"], row["learning_rate"]) for row in rates_tried(path)}
-            if (model, loss, rate) not in tried:
+            key = make_run(model, loss, 0, rate, args).key
+            if key not in {row["settings_hash"] for row in rates_tried(path)}:
                 scores = developed(load_model(str(trained(model, loss, 0, rate, args))), collections)
                 say(f"{model} {loss}, learning rate {rate:g}: development Max@R_norm {scores}")
                 mean = fmean(scores.values())
                 row = {"model": model, "loss": loss, "learning_rate": rate, **scores, "max@r_norm": mean}
+                row["settings_hash"] = key
                 # Read again: another process may have added its model's rows meanwhile.
                 content = {"rows": [*rates_tried(path), row]}
                 atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
                 gc.collect()
-    rows = [row for row in rates_tried(path) if row["model"] == model]
-    by_loss = {loss: [row for row in rows if row["loss"] == parent] for loss, parent in parents.items()}
+    rows = {row["settings_hash"]: row for row in rates_tried(path)}
+    by_loss = {
+        loss: [rows[make_run(model, parent, 0, rate, args).key] for rate in MODELS[model]["rates"]]
+        for loss, parent in parents.items()
+    }
     return {loss: max(found, key=lambda row: row["max@r_norm"])["learning_rate"] for loss, found in by_loss.items()}
 
 
@@ -216,7 +257,7 @@ def rates_tried(path: Path) -> list[dict[str, Any]]:
 def measure(run: Run, collection: ParallelCollection, args: argparse.Namespace) -> None:
     """Audit one encoder in English and every other language."""
     folder = folder_of(run.model, args) if run.rate is None else trained(run.model, run.loss, run.seed, run.rate, args)
-    result = audit_model(load_model(str(folder)), collection, pools=POOLS, dtype="bfloat16", resamples=args.resamples)
+    result = audit_model(load_model(str(folder)), collection, pools=POOLS, dtype=DTYPE, resamples=args.resamples)
     rows = []
     for row in result.to_rows():
         if "en" in row["pool_languages"] or row["pool"] == "mono-same" or row["query_language"] == "en":
@@ -263,6 +304,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing."""
     args = parse(argv)
     collection = load_parallel("xquad", languages=["en", *LANGUAGES], max_queries=args.max_queries, seed=0)
+    check_apart(write_pairs(args), collection)
     for model in args.models:
         runs = [make_run(model, "none", 0, None, args)]
         rates = tune(model, args.losses, args)

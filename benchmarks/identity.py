@@ -111,7 +111,7 @@ def row_of(
         "ndcg@10_ci": list(bootstrap_interval(own)), "queries": len(own), "documents": len(pool.corpus),
         "active_dims": vectors[1].nnz / vectors[1].shape[0], "query_active_dims": vectors[0].nnz / vectors[0].shape[0],
         "low_overlap": float(own[low].mean()), "high_overlap": float(own[~low].mean()),
-        "matched": float(scores[f"{arm}:matched"].mean()),
+        "matched": float(scores[f"{arm}:matched"].mean()), "p_vs_bm25": None,
     }  # fmt: skip
     for name, found in others.items():
         # BM25 is one arm against all; shuffled rows are compared arm by arm.
