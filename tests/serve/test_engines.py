@@ -25,16 +25,10 @@ def _no_credentials(monkeypatch):
 
 
 @pytest.fixture
-def fake(monkeypatch):
-    """The small server; names of fields may come as one list, as OpenSearch takes them."""
-    mget = Fake._mget
-    monkeypatch.setattr(Fake, "_mget", lambda self, rows, ids, fields: mget(self, rows, ids, fields and split(fields)))
+def fake():
+    """The small server."""
     with serving() as running:
         yield running
-
-
-def split(fields):
-    return [field for names in fields for field in names.split(",")]
 
 
 @pytest.fixture(scope="session")

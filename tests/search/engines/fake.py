@@ -64,7 +64,8 @@ class Fake:
         for identifier in ids:
             found: dict[str, Any] = {"_id": identifier, "found": identifier in rows}
             if found["found"] and fields:
-                found["_source"] = {field: rows[identifier][field] for field in fields if field in rows[identifier]}
+                wanted = [field for names in fields for field in names.split(",")]
+                found["_source"] = {field: rows[identifier][field] for field in wanted if field in rows[identifier]}
             docs.append(found)
         return {"docs": docs}
 
