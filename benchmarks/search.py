@@ -135,7 +135,6 @@ def measure_engines(options: argparse.Namespace, results: Results, folder: Path)
                 results.write()
                 print(summary(results.rows[-1]), file=sys.stderr, flush=True)
             remove(collection)
-            remove(folder / "encoded")
 
 
 def measure(engine: str, collection: Path, made: Vectors, folder: Path) -> dict[str, Any]:

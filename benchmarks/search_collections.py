@@ -102,7 +102,6 @@ def real(documents: int, queries: int, folder: Path) -> Vectors:
     torch.set_num_threads(os.cpu_count() or 1)
 
     texts, headings = passages(Path(os.environ["ISTHMUS_DATA"]))
-    texts = texts[:documents]
     encoder, _ = isthmus.transfer(
         "isthmus/mini-splade-en",
         target_tokenizer=f"isthmus/tokenizer-{TARGET}",
@@ -110,7 +109,8 @@ def real(documents: int, queries: int, folder: Path) -> Vectors:
         show_progress_bar=False,
     )
     encode_corpus(encoder, [{"id": str(place), "text": text} for place, text in enumerate(texts)], folder)
-    found = vstack([vectors for _, vectors in read_parts(folder)], format="csr")
+    # All of them, so that a smaller collection is a part of the larger one and nothing is encoded twice.
+    found = vstack([vectors for _, vectors in read_parts(folder)], format="csr")[:documents]
     return with_best(found, encode_texts(encoder, headings[:queries], role="query", show_progress_bar=False))
 
 
