@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
@@ -24,6 +25,27 @@ PAIRS = [
     {"query": "1", "positive": "1 house ?"},
     {"query": "2", "positive": "2 homes and water"},
 ]
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Runs in the body of ``with interrupted(step)`` are broken off at that step."""
+
+    @contextmanager
+    def call(step):
+        # Only where the extra is installed.
+        from isthmus.training.callbacks import Monitor
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Monitor, "on_step_end", on_step_end)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from isthmus.losses import CachedCLEARLoss, CachedNamedSpladeLoss, CLEARLoss, Na
 from isthmus.training import AlignSettings, align
 from isthmus.training.align_data import read_align_data
 from isthmus.training.align_recipe import build_loss, find_terms, mine_negatives, prepare
-from isthmus.training.callbacks import Monitor
 from isthmus.training.trainer import build_trainer
 from tests.losses.conftest import CLEAR
 from tests.training.conftest import tensors
@@ -140,18 +139,12 @@ def test_mini_batches_train_the_same(request, write, tmp_path, chosen, kind):
     assert [e["loss"] for e in small.log] == pytest.approx([e["loss"] for e in whole.log], rel=2e-3)
 
 
-def test_a_broken_off_run_goes_on(dense_folder, write, tmp_path, chosen, monkeypatch):
+def test_a_broken_off_run_goes_on(dense_folder, write, tmp_path, chosen, interrupted):
     settings, path = chosen("proximity", {"save_steps": 5, "batch_size": 3}), write(ROWS)
     whole = align(dense_folder, path, tmp_path / "whole", settings)
 
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 12:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Monitor, "on_step_end", on_step_end)
-        with pytest.raises(KeyboardInterrupt):
-            align(dense_folder, path, tmp_path / "out", settings)
+    with interrupted(12):
+        align(dense_folder, path, tmp_path / "out", settings)
     with pytest.raises(InputError, match=r"jsd_weight 1\.0 then and 0\.5 now"):
         align(dense_folder, path, tmp_path / "out", replace(settings, jsd_weight=0.5))
     report = align(dense_folder, path, tmp_path / "out", settings)

@@ -5,7 +5,6 @@ from sentence_transformers import SparseEncoder
 
 from isthmus.errors import InputError
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
-from isthmus.training.callbacks import Monitor
 from isthmus.training.self_supervised import with_negatives
 from tests.encoders import bert_tokenizer
 from tests.training.conftest import tensors
@@ -53,18 +52,12 @@ def test_the_seed_decides_the_pairs(sparse_folder, corpus, tmp_path, settings):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_it_goes_on_where_it_was_interrupted(sparse_folder, corpus, tmp_path, settings, monkeypatch):
+def test_it_goes_on_where_it_was_interrupted(sparse_folder, corpus, tmp_path, settings, interrupted):
     chosen = settings(steps=14, save_steps=5, batch_size=4)
     whole = train_self_supervised(sparse_folder, corpus, tmp_path / "whole", chosen)
 
-    def fail(self, args, state, control, **kwargs):
-        if state.global_step == 7:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Monitor, "on_step_end", fail)
-        with pytest.raises(KeyboardInterrupt):
-            train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen)
+    with interrupted(7):
+        train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen)
     with pytest.raises(InputError, match=r"pairs .*'keep_snippet': 0\.0.* then and"):
         train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, PairSettings(keep_snippet=1))
     report = train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen)

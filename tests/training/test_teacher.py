@@ -8,7 +8,6 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from isthmus.errors import EncoderError, InputError, NotFoundError
 from isthmus.search import add_lexical, encode_texts
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
-from isthmus.training.callbacks import Monitor
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import with_scores
 from isthmus.training.unlabelled import TAUGHT
@@ -99,18 +98,12 @@ def test_a_student_learns_its_echo(sparse_folder, student, corpus, tmp_path, set
     assert errors[1] < 0.7 * errors[0]
 
 
-def test_an_interrupted_run_goes_on_with_the_same_scores(sparse_folder, corpus, tmp_path, settings, monkeypatch):
+def test_an_interrupted_run_goes_on_with_the_same_scores(sparse_folder, corpus, tmp_path, settings, interrupted):
     chosen = settings(steps=14, save_steps=5, batch_size=4)
     train_self_supervised(sparse_folder, corpus, tmp_path / "whole", chosen, teacher="hybrid")
 
-    def fail(self, args, state, control, **kwargs):
-        if state.global_step == 7:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Monitor, "on_step_end", fail)
-        with pytest.raises(KeyboardInterrupt):
-            train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, teacher="hybrid")
+    with interrupted(7):
+        train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, teacher="hybrid")
     with pytest.raises(InputError, match="teacher 'hybrid' then and 'echo' now"):
         train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, teacher="echo")
     report = train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, teacher="hybrid")

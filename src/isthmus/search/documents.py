@@ -202,17 +202,17 @@ def to_document(row: Any, where: str) -> Document:
             f"{where}: id, text and title of {str(identifier)!r} must be Unicode, got half of a surrogate pair; write "
             "the character whole"
         )
-    metadata = {key: _finite(value) for key, value in row.items() if key not in ("id", "_id", "text", "title")}
+    metadata = {key: finite(value) for key, value in row.items() if key not in ("id", "_id", "text", "title")}
     return Document(str(identifier), text, title, metadata)
 
 
-def _finite(value: Any) -> Any:
-    """A value with null for NaN and infinity: JSON has none, and tables say NaN for what is missing."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def finite(value: Any) -> Any:
+    """A value of JSON with null for NaN and infinity: JSON has none, and tables say NaN for what is missing."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def in_windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

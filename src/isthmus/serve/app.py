@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 import isthmus
 from isthmus.errors import InputError
+from isthmus.search.documents import finite
 from isthmus.serve import schemas
 from isthmus.serve.engine import Engine
 from isthmus.serve.gate import BROKEN, Gate, Refusal
@@ -104,7 +104,7 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
     try:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        text = json.dumps(_without_nan(content), ensure_ascii=False)
+        text = json.dumps(finite(content), ensure_ascii=False)
     return Response(text.encode("utf-8", errors="replace"), status, headers, "application/json")
 
 
@@ -239,11 +239,3 @@ async def _failed(request: Request, error: HTTPException) -> Response:
 async def _broken(_: Any, error: Exception) -> Response:
     # The gate logs it.
     return json_response({"error": BROKEN, "field": None}, 500)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
