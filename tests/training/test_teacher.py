@@ -128,6 +128,7 @@ def test_the_report_knows_another_teacher_by_its_weights(sparse_folder, dense_fo
         ({"loss": "contrastive"}, None, "echo", InputError, "auto, margin-mse or kl with a teacher, got 'contrastive'"),
         ({}, PairSettings(), "echo", InputError, "negatives must be 1 or more with a teacher, got 0"),
         ({}, None, "no-such-folder/x/y", NotFoundError, "no-such-folder/x/y"),
+        ({}, None, "BM25", InputError, "teacher must be an encoder, echo or hybrid, got 'bm25'"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -28,8 +28,13 @@ def load_teacher(teacher: str | Path, *, trust_remote_code: bool = False) -> Any
     Raises:
         NotFoundError: If there is nothing under this name.
         EncoderError: If what is there is no encoder.
+        InputError: If it is BM25.
     """
-    return teacher if teacher in OWN_TEACHERS else load_model(str(teacher), trust_remote_code=trust_remote_code)
+    if teacher in OWN_TEACHERS:
+        return teacher
+    if str(teacher).lower() == "bm25":
+        raise InputError("teacher must be an encoder, echo or hybrid, got 'bm25'; hybrid has BM25's weights of the words")
+    return load_model(str(teacher), trust_remote_code=trust_remote_code)
 
 
 def with_scores(
