@@ -50,6 +50,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "clear": {"loss": "clear"},
     "clear-no-kl": {"loss": "clear", "kl": False},
     "clear-alpha-0.6": {"loss": "clear", "alpha": 0.6},
+    "clear-beta-0.4": {"loss": "clear", "beta": 0.4},
     "proximity": {"loss": "proximity"},
     "proximity-no-nce": {"loss": "proximity", "nce_weight": 0.0},
     "proximity-no-jsd": {"loss": "proximity", "jsd_weight": 0.0},
@@ -58,6 +59,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 PARENTS = {
     "clear-no-kl": "clear",
     "clear-alpha-0.6": "clear",
+    "clear-beta-0.4": "clear",
     "proximity-no-nce": "proximity",
     "proximity-no-jsd": "proximity",
 }

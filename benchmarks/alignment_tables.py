@@ -17,6 +17,7 @@ NAMES = {
     "clear": "CLEAR",
     "clear-no-kl": "CLEAR, no divergence",
     "clear-alpha-0.6": "CLEAR, alpha 0.6",
+    "clear-beta-0.4": "CLEAR, beta 0.4",
     "proximity": "proximity",
     "proximity-no-nce": "proximity, no contrast",
     "proximity-no-jsd": "proximity, no divergence",
