@@ -6,7 +6,7 @@
 Every map is measured plain, calibrated, with an echo and as a hybrid (docs/identity.md), on pools with distractors,
 against BM25 over the same tokenizer and pool and against the same arm with *shuffled* rows, which has everything but
 meaning. Calibration, IDF and weight are fitted on the texts of the pool, without labels. One JSON per cell (language,
-map, vocabulary, stage), with nDCG@10 by query beside it.
+map, vocabulary, stage), with nDCG@10 by query beside it; comparisons are made anew from those at every run.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cells import ResultFile, fingerprint, use_data
 from identity_arms import ARMS, MAPS, MAX_LENGTH, SAMPLE, VOCABULARIES, arms_of, encoder_of, kept_tokens, method_name
+from identity_distil import taught_by
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from study import cut
-from study_arms import BRIDGE, ENCODER, RATES, TOKENIZER
+from study_arms import BRIDGE, ENCODER, METHODS, RATES, TOKENIZER, TRAINING
 from zero_shot import sample_queries
 
 import isthmus
@@ -41,8 +43,10 @@ LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 STAGES = ("zero-shot", "fine-tuned", "distilled")
 # The one that is taught the echo.
 STUDENT = "sembridge"
-# Active dimensions of queries and documents at which all arms are compared at equal cost.
+# Largest entries of queries and documents that arms are cut to; BM25, which has about as many, is left whole.
 MATCHED = (32, 128)
+# What arms with sembridge are compared with, beside BM25; those of other maps with the first alone.
+MAPS_BESIDE = ("shuffled", "gaussian", "mean")
 # Trained at the learning rate of the method whose rows they permute or turn.
 RATE_OF = {
     "shuffled": "sembridge", "shuffled-keep-source": "sembridge-keep-source", "sembridge-own": "sembridge",
@@ -69,9 +73,15 @@ def make_cell(language: str, token_map: str, vocabulary: str, stage: str, args: 
         "tokenizer": fingerprint(TOKENIZER.format(language=language)),
         "distractors": args.distractors, "max_queries": args.max_queries, "sample": SAMPLE,
         "weight": WEIGHT, "power": POWER,
-        "max_length": MAX_LENGTH, "matched": MATCHED,
+        "max_length": MAX_LENGTH, "matched": None if token_map == "none" else MATCHED,
         "isthmus": isthmus.__version__,
     }  # fmt: skip
+    if token_map != "none":
+        settings["transfer"] = METHODS[method_name(token_map, vocabulary)]
+    if stage != "zero-shot":
+        settings["training"] = TRAINING.identity() | {"learning_rate": rate_of(token_map, vocabulary, args)}
+    if stage == "distilled":
+        settings["teacher"] = taught_by()
     path = args.output / f"{language}.{token_map}.{vocabulary}.{stage}.json"
     return Cell(language, token_map, vocabulary, stage, path, json.loads(json.dumps(settings)))
 
@@ -93,7 +103,7 @@ def overlap_of(pool: Collection, words: BM25) -> NDArray[np.float64]:
 
 
 def score(name: str, vectors: tuple[csr_matrix, csr_matrix], pool: Collection) -> dict[str, NDArray[np.float64]]:
-    """NDCG@10 of every query, whole and at matched active dimensions."""
+    """NDCG@10 of every query, whole and cut to the largest entries."""
     whole = evaluate_vectors(*vectors, pool, name=name).per_query["ndcg@10"]
     few = tuple(cut(side, dims) for side, dims in zip(vectors, MATCHED, strict=True))
     return {name: whole, f"{name}:matched": evaluate_vectors(*few, pool, name=name).per_query["ndcg@10"]}
@@ -101,27 +111,56 @@ def score(name: str, vectors: tuple[csr_matrix, csr_matrix], pool: Collection) -
 
 def row_of(
     cell: Cell, arm: str, pool: Collection, scores: dict[str, NDArray[np.float64]], low: NDArray[np.bool_],
-    vectors: tuple[csr_matrix, csr_matrix], others: dict[str, dict[str, NDArray[np.float64]]],
+    vectors: tuple[csr_matrix, csr_matrix],
 ) -> dict[str, Any]:  # fmt: skip
-    """What one arm reached, and how it compares with ``others``: scores by arm, by name of the reference."""
+    """What one arm reached."""
     own = scores[arm]
-    row: dict[str, Any] = {
+    return {
         "language": cell.language, "collection": pool.name, "arm": arm, "map": cell.token_map,
         "vocabulary": cell.vocabulary, "stage": cell.stage, "ndcg@10": float(own.mean()),
         "ndcg@10_ci": list(bootstrap_interval(own)), "queries": len(own), "documents": len(pool.corpus),
         "active_dims": vectors[1].nnz / vectors[1].shape[0], "query_active_dims": vectors[0].nnz / vectors[0].shape[0],
         "low_overlap": float(own[low].mean()), "high_overlap": float(own[~low].mean()),
-        "matched": float(scores[f"{arm}:matched"].mean()), "p_vs_bm25": None,
+        "matched": float(scores.get(f"{arm}:matched", own).mean()), "p_vs_bm25": None,
     }  # fmt: skip
-    for name, found in others.items():
-        # BM25 is one arm against all; shuffled rows are compared arm by arm.
-        reference = "bm25" if name == "bm25" else arm
-        test = paired_bootstrap(own, found[reference])
-        row |= {f"p_vs_{name}": test.p_value, f"vs_{name}": test.to_dict()}
-        row[f"low_overlap_vs_{name}"] = paired_bootstrap(own[low], found[reference][low]).to_dict()
-        matched = paired_bootstrap(scores[f"{arm}:matched"], found[f"{reference}:matched"])
-        row[f"matched_vs_{name}"] = matched.to_dict()
-    return row
+
+
+def comparisons(
+    arm: str, scores: dict[str, NDArray[np.float64]], low: NDArray[np.bool_],
+    others: dict[str, dict[str, NDArray[np.float64]]],
+) -> dict[str, Any]:  # fmt: skip
+    """How one arm compares with ``others``: scores by arm, by name of the reference."""
+    found: dict[str, Any] = {}
+    for name, theirs in others.items():
+        # BM25 is one arm against all, and never cut; rows of another map are compared arm by arm.
+        whole, few = ("bm25", "bm25") if name == "bm25" else (arm, f"{arm}:matched")
+        test = paired_bootstrap(scores[arm], theirs[whole])
+        found |= {f"p_vs_{name}": test.p_value, f"vs_{name}": test.to_dict()}
+        found[f"low_overlap_vs_{name}"] = paired_bootstrap(scores[arm][low], theirs[whole][low]).to_dict()
+        found[f"matched_vs_{name}"] = paired_bootstrap(scores[f"{arm}:matched"], theirs[few]).to_dict()
+    return found
+
+
+def compare(language: str, args: argparse.Namespace) -> None:
+    """Write into every finished cell of a language how its arms compare with BM25 and with other maps."""
+    pool = pool_of(language, args)
+    overlap = overlap_of(pool, BM25(TOKENIZER.format(language=language)))
+    low = overlap < np.median(overlap)
+    words = read_scores(make_cell(language, "none", "target", "zero-shot", args))
+    for stage, vocabulary in product(STAGES, VOCABULARIES):
+        cells = {name: make_cell(language, name, vocabulary, stage, args) for name in MAPS}
+        known = {name: read_scores(cell) for name, cell in cells.items() if cell.done()}
+        for token_map, scores in known.items():
+            beside = MAPS_BESIDE if token_map == STUDENT else MAPS_BESIDE[:1]
+            others = {"bm25": words} | {name: known[name] for name in beside if name in known and name != token_map}
+            content = read_json(cells[token_map].path)
+            content["rows"] = [
+                {key: value for key, value in row.items() if "vs_" not in key}
+                | comparisons(row["arm"], scores, low, others)
+                for row in content["rows"]
+            ]
+            text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+            atomic_write(cells[token_map].path, text.encode())
 
 
 def write(cell: Cell, rows: Sequence[dict[str, Any]], scores: dict[str, NDArray[np.float64]]) -> None:
@@ -132,9 +171,8 @@ def write(cell: Cell, rows: Sequence[dict[str, Any]], scores: dict[str, NDArray[
     content = {"rows": list(rows), "settings": cell.settings, "settings_hash": cell.key}
     atomic_write(cell.path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
     for row in rows:
-        p = row.get("p_vs_bm25")
         where = f"{row['language']} {row['stage']} {row['map']} ({row['vocabulary']}) {row['arm']}"
-        print(f"{where}: {row['ndcg@10']:.3f}" + ("" if p is None else f", p {p:.4f}"), file=sys.stderr, flush=True)
+        print(f"{where}: {row['ndcg@10']:.3f}", file=sys.stderr, flush=True)
 
 
 def read_scores(cell: Cell) -> dict[str, NDArray[np.float64]]:
@@ -150,8 +188,9 @@ def left_out(token_map: str, vocabulary: str, stage: str) -> bool:
     return stage == "distilled" and (token_map != STUDENT or vocabulary != "target")
 
 
-def measure(language: str, stage: str, pool: Collection, rates: dict[str, float], args: argparse.Namespace) -> None:
+def measure(language: str, stage: str, args: argparse.Namespace) -> None:
     """All cells of a language and a stage."""
+    pool = pool_of(language, args)
     words = BM25(TOKENIZER.format(language=language))
     overlap = overlap_of(pool, words)
     low = overlap < np.median(overlap)
@@ -160,28 +199,31 @@ def measure(language: str, stage: str, pool: Collection, rates: dict[str, float]
     if not baseline.done():
         held = words.encode_documents(documents)
         vectors = (words.encode_queries(queries), held)
-        scores = score("bm25", vectors, pool)
-        write(baseline, [row_of(baseline, "bm25", pool, scores, low, vectors, {})], scores)
+        scores = {"bm25": evaluate_vectors(*vectors, pool, name="bm25").per_query["ndcg@10"]}
+        write(baseline, [row_of(baseline, "bm25", pool, scores, low, vectors)], scores)
     for vocabulary in args.vocabularies:
         for token_map in [name for name in MAPS if name in args.maps]:
             cell = make_cell(language, token_map, vocabulary, stage, args)
             if cell.done() or left_out(token_map, vocabulary, stage):
                 continue
-            name = method_name(token_map, vocabulary)
-            rate = rates.get(RATE_OF.get(name, name))
+            rate = rate_of(token_map, vocabulary, args)
             if stage != "zero-shot" and rate is None:
+                name = method_name(token_map, vocabulary)
                 print(f"{name} has no learning rate yet; see study.py --only tune", file=sys.stderr, flush=True)
                 continue
             encoder = encoder_of(language, token_map, vocabulary, stage, rate=rate, data=args.data, work=args.work)
-            others = {"bm25": read_scores(baseline)}
-            shuffled = make_cell(language, "shuffled", vocabulary, stage, args)
-            if token_map != "shuffled" and shuffled.done():
-                others["shuffled"] = read_scores(shuffled)
             arms = arms_of(encoder, queries, documents, kept_tokens(language) if vocabulary != "target" else ())
             del encoder
             gc.collect()
             scores = {key: one for arm in ARMS for key, one in score(arm, arms[arm], pool).items()}
-            write(cell, [row_of(cell, arm, pool, scores, low, arms[arm], others) for arm in ARMS], scores)
+            write(cell, [row_of(cell, arm, pool, scores, low, arms[arm]) for arm in ARMS], scores)
+
+
+def rate_of(token_map: str, vocabulary: str, args: argparse.Namespace) -> float | None:
+    """Learning rate at which a map's encoder trains; None where it has not been tuned."""
+    name = method_name(token_map, vocabulary)
+    found: float | None = args.rates.get(RATE_OF.get(name, name))
+    return found
 
 
 def tuned_rates(folder: Path) -> dict[str, float]:
@@ -212,16 +254,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-queries", type=int, default=1200)
     args = parser.parse_args(argv)
     use_data(parser, args)
+    args.rates = tuned_rates(args.study)
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing."""
     args = parse(argv)
-    rates = tuned_rates(args.study)
     for stage in args.stages:
         for language in args.languages:
-            measure(language, stage, pool_of(language, args), rates, args)
+            measure(language, stage, args)
+    for language in args.languages:
+        compare(language, args)
 
 
 if __name__ == "__main__":

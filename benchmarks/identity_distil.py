@@ -1,15 +1,15 @@
 """An echo taught to the rows: a plain encoder learns the scores that sembridge's echo gives to snippets of raw text.
 
-No label is read. Snippets, left in their passages, are the queries, their passages the positives and the best others
-of BM25 the negatives; the student is trained on the teacher's score margins (MarginMSE, arXiv 2010.02666) with the
-settings of the study.
+Snippets, left in their passages, are the queries, their passages the positives and the best others of BM25 the
+negatives; the student is trained on the teacher's score margins (MarginMSE, arXiv 2010.02666) with the settings of the
+study. No label is trained on, but 80 labelled development sections choose among the checkpoints, as in the study.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ from isthmus.training.teacher import SAMPLE, with_scores
 from isthmus.training.unlabelled import TAUGHT
 
 TEACHER = "sembridge"
+PAIRS = replace(TAUGHT, max_pairs=TRAINING.batch_size * (TRAINING.steps or 0), passage_words=48)
+
+
+def taught_by() -> dict[str, Any]:
+    """Everything about the teacher and its rows that decides what is learnt."""
+    return {"map": TEACHER, "lexical": "echo", "pairs": asdict(PAIRS)}
 
 
 def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
@@ -63,9 +69,7 @@ def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, An
     """Training rows with the scores of the encoder's echo, which reads as much as a student will."""
     lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
     atomic_write(corpus, ("\n".join(lines) + "\n").encode())
-    wanted = TRAINING.batch_size * (TRAINING.steps or 0)
-    pairs = replace(TAUGHT, max_pairs=wanted, passage_words=48)
-    data, _ = with_negatives(pairs_from_text(corpus, pairs, seed=0), encoder.tokenizer, pairs.negatives)
+    data, _ = with_negatives(pairs_from_text(corpus, PAIRS, seed=0), encoder.tokenizer, PAIRS.negatives)
     encoder.max_seq_length = TRAINING.max_length
     # Fitted on whole passages, as a user would; the command knows only those that it made pairs of.
     teacher = add_lexical(encoder, passages, "echo", max_texts=SAMPLE, dtype="bfloat16")

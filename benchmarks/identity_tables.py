@@ -8,6 +8,8 @@ from typing import Any
 
 from isthmus._files import read_json
 
+# Beside a kept source lexical weights are columns that the encoder never writes, so both are the same vectors.
+LEXICAL = {"target": ("echo", "hybrid"), "keep-source": ("echo",)}
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 LEVEL = 0.05
 MAPS = {
@@ -20,14 +22,15 @@ def identity(results: Path, *, markdown: Markdown, vocabulary: str, stage: str) 
     """nDCG@10 of every arm with sembridge, and of echo and hybrid with shuffled rows, by language."""
     rows = _rows(results)
     languages = _languages(rows, vocabulary=vocabulary, stage=stage)
+    both = LEXICAL[vocabulary]
     table = []
     for language in languages:
         cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
-        for arm in ("plain", "calibrated", "echo", "hybrid"):
+        for arm in ("plain", "calibrated", *both):
             cells.append(_marked(rows[language, "sembridge", vocabulary, stage, arm]))
-        cells += [_number(rows.get((language, "shuffled", vocabulary, stage, arm))) for arm in ("echo", "hybrid")]
+        cells += [_number(rows.get((language, "shuffled", vocabulary, stage, arm))) for arm in both]
         table.append([language, *cells])
-    header = ["", "BM25", "plain", "calibrated", "echo", "hybrid", "echo, shuffled", "hybrid, shuffled"]
+    header = ["", "BM25", "plain", "calibrated", *both, *(f"{arm}, shuffled" for arm in both)]
     return markdown(header, table) + "\n" + _legend(rows, languages, vocabulary, stage)
 
 
@@ -42,31 +45,40 @@ def identity_maps(results: Path, *, markdown: Markdown) -> str:
                 continue
             kept = "" if vocabulary == "target" else ", source kept"
             means = [
-                _mean(rows[language, name, vocabulary, "zero-shot", arm]["ndcg@10"] for language in languages)
-                for arm in ("plain", "calibrated", "echo", "hybrid")
+                _mean(rows[language, name, vocabulary, "zero-shot", arm][metric] for language in languages)
+                for arm, metric in (
+                    *((arm, "ndcg@10") for arm in ("plain", "calibrated", "echo", "hybrid")),
+                    *((arm, "matched") for arm in ("echo", "hybrid")),
+                )
             ]
             table.append([shown + kept, str(len(languages)), *(f"{mean:.3f}" for mean in means)])
-    return markdown(["map", "languages", "plain", "calibrated", "echo", "hybrid"], table)
+    return markdown(["map", "languages", "plain", "calibrated", "echo", "hybrid", "echo, cut", "hybrid, cut"], table)
 
 
 def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-shot") -> str:
-    """Questions that share few words with their passage, and vectors cut to the same active dimensions."""
+    """Questions that share few words with their passage, and vectors cut to their largest entries."""
     rows = _rows(results)
     table = []
     for vocabulary in ("target", "keep-source"):
         for language in _languages(rows, vocabulary=vocabulary, stage=stage):
             words = rows[language, "none", "target", "zero-shot", "bm25"]
-            found = {arm: rows[language, "sembridge", vocabulary, stage, arm] for arm in ("echo", "hybrid")}
+            found = [rows[language, "sembridge", vocabulary, stage, arm] for arm in LEXICAL[vocabulary]]
             cells = [language + ("" if vocabulary == "target" else ", source kept"), f"{words['low_overlap']:.3f}"]
-            cells += [_compared(row["low_overlap"], row, "low_overlap_vs_") for row in found.values()]
-            cells.append(f"{words['matched']:.3f}")
-            cells += [_compared(row["matched"], row, "matched_vs_") for row in found.values()]
-            cells += ["/".join(f"{row['active_dims']:.0f}" for row in (words, *found.values()))]
+            cells += _padded([_against_both(row["low_overlap"], row, "low_overlap_vs_") for row in found])
+            cells.append(_number(words))
+            cells += _padded([_against_both(row["matched"], row, "matched_vs_") for row in found])
+            cells.append("/".join(f"{row['active_dims']:.0f}" for row in (words, *found)))
+            cells.append("/".join(f"{row['query_active_dims']:.0f}" for row in (words, *found)))
             table.append(cells)
     header = [
-        "", "few shared words: BM25", "echo", "hybrid", "32/128 dims: BM25", "echo", "hybrid", "active dims, documents",
+        "", "few shared words: BM25", "echo", "hybrid", "BM25 whole", "echo cut to 32/128", "hybrid cut",
+        "dims of passages", "of questions",
     ]  # fmt: skip
-    return markdown(header, table)
+    text = (
+        "nDCG@10. ▲ ▼: above or below BM25, † above the same with shuffled rows, paired bootstrap over questions, "
+        "p < 0.05.\nDims: BM25/echo/hybrid, uncut.\n"
+    )
+    return markdown(header, table) + "\n" + text
 
 
 def identity_distilled(results: Path, *, markdown: Markdown) -> str:
@@ -77,14 +89,22 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     table = []
     for language in sorted(known):
         cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
-        dims = []
+        plain = []
         for stage in ("zero-shot", "distilled"):
             found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
-            cells += map(_against_words, found)
-            dims.append(f"{found[0]['active_dims']:.0f}")
-        table.append([language, *cells, ", ".join(dims)])
-    header = ["", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms), "dims of a passage"]
-    text = "nDCG@10 on the pools above. ▲ ▼: above or below BM25, paired bootstrap over questions, p < 0.05.\n"
+            cells += [_compared(row["ndcg@10"], {"vs_bm25": row["vs_bm25"]}, "vs_") for row in found]
+            plain.append(found[0])
+        cells += [f"{row['matched']:.3f}" for row in plain]
+        cells += [", ".join(f"{row[dims]:.0f}" for row in plain) for dims in ("active_dims", "query_active_dims")]
+        table.append([language, *cells])
+    header = [
+        "", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms),
+        "before: plain, cut", "taught: plain, cut", "dims of a passage", "of a question",
+    ]  # fmt: skip
+    text = (
+        "nDCG@10 on the pools above. ▲ ▼: above or below BM25, paired bootstrap over questions, p < 0.05. Dims of the "
+        "plain encoder\nbefore and after; cut: to the 32 and 128 largest entries of questions and passages.\n"
+    )
     return markdown(header, table) + "\n" + text
 
 
@@ -112,18 +132,26 @@ def _marked(row: dict[str, Any]) -> str:
     return _compared(row["ndcg@10"], row, "vs_")
 
 
-def _against_words(row: dict[str, Any]) -> str:
-    return _compared(row["ndcg@10"], {"vs_bm25": row["vs_bm25"]}, "vs_")
-
-
 def _compared(value: float, row: dict[str, Any], prefix: str) -> str:
-    tests = [row.get(f"{prefix}{name}") for name in ("bm25", "shuffled")]
-    against = tests[0]
-    mark = ""
-    if against is not None and against["p_value"] < LEVEL:
-        mark = " ▲" if against["difference"] > 0 else " ▼"
-    both = all(test is not None and test["p_value"] < LEVEL and test["difference"] > 0 for test in tests)
-    return f"**{value:.3f}**{mark}" if both else f"{value:.3f}{mark}"
+    bold = _above(row.get(f"{prefix}bm25")) and _above(row.get(f"{prefix}shuffled"))
+    return f"**{value:.3f}**{_mark(row, prefix)}" if bold else f"{value:.3f}{_mark(row, prefix)}"
+
+
+def _against_both(value: float, row: dict[str, Any], prefix: str) -> str:
+    return f"{value:.3f}{_mark(row, prefix)}{' †' if _above(row.get(f'{prefix}shuffled')) else ''}"
+
+
+def _mark(row: dict[str, Any], prefix: str) -> str:
+    against = row.get(f"{prefix}bm25")
+    return " ▼" if _above(against, -1) else " ▲" if _above(against) else ""
+
+
+def _above(test: dict[str, Any] | None, sign: int = 1) -> bool:
+    return test is not None and bool(test["p_value"] < LEVEL and sign * test["difference"] > 0)
+
+
+def _padded(cells: list[str]) -> list[str]:
+    return cells + ["—"] * (2 - len(cells))
 
 
 def _mean(values: Iterable[float]) -> float:

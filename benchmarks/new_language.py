@@ -34,6 +34,9 @@ from isthmus.corpora import Collection, load
 from isthmus.diagnostics import diagnose
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.search import add_lexical
+from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.token_map import Fate
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 
 LANGUAGES = ("de", "bn")
@@ -47,8 +50,16 @@ TRANSFERS: dict[str, dict[str, Any]] = {
     "nearest-keep-source": {"method": "nearest", "keep_source": True},
     "random-keep-source": {"method": "random", "keep_source": True},
 }
-WITHIN = ("bm25", "base", "bridge", "random", "nearest", "sembridge", "sembridge-not-copied", "sembridge-keep-source")
-ACROSS = ("bm25", "base", "bridge", "random-keep-source", "nearest-keep-source", "sembridge-keep-source")
+# Behind the name of an arm: with the words of the passages given back (docs/identity.md).
+ECHO = "-echo"
+WITHIN = (
+    "bm25", "base", "base-echo", "bridge", "random", "nearest", "sembridge", "sembridge-not-copied", "sembridge-echo",
+    "sembridge-keep-source", "sembridge-keep-source-echo",
+)  # fmt: skip
+ACROSS = (
+    "bm25", "base", "bridge", "random-keep-source", "nearest-keep-source", "sembridge-keep-source",
+    "sembridge-keep-source-echo",
+)  # fmt: skip
 # German is written in the script of the source, whose vocabulary can then not be kept.
 KEPT = ("bn",)
 DIAGNOSED = ("sembridge", "sembridge-keep-source")
@@ -117,7 +128,8 @@ def pools(language: str, args: argparse.Namespace) -> Iterator[tuple[str, Collec
 
 
 def make_model(arm: str, language: str, across: bool, args: argparse.Namespace) -> tuple[Any, Any]:
-    """The model of an arm, and the report of its transfer where there was one."""
+    """The model of an arm without its echo, and the report of its transfer where there was one."""
+    arm = arm.removesuffix(ECHO)
     tokenizer = tokenizer_folder(language, args)
     if arm == "bm25":
         return BM25(_joined(tokenizer, args) if across else tokenizer), None
@@ -161,8 +173,10 @@ def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> 
                 "collection": collection.name,
                 "pool": pool,
                 "arm": arm,
-                "transfer": TRANSFERS.get(arm),
+                "transfer": TRANSFERS.get(arm.removesuffix(ECHO)),
             }
+            if arm.endswith(ECHO):
+                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
             path = args.output / f"{language}.{collection.name}.{pool}.{arm}.json"
             cells.append(Cell(arm, pool, collection, path, settings))
     return cells
@@ -177,9 +191,13 @@ def measure(cells: Sequence[Cell], language: str, across: bool, args: argparse.N
         encoding = time.perf_counter()
         options = {} if isinstance(model, BM25) else OPTIONS
         texts = (list(cell.collection.queries.values()), list(cell.collection.corpus.values()))
-        queries = encode(model, texts[0], role="query", **options)
-        documents = encode(model, texts[1], role="document", **options)
-        settings = {"seed": args.seed, **settings_of(model, **OPTIONS)}
+        used = model
+        if cell.arm.endswith(ECHO):
+            kept = () if report is None else report.token_map.rows(Fate.KEPT).tolist()
+            used = add_lexical(model, texts[1], "echo", leave_out=kept, dtype=OPTIONS["dtype"])
+        queries = encode(used, texts[0], role="query", **options)
+        documents = encode(used, texts[1], role="document", **options)
+        settings = {"seed": args.seed, **settings_of(used, **OPTIONS)}
         result = evaluate_vectors(
             queries, documents, cell.collection, name=cell.arm, settings=settings, started=encoding
         )

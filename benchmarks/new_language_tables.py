@@ -12,12 +12,15 @@ Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 NAMES = {
     "bm25": "BM25",
     "base": "base (English encoder untouched)",
+    "base-echo": "base, echo",
     "bridge": "the bridge alone (dense)",
     "random": "random",
     "nearest": "nearest",
     "sembridge": "sembridge",
     "sembridge-not-copied": "sembridge, words not copied",
+    "sembridge-echo": "sembridge, echo",
     "sembridge-keep-source": "sembridge, source kept",
+    "sembridge-keep-source-echo": "sembridge, source kept, echo",
     "nearest-keep-source": "nearest, source kept",
     "random-keep-source": "random, source kept",
 }

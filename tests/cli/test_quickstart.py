@@ -22,6 +22,7 @@ def test_quickstart_carries_the_encoder_over_and_searches(run, tmp_path, monkeyp
     scores = row["ndcg@10"]
     assert scores["sembridge"] > scores["vocabulary replaced"] > 0.4 > scores["mean"]
     assert scores["sembridge, echo"] > scores["sembridge"]
+    assert scores["vocabulary replaced, echo"] > scores["vocabulary replaced"] + 0.1
     directions = row["directions"]
     assert directions["sembridge"]["en-en"] == pytest.approx(directions["base"]["en-en"], abs=0.005)
     for direction in ("en-ko", "ko-en"):

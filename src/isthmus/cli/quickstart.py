@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,8 +95,8 @@ def command(
         for found in searches:
             _print_search(found)
     with working("measuring", quiet=json):
-        echoing = _with_echo(encoder, report, demos)
-        scores = _scores({"sembridge": vectors, "sembridge, echo": _encode(echoing, demos)}, demos, language)
+        echoing = _encode(_with_echo(encoder, report, demos.values()), demos)
+        scores = _scores({"sembridge": vectors, "sembridge, echo": echoing}, demos, language)
     seconds = time.perf_counter() - started
     if json:
         row = {"language": language, "words": words, "searches": searches, "seconds": seconds}
@@ -108,6 +108,7 @@ def command(
     directions = [f"{query}-{document}" for query in demos for document in demos]
     names = [f"{query} to {document}" for query in demos for document in demos]
     print_table(["model", *names], [[name, *(found[d] for d in directions)] for name, found in scores.items()])
+    console.print("echo: the words of the passages given back, as by isthmus index --lexical echo")
     kept = f"kept in {folder}; look: isthmus inspect {folder} TOKEN" if folder else "keep the encoder with -o FOLDER"
     console.print(f"\n{seconds:.0f} s; {escape(kept)}", soft_wrap=True)
 
@@ -177,30 +178,31 @@ def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5
     return [(token, float(product.data[i])) for token, i in zip(tokens, order, strict=True)]
 
 
-def _with_echo(encoder: Any, report: TransferReport, demos: Mapping[str, Collection]) -> Any:
+def _with_echo(encoder: Any, report: TransferReport, demos: Iterable[Collection]) -> Any:
     """The encoder with the words of its texts, fitted to the passages; English tokens have columns of their own."""
     from isthmus.search import add_lexical
 
-    texts = [text for demo in demos.values() for text in demo.corpus.values()]
+    texts = [text for demo in demos for text in demo.corpus.values()]
     kept = report.token_map.rows(Fate.KEPT).tolist()
     return add_lexical(encoder, texts, "echo", leave_out=kept, show_progress_bar=False)
 
 
 def _scores(
-    sembridge: Mapping[str, Vectors], demos: Mapping[str, Collection], language: str
+    source_kept: Mapping[str, Vectors], demos: Mapping[str, Collection], language: str
 ) -> dict[str, dict[str, float | None]]:
     """nDCG@10 by model and direction; None where a model cannot do it."""
     import isthmus
     from isthmus.transfer.load import load_encoder
 
     options: dict[str, Any] = {"target_tokenizer": TOKENIZER + language, "show_progress_bar": False}
-    replaced, _ = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)
+    replaced, report = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)
     mean, _ = isthmus.transfer(ENCODER, method="mean", keep_source=True, **options)
     arms = {
         "base": _encode(load_encoder(ENCODER), demos),
         "mean": _encode(mean, demos),
         "vocabulary replaced": _encode(replaced, demos),
-        **sembridge,
+        "vocabulary replaced, echo": _encode(_with_echo(replaced, report, [demos[language]]), demos),
+        **source_kept,
     }
     scores = {name: _directions(found, demos) for name, found in arms.items()}
     tokenizers = {"en": ENCODER, language: TOKENIZER + language}
