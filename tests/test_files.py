@@ -2,6 +2,7 @@ import errno
 import gzip
 import lzma
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,8 @@ from isthmus._files import (
     check_folder,
     read_json,
     read_lines,
-    read_samples,
 )
-from isthmus.errors import CollectionError, InputError, NotFoundError, OutputError
+from isthmus.errors import CollectionError, InputError, MissingExtraError, NotFoundError, OutputError
 
 
 def fail(number):
@@ -218,7 +218,6 @@ def test_lines_are_numbered_and_end_at_line_feeds_alone(ending, pack, tmp_path):
     path.write_bytes(pack(TEXT.encode()))
     assert list(read_lines(path)) == [(1, "one"), (3, "  two\u2028three \x85"), (5, "last")]
     assert list(read_lines(path, keep_blank=True))[1] == (2, "")
-    assert read_samples(path) == ["one", "two\u2028three", "last"]
 
 
 @pytest.mark.parametrize("refusal", [InputError, CollectionError])
@@ -235,7 +234,20 @@ def test_lines_that_cannot_be_read(refusal, tmp_path):
         list(read_lines(tmp_path, refusal=refusal))
 
 
-def test_a_file_without_texts(tmp_path):
-    (tmp_path / "a.txt").write_text(" \n\n")
-    with pytest.raises(InputError, match=r"a.txt must hold text, got an empty file"):
-        read_samples(tmp_path / "a.txt")
+def test_zstandard(tmp_path):
+    zstandard = pytest.importorskip("zstandard", reason="needs the extra zstd")
+    path = tmp_path / "a.txt.zst"
+    packed = zstandard.compress(TEXT.encode())
+    path.write_bytes(packed + zstandard.compress(b"\nmore"))
+    assert [line for _, line in read_lines(path)] == ["one", "  two\u2028three \x85", "last", "more"]
+    for damaged in (packed[:-4], packed[:8] + b"\xff" * 8):
+        path.write_bytes(damaged)
+        with pytest.raises(CollectionError, match=r"a.txt.zst cannot be read after line \d .*; check it, or fetch it"):
+            list(read_lines(path, refusal=CollectionError))
+
+
+def test_zstandard_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (tmp_path / "a.txt.zst").write_bytes(b"")
+    with pytest.raises(MissingExtraError, match=r"isthmus\[zstd\]"):
+        list(read_lines(tmp_path / "a.txt.zst"))

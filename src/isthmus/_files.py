@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import lzma
 import os
@@ -12,13 +13,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from safetensors import SafetensorError
 
-from isthmus.errors import InputError, IsthmusError, NotFoundError, OutputError
+from isthmus.errors import InputError, IsthmusError, MissingExtraError, NotFoundError, OutputError
 
-OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
+_COMPRESSED_BYTES = 2**16
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -63,6 +64,71 @@ def _umask() -> int:
     return mask
 
 
+def zstd_stream(raw: BinaryIO, *, close: bool = False) -> BinaryIO:
+    """The decompressed bytes of a zstandard file of one frame or several.
+
+    Args:
+        raw: The file.
+        close: Close it with the stream.
+
+    Raises:
+        MissingExtraError: If zstandard is not installed.
+    """
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingExtraError("zstandard", "zstd") from error
+    return cast(BinaryIO, io.BufferedReader(_ZstdStream(raw, zstandard, close)))
+
+
+class _ZstdStream(io.RawIOBase):
+    """Unlike the package's own, it refuses half a frame, and raises for damage what files raise."""
+
+    def __init__(self, raw: BinaryIO, zstandard: Any, close: bool) -> None:
+        self._raw = raw
+        self._zstandard = zstandard
+        self._close = close
+        self._frame: Any = None
+        self._compressed = self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            if self._frame is not None and self._frame.eof:
+                self._compressed, self._frame = self._frame.unused_data, None
+            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise EOFError("the compressed file ends early")
+                return 0
+            self._frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._ready = self._frame.decompress(self._compressed)
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            self._compressed = b""
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        if self._close:
+            self._raw.close()
+        super().close()
+
+
+def _open_zstd(path: Path, mode: str, encoding: str | None = None) -> Any:
+    stream = zstd_stream(path.open("rb"), close=True)
+    return io.TextIOWrapper(stream, encoding=encoding) if "t" in mode else stream
+
+
+OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".zst": _open_zstd}
+# What reading a damaged file raises.
+DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -84,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_lines(
     path: Path, *, keep_blank: bool = False, refusal: type[InputError] = InputError
 ) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) of a UTF-8 text file, decompressing ``.xz`` and ``.gz``.
+    """Yield (line number from 1, line) of a UTF-8 text file, decompressing ``.xz``, ``.gz`` and ``.zst``.
 
     A byte-order mark is skipped, and only a line feed ends a line: words may hold what ``str.splitlines`` takes for an
     end.
@@ -97,6 +163,7 @@ def read_lines(
     Raises:
         NotFoundError: If the file is not there.
         InputError: Or the ``refusal`` given, if it is not UTF-8 text, or damaged.
+        MissingExtraError: If it ends in ``.zst`` and zstandard is not installed.
     """
     number = 0
     try:
@@ -110,21 +177,8 @@ def read_lines(
         raise NotFoundError(f"{path} does not exist") from error
     except UnicodeDecodeError as error:
         raise refusal(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except DAMAGE as error:
         raise refusal(f"{path} cannot be read after line {number} ({error}); check it, or fetch it again") from error
-
-
-def read_samples(path: Path) -> list[str]:
-    """Read the texts of a file, one a line, without the white space around them.
-
-    Raises:
-        NotFoundError: If the file is not there.
-        InputError: If it cannot be read as text, or holds none.
-    """
-    found = [line.strip() for _, line in read_lines(path)]
-    if not found:
-        raise InputError(f"{path} must hold text, got an empty file")
-    return found
 
 
 @contextmanager

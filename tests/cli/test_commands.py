@@ -42,6 +42,32 @@ def test_what_is_done_to_mixed_rows_reaches_the_encoder(run, call, folders, tmp_
     assert "own_direction must come with a method that mixes rows, got 'mean'" in " ".join(err.split())
 
 
+def test_corpora_reach_a_transfer_as_their_texts(run, folders, tmp_path, monkeypatch):
+    write_lines(tmp_path / "ko.jsonl", [{"id": "a", "title": "집", "text": "학교"}, {"id": "b", "text": " 물 "}])
+    seen = {}
+
+    def transfer(*_, **given):
+        seen.update(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isthmus.transfer", transfer, raising=False)
+    options = ["--method", "focus", "--space", "ppmi"]
+    for name in ("--sample-texts", "--idf-texts", "--texts"):
+        options += [name, tmp_path / "ko.jsonl"]
+    assert run(*transfer_arguments(folders, tmp_path / "out", *options))[0] == 130
+    for name in ("sample_texts", "idf_texts", "texts"):
+        assert seen[name] == ["집 학교", "물"], name
+
+
+@pytest.mark.parametrize("option", ["--sample-texts", "--idf-texts", "--texts"])
+def test_texts_of_an_unknown_kind_are_refused(run, folders, tmp_path, option):
+    (tmp_path / "ko.md").write_text("# 집\n", encoding="utf-8")
+    code, _, err = run(*transfer_arguments(folders, tmp_path / "out", "--method", "mean", option, tmp_path / "ko.md"))
+    assert code == 2
+    assert "texts must end in .txt, .jsonl, .csv or .parquet" in err
+    assert f"got {tmp_path / 'ko.md'}; rename it" in err
+
+
 def test_inspect_shows_both_directions(run, transferred):
     code, out, err = run("inspect", transferred, "집", "house", "--json")
     assert code == 0, err

@@ -4,6 +4,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer, SparseEncoder
 
+from tests.cli.conftest import write_lines
 from tests.diagnostics.conftest import TEXTS, healthy_folder
 
 __all__ = ["healthy_folder"]
@@ -76,6 +77,16 @@ def test_token_map_beside_the_encoder(run, transferred, tmp_path):
     assert '"token-map"' not in run("doctor", transferred, "--json")[1]
 
 
+def test_a_corpus_is_read_by_its_texts(run, healthy_folder, lines, tmp_path):
+    rows = [{"id": f"d{number}", "text": text, "url": "http://x/{}"} for number, text in enumerate(TEXTS)]
+    write_lines(tmp_path / "texts.jsonl", rows)
+    told = [
+        run("doctor", healthy_folder / "sparse", "--texts", tmp_path / name) for name in ("texts.txt", "texts.jsonl")
+    ]
+    assert told[0] == told[1]
+    assert told[0][0] == 0
+
+
 def test_input_that_does_not_fit(run, healthy_folder, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.write_text("\n \n")
@@ -83,7 +94,10 @@ def test_input_that_does_not_fit(run, healthy_folder, tmp_path):
         ([tmp_path / "nothing"], "nothing"),
         (["isthmus/unknown"], "isthmus/unknown"),
         ([healthy_folder / "sparse", "--texts", tmp_path / "none.txt"], "none.txt does not exist"),
-        ([healthy_folder / "sparse", "--texts", empty], "got an empty file"),
+        (
+            [healthy_folder / "sparse", "--texts", empty],
+            "empty.txt must hold at least one line or document that is not blank, got none",
+        ),
         ([empty.parent], "encoder must be"),
     ):
         code, out, err = run("doctor", *arguments)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from isthmus.errors import OutputError
 from isthmus.search import SparseIndex
@@ -181,9 +183,82 @@ def test_encode_goes_on_with_the_same_encoder(call, refused, folders, corpus, tm
     (built,) = call("index", made, tmp_path / "enc", "-o", tmp_path / "idx")
     assert (built["documents"], built["model"]) == (40, str(made))
     said = refused(*encode[:-3], "echo", "--part-size", 16, code=1)
-    assert "was not made by this command with this corpus" in said
+    assert "was not made by this command with this model and corpus: it differs in mode;" in said
     write_lines(corpus, [*ROWS, {"id": "more", "text": "war"}])
-    assert "was not made by this command with this corpus" in refused(*encode, code=1)
+    assert "with this model and corpus: it differs in texts;" in refused(*encode, code=1)
+    shutil.rmtree(made)
+    made.mkdir()
+    assert "it has no lexical.json; choose another --lexical-folder" in refused(*encode, code=1)
+
+
+@pytest.fixture
+def begun(call, folders, corpus, tmp_path):
+    """An encoder in a folder of its own, and the command that encoded with it; the parts are gone."""
+    model = tmp_path / "en"
+    shutil.copytree(folders / "source", model)
+    encode = ["encode", model, corpus, "-o", tmp_path / "enc", "--lexical", "echo"]
+    call(*encode)
+    shutil.rmtree(tmp_path / "enc")
+    return model, encode
+
+
+def retrain(model):
+    encoder = load_encoder(model)
+    with torch.no_grad():
+        encoder[0].model.cls.predictions.bias.add_(0.25)
+    encoder.save_pretrained(str(model))
+
+
+def test_another_model_of_the_same_name_gets_an_encoder_of_its_own(refused, begun, tmp_path):
+    model, (_, _, *rest) = begun
+    (tmp_path / "alt").mkdir()
+    shutil.copytree(model, tmp_path / "alt" / "en")
+    retrain(tmp_path / "alt" / "en")
+    said = refused("encode", tmp_path / "alt" / "en", *rest, code=1)
+    assert "it differs in encoder; choose another --lexical-folder, or remove it" in said
+    assert not (tmp_path / "enc").exists()
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_model_that_was_trained_again_in_place(call, refused, begun, parts):
+    model, encode = begun
+    if parts:
+        call(*encode)
+    retrain(model)
+    assert "it differs in encoder;" in refused(*encode, code=1)
+
+
+def test_a_tokenizer_that_changed_in_place(refused, begun):
+    model, encode = begun
+    path = model / "tokenizer.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["normalizer"] = None
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    assert "it differs in tokenizer;" in refused(*encode, code=1)
+
+
+def test_a_corpus_of_the_same_size_with_another_text(call, refused, begun, corpus, tmp_path):
+    _, encode = begun
+    before = corpus.read_text(encoding="utf-8")
+    after = before.replace("school", "wharf!")
+    assert before != after
+    corpus.write_text(after, encoding="utf-8")
+    assert len(before) == len(after)
+    assert "it differs in texts;" in refused(*encode, code=1)
+    corpus.write_text(before, encoding="utf-8")
+    assert call(*encode)[0]["documents"] == len(ROWS)
+
+
+def test_the_same_model_and_texts_elsewhere_go_on(call, begun, corpus, tmp_path):
+    model, (_, _, _, *rest) = begun
+    written = (tmp_path / "enc.encoder" / "modules.json").stat().st_mtime_ns
+    model.rename(tmp_path / "moved")
+    (tmp_path / "again.jsonl.gz").write_bytes(gzip.compress(corpus.read_bytes()))
+    call("encode", tmp_path / "moved", tmp_path / "again.jsonl.gz", *rest)
+    assert (tmp_path / "enc.encoder" / "modules.json").stat().st_mtime_ns == written
+    settings = json.loads((tmp_path / "enc.encoder" / "lexical.json").read_text())
+    assert (settings["model"], settings["corpus"]) == ("en", "corpus.jsonl")
+    assert str(tmp_path) not in json.dumps(settings)
 
 
 def test_transfer_appends_to_what_it_makes(call, run, refused, folders, tmp_path):
@@ -203,6 +278,22 @@ def test_transfer_appends_to_what_it_makes(call, run, refused, folders, tmp_path
     assert "--lexical-texts must come with --lexical echo" in said
     said = refused(*transfer_arguments(folders, tmp_path / "no", *more))
     assert "--lexical-texts must come with --lexical, got it alone" in said
+
+
+def test_texts_of_a_corpus_weigh_as_those_of_a_text_file(call, refused, folders, tmp_path):
+    texts = [row["text"] for row in ROWS]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    write_lines(tmp_path / "texts.jsonl", [row | {"url": "http://x/{1}.?"} for row in ROWS])
+    idf = {}
+    for kind in ("txt", "jsonl"):
+        more = ["--method", "mean", "--lexical", "echo", "--lexical-texts", tmp_path / f"texts.{kind}"]
+        call(*transfer_arguments(folders, tmp_path / kind, *more))
+        idf[kind] = load_encoder(tmp_path / kind)[-1].idf.numpy()
+    assert np.array_equal(idf["txt"], idf["jsonl"])
+    (tmp_path / "texts.jsonl").write_text("{\n", encoding="utf-8")
+    said = refused(*transfer_arguments(folders, tmp_path / "no", *more))
+    assert f"{tmp_path / 'texts.jsonl'}, line 1: must be JSON" in said
+    assert "mend the line or remove it" in said
 
 
 def test_what_a_transfer_left_goes_along(call, folders, transferred, corpus, tmp_path):

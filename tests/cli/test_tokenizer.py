@@ -5,7 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from sentence_transformers import SparseEncoder
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoTokenizer
 
 from isthmus.bridge import BridgeVectors
@@ -61,6 +63,13 @@ def test_several_files_of_both_kinds(run, text, tmp_path):
     assert json.loads(out)["characters"] == sum(map(len, LINES)) + len("Turm im Wald")
 
 
+def test_a_folder_of_text_files_is_told_how_to_name_them(run, text, tmp_path):
+    code, _, err = run("tokenizer", text.parent, "-o", tmp_path / "tok")
+    assert code == 2
+    assert f"got the folder {tmp_path} without one; name its files, as in {tmp_path / '*.txt'}" in err
+    assert not (tmp_path / "tok").exists()
+
+
 def test_a_folder_is_replaced_only_on_request_and_only_a_tokenizer(run, text, tmp_path):
     folder = tmp_path / "tok"
     assert run("tokenizer", text, "-o", folder)[0] == 0
@@ -80,8 +89,8 @@ def test_a_folder_is_replaced_only_on_request_and_only_a_tokenizer(run, text, tm
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "at least one line that is not blank"),
-        (b" \n\n\t\n", "at least one line that is not blank"),
+        (b"", "bad.txt must hold at least one line or document that is not blank"),
+        (b" \n\n\t\n", "bad.txt must hold at least one line or document that is not blank"),
         (b"gut\ngut\n\xe9t\xe9\n", "line 3: must be UTF-8 text"),
     ],
 )
@@ -163,6 +172,41 @@ def test_text_takes_the_place_of_a_presets_tokenizer(run, text, tmp_path, monkey
     assert report["target_tokens"] == report["tokenizer"]["vocabulary_size"]
     assert "haus" in SparseEncoder(str(output)).tokenizer.get_vocab()
     assert "\n- ko\n" not in (output / "README.md").read_text(), "the preset's language goes with its tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "method sembridge must have a bridge, got None; pass bridge= (--bridge"),
+        (["--method", "mean", "--lexical", "echo", "--lexical-texts", "FEW"], "at least 10 texts, got 5 in"),
+        (
+            ["--method", "mean", "--lexical", "echo", "--lexical-texts", "TEXT", "ENCODER"],
+            "which is dense; leave --lex",
+        ),
+        (["--method", "magic"], "method must be one of"),
+        (["--method", "mean", "--min-count", "3"], "options of mean must be among none"),
+        (["--method", "mean", "--bias", "matched"], "sample_texts must be 10 or more with bias 'matched'"),
+    ],
+    ids=["bridge", "few-texts", "dense", "method", "option", "samples"],
+)
+def test_what_does_not_fit_is_told_before_a_tokenizer_is_trained(
+    run, folders, text, tmp_path, monkeypatch, options, told
+):
+    def too_late(*_, **__):
+        raise AssertionError("the tokenizer was trained, or the encoder transferred")
+
+    monkeypatch.setattr("isthmus.cli.transfer.train_for_transfer", too_late)
+    monkeypatch.setattr("isthmus.transfer", too_late, raising=False)
+    (tmp_path / "few.txt").write_text("das Haus\n" * 5, encoding="utf-8")
+    encoder, known = folders / "source", {"FEW": str(tmp_path / "few.txt"), "TEXT": str(text)}
+    if "ENCODER" in options:
+        options, encoder = options[:-1], tmp_path / "dense"
+        SentenceTransformer(modules=[Transformer(str(folders / "backbone")), Pooling(16)]).save_pretrained(str(encoder))
+    given = [known.get(option, option) for option in options]
+    code, _, err = run("transfer", encoder, "--target-text", text, "-o", tmp_path / "new", *given)
+    assert code == 2, err
+    assert told in err
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,10 @@ def test_train_by_the_encoder_s_own_echo(run, transferred, tmp_path):
         (("--train", "a.jsonl", "--teacher", "echo"), "--teacher must come with --self-supervised, got 'echo'"),
         (("--self-supervised", "CORPUS", "--teacher", "echo", "--mine-negatives", 0), "negatives must be 1 or more"),
         (("--self-supervised", "CORPUS", "--teacher", "isthmus/non"), "isthmus/non"),
-        (("--self-supervised", "CORPUS", "--kinds", "title"), "at least 2 pairs to train on, got 1 of 3 documents"),
+        (
+            ("--self-supervised", "CORPUS", "--kinds", "title"),
+            "at least 2 pairs to train on, got 1 pair from 3 documents (left out",
+        ),
     ],
 )
 def test_text_that_does_not_fit_exits_with_2(run, folders, corpus, tmp_path, arguments, message):
@@ -183,6 +186,26 @@ def test_text_that_does_not_fit_exits_with_2(run, folders, corpus, tmp_path, arg
     assert message in err
     assert out == ""
     assert not (tmp_path / "trained").exists()
+
+
+def test_bm25_is_refused_before_the_hub_is_asked(run, folders, corpus, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("isthmus.cli._hub.hub_answers", lambda: pytest.fail("the hub was asked"))
+    arguments = ("--self-supervised", corpus, "--teacher", "bm25", "-o", tmp_path / "trained")
+    code, out, err = run("train", folders / "source", *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: teacher must be an encoder, echo or hybrid, got 'bm25'")
+
+
+def test_a_static_encoder_trains_on_negatives_and_has_no_teacher(run, corpus, tmp_path):
+    command = ("train", "isthmus/mini-bridge", "--self-supervised", corpus, "-o", tmp_path / "trained", *OPTIONS)
+    code, _, err = run(*command, "--teacher", "echo")
+    assert code == 2
+    assert "model must be a SparseEncoder to learn from a teacher, got the dense encoder 'isthmus/mini-bridge'" in err
+    code, out, err = run(*command, "--mine-negatives", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["data"]["columns"] == ["query", "positive", "negative_1"]
 
 
 def test_a_bad_line_of_a_corpus_is_named(run, folders, tmp_path):

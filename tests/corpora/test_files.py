@@ -75,6 +75,20 @@ def test_compressed_files(tmp_path: Path, suffix: str, opener: Callable[..., Any
     assert load(tmp_path / f"s.json{suffix}").name == "s"
 
 
+def test_zstandard(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="needs the extra zstd")
+    folder = beir(tmp_path / "c", corpus=None)
+    (folder / "corpus.jsonl.zst").write_bytes(zstandard.compress("\n".join(CORPUS).encode()))
+    assert len(load(folder).corpus) == 2
+    content = zstandard.compress(squad({"context": "c", "qas": [question("1")]}).encode())
+    (tmp_path / "s.json.zst").write_bytes(content)
+    assert load(tmp_path / "s.json.zst").name == "s"
+    for damaged in (content[:-4], content[:5] + b"\xff" * 9, b"no zstandard"):
+        (tmp_path / "s.json.zst").write_bytes(damaged)
+        with pytest.raises(CollectionError, match="is damaged"):
+            load(tmp_path / "s.json.zst")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -216,7 +230,10 @@ def test_collection_is_checked(parts: dict[str, Any], message: str) -> None:
 
 def test_json_complaint_names_the_column_and_one_line_only(tmp_path: Path) -> None:
     folder = beir(tmp_path / "c", corpus=['{"_id": "d1", "text": "a"}', '{"_id" "d2"}'])
-    with pytest.raises(CollectionError, match=r"line 2: must be JSON, got .* \(Expecting ':' delimiter, column 8\)$"):
+    with pytest.raises(
+        CollectionError,
+        match=r"line 2: must be JSON, got .* \(Expecting ':' delimiter, column 8\); mend the line or remove it$",
+    ):
         load(folder)
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import bm25s
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from isthmus.errors import InputError, NotFoundError, UnknownNameError
 from isthmus.evaluation import BM25
 from isthmus.evaluation.bm25 import default_tokenizer
 from isthmus.search import search
-from tests.tokenizers import wordpiece
+from tests.tokenizers import unigram, wordpiece
 
 WORDS = ["house", "water", "fire", "##s", "stone"]
 DOCUMENTS = ["house water", "water water fires", "stone", "zzz", "[CLS]"]
@@ -55,6 +58,33 @@ def test_special_and_unknown_tokens_are_left_out(model: BM25) -> None:
 
 def test_long_texts_are_not_cut(model: BM25) -> None:
     assert len(model.token_ids(["water " * 500])[0]) == 500
+
+
+@pytest.mark.parametrize("make", [wordpiece, unigram])
+def test_the_bare_tokenizer_of_a_static_encoder_reads_alike(make) -> None:
+    whole = make(WORDS)
+    bare = Tokenizer.from_str(whole.backend_tokenizer.to_str())
+    bare.enable_truncation(3)
+    texts = [*DOCUMENTS, "zzz [SEP] water ☃", "water " * 50]
+    found, wanted = BM25(bare), BM25(whole)
+    assert found.token_ids(texts) == wanted.token_ids(texts)
+    assert any(map(len, wanted.token_ids(texts)))
+    assert (found.encode_documents(texts) != wanted.encode_documents(texts)).nnz == 0
+    assert bare.truncation["max_length"] == 3
+    assert found.settings()["tokenizer"] == "Tokenizer"
+
+
+def test_an_unknown_token_that_nobody_added_is_left_out() -> None:
+    bare = Tokenizer(WordLevel({"[UNK]": 0, "water": 1}, unk_token="[UNK]"))
+    bare.pre_tokenizer = Whitespace()
+    assert BM25(bare).token_ids(["water fire water"]) == [[1, 1]]
+
+
+def test_another_kind_of_tokenizer_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"tokenizer must be one of transformers or a tokenizers.Tokenizer, got object"
+    ):
+        BM25(object())
 
 
 def test_corpus_without_tokens(model: BM25) -> None:

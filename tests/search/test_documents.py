@@ -162,10 +162,18 @@ def test_lines_of_a_slow_pipe_are_not_held_back(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("format", "content", "message"),
     [
-        (None, gzip.compress(jsonl(ROWS) + b"{"), r"^stdin, line 4: must be JSON, got '{' \(.*\)$"),
+        (
+            None,
+            gzip.compress(jsonl(ROWS) + b"{"),
+            r"^stdin, line 4: must be JSON, got '{' \(.*\); mend the line or remove it$",
+        ),
         (None, gzip.compress(jsonl(ROWS))[:-12], "^stdin is damaged after line"),
         (None, as_csv(ROWS), r"^stdin, line 1: must be JSON, got .*; if it is CSV, say so with --format csv$"),
-        ("jsonl", as_csv(ROWS), r"^stdin, line 1: must be JSON, got 'id,text,title,language.*\)$"),
+        (
+            "jsonl",
+            as_csv(ROWS),
+            r"^stdin, line 1: must be JSON, got 'id,text,title,language.*\); mend the line or remove it$",
+        ),
         ("csv", lzma.compress(b"id,text\na,x\nb\n"), "^stdin, line 3: must have as many fields as the header"),
     ],
 )
@@ -221,7 +229,10 @@ def test_lines_of_json_keep_everything() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (['{"id": "a", "text": "x"}', "", '{"id": "b", "text": '], r"line 3: must be JSON, got .*column"),
+        (
+            ['{"id": "a", "text": "x"}', "", '{"id": "b", "text": '],
+            r"corpus\.jsonl, line 3: must be JSON, got .*column.*; mend the line or remove it",
+        ),
         (["[1]"], "line 1: must be an object with id and text, got list"),
         (['{"text": "x", "name": "y"}'], "line 1: id must be .*got None; the fields are text, name"),
         (['{"id": "", "text": "x"}'], "line 1: id must be a string that is not empty"),
@@ -244,7 +255,7 @@ def test_malformed_lines_are_named(tmp_path: Path, lines: list[str], message: st
 def test_malformed_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"none\.jsonl does not exist"):
         Corpus(tmp_path / "none.jsonl")
-    with pytest.raises(CollectionError, match=r"must be a file or a folder with corpus\.jsonl"):
+    with pytest.raises(CollectionError, match=r"a folder with corpus\.jsonl, got .* without one; name a file in it"):
         Corpus(tmp_path)
     for name in ("corpus.txt", "corpus.parquet.gz"):
         with pytest.raises(CollectionError, match=r"must end in \.jsonl, \.csv or \.parquet"):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from isthmus.errors import CollectionError, NotFoundError
-from isthmus.search.texts import read_texts
+from isthmus.search.texts import read_samples, read_texts
+from isthmus.training.unlabelled import read_documents
 
 LINES = ["erste Zeile", " zweite\u2028Zeile ", "dritte"]
 CONTENT = "\r\n".join([LINES[0], "", LINES[1], LINES[2]]).encode()
@@ -32,6 +33,16 @@ def test_zstandard(tmp_path: Path) -> None:
     path.write_bytes(zstandard.compress(CONTENT)[:-4])
     with pytest.raises(CollectionError, match="the compressed file ends early"):
         list(read_texts([path]))
+
+
+def test_unlabelled_text_to_train_on_may_be_compressed_alike(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="needs the extra zstd")
+    path = tmp_path / "de.txt.zst"
+    path.write_bytes(zstandard.compress(CONTENT))
+    assert [document.text for document in read_documents(path)] == LINES
+    path.write_bytes(zstandard.compress(CONTENT)[:-4])
+    with pytest.raises(CollectionError, match="the compressed file ends early"):
+        list(read_documents(path))
 
 
 def test_titles_and_texts_of_a_corpus(tmp_path: Path) -> None:
@@ -64,5 +75,40 @@ def test_all_files_are_looked_for_before_one_is_read(tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match=r"must end in \.txt, .*; rename it"):
         read_texts([tmp_path / "de.txt", tmp_path / "de.pdf"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CollectionError, match=r"a folder with corpus\.jsonl"):
+    (tmp_path / "empty" / "de.txt").write_text("gut\n")
+    with pytest.raises(CollectionError, match=r"with corpus\.jsonl, got .*empty without one; name its .*empty/\*\.txt"):
         read_texts([tmp_path / "empty"])
+
+
+def test_samples_are_the_same_in_all_formats(tmp_path: Path) -> None:
+    found = [" Haus am See", "", "Berg\u2028tal ", "Wald"]
+    rows = [{"id": f"d{number}", "text": text} for number, text in enumerate(found)]
+    contents = {
+        ".txt": "\n".join(found).encode(),
+        ".jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode(),
+        ".csv": "".join(f'"{a}","{b}"\n' for a, b in [("id", "text"), *((r["id"], r["text"]) for r in rows)]).encode(),
+    }
+    zstandard = pytest.importorskip("zstandard", reason="needs the extra zstd")
+    packers = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
+    for kind, content in contents.items():
+        for compression, pack in packers.items():
+            path = tmp_path / f"de{kind}{compression}"
+            path.write_bytes(pack(content))
+            assert read_samples(path) == ["Haus am See", "Berg\u2028tal", "Wald"], path.name
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    import pyarrow
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "de.parquet")
+    assert read_samples(tmp_path / "de.parquet") == ["Haus am See", "Berg\u2028tal", "Wald"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("de.txt", ""), ("de.txt", " \n\n"), ("de.jsonl", '{"id": "a", "text": " "}\n'), ("de.csv", "id,text\n")],
+)
+def test_a_file_without_text_is_named(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CollectionError, match=rf"{name} must hold at least one line or document .*; give a file with"):
+        read_samples(tmp_path / name)
+    (tmp_path / "more.txt").write_text("gut\n")
+    assert [text for text in read_texts([tmp_path / name, tmp_path / "more.txt"]) if text.strip()] == ["gut"]

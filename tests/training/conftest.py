@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 from isthmus.training import TrainingSettings
 from tests.encoders import bert_tokenizer, splade
@@ -78,6 +78,17 @@ def dense_folder(tmp_path_factory, sparse_folder):
     assert len(encoder.tokenizer) == len(bert_tokenizer())
     encoder.save_pretrained(str(root / "encoder"))
     return root / "encoder"
+
+
+@pytest.fixture(scope="session")
+def static_folder(tmp_path_factory):
+    """A tiny dense encoder with one vector per token, whose tokenizer is a bare ``tokenizers.Tokenizer``."""
+    folder = tmp_path_factory.mktemp("static")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        static = StaticEmbedding(bert_tokenizer().backend_tokenizer, embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -137,12 +137,19 @@ def test_a_dense_encoder_trains_too(dense_folder, corpus, tmp_path, settings):
     assert report.log[-1]["loss"] < report.log[0]["loss"]
 
 
+def test_a_static_encoder_trains_on_hard_negatives(static_folder, corpus, tmp_path, settings):
+    pairs = PairSettings(negatives=1)
+    report = train_self_supervised(static_folder, corpus, tmp_path / "out", settings(steps=2), pairs)
+    assert report.data["columns"] == ["query", "positive", "negative_1"]
+    assert report.data["unlabelled"]["negatives_drawn"] < report.data["rows"]
+
+
 @pytest.mark.parametrize(
     ("changes", "pairs", "message"),
     [
         ({"loss": "kl"}, PairSettings(), "loss must be auto or contrastive without labels or a teacher, got 'kl'"),
         ({"batch_size": 1}, PairSettings(negatives=0), "2 or more without negatives"),
-        ({}, PairSettings(kinds=("title",)), "at least 2 pairs to train on, got 0 of 14"),
+        ({}, PairSettings(kinds=("title",)), "at least 2 pairs to train on, got 0 pairs from 14 documents"),
         ({}, PairSettings(negatives=50), "negatives must be fewer than the .* got 50"),
         ({"loss": "margin-mse"}, PairSettings(), "without labels or a teacher, got 'margin-mse'; name a teacher"),
     ],

@@ -139,6 +139,18 @@ def test_near_duplicates_are_found():
     assert seen.add("आज का मौसम बहुत बुरा था")
 
 
+def test_texts_with_a_template_in_common_are_no_duplicates():
+    generator, seen = random.Random(0), NearDuplicates()
+    template = " ".join(WORDS[:30])
+    texts = [" ".join([template, *(f"own{generator.randrange(10**6)}" for _ in range(30))]) for _ in range(1500)]
+    # About a third of what two of them say is the same.
+    assert all(map(seen.add, texts))
+    # One word is another: the text is still found, whatever came between.
+    changed = [text.replace(text.split()[45], "other") for text in texts[:200]]
+    assert sum(not seen.add(text) for text in changed) > 180
+    assert not any(map(seen.add, texts))
+
+
 def test_short_texts_are_duplicates_only_when_equal():
     seen = NearDuplicates()
     assert seen.add("ab")

@@ -75,6 +75,34 @@ def test_another_encoder_teaches_sparse_or_dense(student, dense_folder, rows):
     assert np.corrcoef(np.asarray(dense.scores)[:, 0], cosines)[0, 1] == pytest.approx(1, abs=1e-3)
 
 
+def test_both_spreads_are_of_the_same_rows(student, rows, monkeypatch):
+    monkeypatch.setattr("isthmus.training.teacher.SAMPLE", 4)
+    own = own_scores(student, rows)
+    # The student teaches itself: only what is measured on other rows can change its scores.
+    for seed in range(3):
+        assert np.asarray(with_scores(rows, student, student, seed=seed).scores) == pytest.approx(own, abs=1e-3)
+
+
+def test_a_sorted_corpus_does_not_decide_the_scale(student, dense_folder, rows, monkeypatch):
+    teacher = SentenceTransformer(str(dense_folder), device="cpu")
+    spread = np.abs(margins(own_scores(student, rows))).max(axis=1)
+    order = np.argsort(spread)
+    texts = {name: [column[row] for row in order] for name, column in rows.texts.items()}
+    ordered = replace(rows, texts=texts)
+
+    def factor(rows, seed):
+        scaled = with_scores(rows, teacher, student, seed=seed)
+        return margins(scaled.scores).std() / margins(whole.scores).std()
+
+    whole = with_scores(rows, teacher, student)
+    assert factor(ordered, 0) == pytest.approx(1, rel=1e-3)
+    monkeypatch.setattr("isthmus.training.teacher.SAMPLE", len(rows) // 2)
+    factors = [factor(ordered, seed) for seed in range(8)]
+    assert factor(ordered, 0) == factors[0]
+    assert len(set(factors)) > 1
+    assert np.mean(factors) == pytest.approx(1, rel=0.25)
+
+
 def test_the_student_reads_what_it_will_read_in_training(student, rows):
     short = with_scores(rows, "echo", student, max_length=6)
     assert np.asarray(short.scores) != pytest.approx(np.asarray(with_scores(rows, "echo", student).scores), rel=1e-3)
@@ -129,19 +157,66 @@ def test_the_report_knows_another_teacher_by_its_weights(sparse_folder, dense_fo
         ({}, PairSettings(), "echo", InputError, "negatives must be 1 or more with a teacher, got 0"),
         ({}, None, "no-such-folder/x/y", NotFoundError, "no-such-folder/x/y"),
         ({}, None, "BM25", InputError, "teacher must be an encoder, echo or hybrid, got 'bm25'"),
+        (
+            {},
+            None,
+            "no-such-teacher",
+            NotFoundError,
+            "^teacher must be 'echo', 'hybrid', a built-in name, .* got 'no-s",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    sparse_folder, corpus, tmp_path, settings, changes, pairs, teacher, error, message
+    sparse_folder, corpus, tmp_path, settings, monkeypatch, changes, pairs, teacher, error, message
 ):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(error, match=message):
         train_self_supervised(sparse_folder, corpus, tmp_path / "out", settings(**changes), pairs, teacher=teacher)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dense_encoder_has_no_words_to_give_back(dense_folder, corpus, tmp_path, settings):
-    with pytest.raises(EncoderError, match="SparseEncoder"):
-        train_self_supervised(dense_folder, corpus, tmp_path / "out", settings(steps=1), teacher="echo")
+@pytest.mark.parametrize("teacher", ["echo", "hybrid", "another"])
+@pytest.mark.parametrize("kind", ["dense", "static"])
+def test_a_dense_student_is_refused_before_anything_is_read(
+    dense_folder, static_folder, tmp_path, settings, kind, teacher
+):
+    folder = {"dense": dense_folder, "static": static_folder}[kind]
+    message = f"model must be a SparseEncoder to learn from a teacher, got the dense encoder '{folder}'; take a sparse"
+    with pytest.raises(EncoderError, match=message):
+        train_self_supervised(folder, tmp_path / "none.txt", tmp_path / "out", settings(), teacher=teacher)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def unmined(monkeypatch):
+    """Mining fails the test."""
+
+    def fail(*arguments, **options):
+        raise AssertionError("mined")
+
+    monkeypatch.setattr("isthmus.training.self_supervised.find_negatives", fail)
+
+
+def test_a_dense_student_of_the_hub_is_refused_before_mining(
+    dense_folder, corpus, tmp_path, settings, monkeypatch, unmined
+):
+    # What a hub id stands for is known when it has been loaded.
+    monkeypatch.setattr("isthmus.training.teacher.local_folder", lambda name: None)
+    with pytest.raises(EncoderError, match="model must be a SparseEncoder to learn from a teacher, got SentenceTransf"):
+        train_self_supervised(dense_folder, corpus, tmp_path / "out", settings(), teacher="echo")
+
+
+@pytest.mark.filterwarnings("ignore:the encoder carries a lexical part")
+def test_a_student_with_an_echo_is_refused_before_mining(student, corpus, tmp_path, settings, unmined):
+    add_lexical(student, TEXTS, "echo").save_pretrained(str(tmp_path / "echo"))
+    with pytest.raises(EncoderError, match=r"must not carry the parts that are added to it.* start from the encoder"):
+        train_self_supervised(tmp_path / "echo", corpus, tmp_path / "out", settings(), teacher="echo")
+
+
+def test_with_scores_names_a_dense_student(dense_folder, rows):
+    dense = SentenceTransformer(str(dense_folder), device="cpu")
+    with pytest.raises(EncoderError, match="model must be a SparseEncoder to learn from a teacher, got SentenceTransf"):
+        with_scores(rows, dense, dense)
 
 
 def test_a_teacher_that_tells_nothing_apart_is_refused(student, rows):

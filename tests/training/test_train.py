@@ -7,6 +7,7 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from isthmus.corpora import Collection
 from isthmus.errors import EncoderError, InputError, MissingExtraError, OutputError, UnknownNameError
 from isthmus.evaluation import evaluate_model
+from isthmus.search import add_lexical
 from isthmus.training import TrainingSettings, read_training_data, train
 from isthmus.training.trainer import _roles
 from tests.encoders import inference_free, splade
@@ -35,6 +36,31 @@ def test_the_loss_goes_down_and_the_result_is_a_plain_encoder(sparse_folder, pai
     queries, documents = ([pair[key] for pair in PAIRS] for key in ("query", "positive"))
     scores = after.similarity(after.encode_query(queries), after.encode_document(documents))
     assert (scores.to_dense().argmax(dim=1) == torch.arange(len(PAIRS))).sum() >= 6
+
+
+@pytest.mark.parametrize("mode", ["echo", "hybrid"])
+def test_an_encoder_with_a_lexical_part_is_warned_of(sparse_folder, pairs, tmp_path, settings, mode):
+    plain = SparseEncoder(str(sparse_folder), device="cpu")
+    texts = [pair["positive"] for pair in PAIRS] + ["the war of water", "a school", "capital homes"]
+    add_lexical(plain, texts, mode).save_pretrained(str(tmp_path / "start"))
+    with pytest.warns(UserWarning, match=rf"carries a lexical part \({mode}\).*afterwards by .*--lexical {mode}"):
+        report = train(tmp_path / "start", pairs, tmp_path / "out", settings(steps=1))
+    (warning,) = report.warnings
+    assert "train the encoder that the part was added to" in warning
+    assert f"  warnings    {warning}" in str(report)
+    assert json.loads((tmp_path / "out" / "training_report.json").read_text())["warnings"] == [warning]
+
+
+def test_nothing_is_warned_of_without_one(sparse_folder, pairs, tmp_path, settings, recwarn):
+    plain = SparseEncoder(str(sparse_folder), device="cpu")
+    texts = [pair["positive"] for pair in PAIRS] + ["the war of water", "a school", "capital homes"]
+    # A calibration scores no words.
+    add_lexical(plain, texts, None).save_pretrained(str(tmp_path / "start"))
+    for start in (sparse_folder, tmp_path / "start"):
+        report = train(start, pairs, tmp_path / f"{start.name}.out", settings(steps=1))
+        assert report.to_dict()["warnings"] == []
+        assert "warnings" not in str(report)
+    assert not [warning for warning in recwarn if "lexical" in str(warning.message)]
 
 
 @pytest.mark.parametrize("loss", ["auto", "margin-mse", "kl"])

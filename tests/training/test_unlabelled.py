@@ -185,15 +185,20 @@ def test_a_file_that_is_not_there_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([], "got 0 of 0 documents \\(no text\\)"),
-        (ENGLISH[:1], "got 1 of 1 documents"),
-        (["", "short"], "got 0 of 2 documents \\(1 empty, 1 too short\\)"),
-        ([ENGLISH[0]] * 9, "got 1 of 9 documents \\(8 near-duplicate\\)"),
+        ([], "got 0 pairs from 0 documents"),
+        (ENGLISH[:1], "got 1 pair from 1 document"),
+        (["", "short"], r"got 0 pairs from 2 documents \(left out: 1 empty, 1 too short\)"),
+        ([ENGLISH[0]] * 9, r"got 1 pair from 9 documents \(left out: 8 near-duplicate\)"),
     ],
 )
 def test_too_little_text_is_refused(texts, message):
-    with pytest.raises(InputError, match=f"corpus must give at least 2 pairs to train on, {message}"):
+    with pytest.raises(InputError, match=f"corpus must give at least 2 pairs to train on, {message}; add documents$"):
         pairs_from_text(documents(texts))
+
+
+def test_more_kinds_of_pairs_are_offered_where_there_are_more():
+    with pytest.raises(InputError, match=r"1 document; add documents or allow more kinds of pairs$"):
+        pairs_from_text(documents(ENGLISH[:1]), PairSettings(kinds=("snippet",)))
 
 
 @pytest.mark.parametrize(

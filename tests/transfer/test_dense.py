@@ -277,6 +277,24 @@ def test_what_is_opened_as_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not stored_as_sparse("all-MiniLM-L6-v2")
 
 
+def test_a_bare_model_is_told_to_be_taken_as_dense(tmp_path: Path, korean: Any) -> None:
+    splade(tmp_path / "masked")
+    transformers.AutoModel.from_pretrained(tmp_path / "masked").save_pretrained(tmp_path / "bare")
+    masked_lm("bert")[1].save_pretrained(tmp_path / "bare")
+    dense(tmp_path / "model").save_pretrained(str(tmp_path / "dense"))
+    korean.save_pretrained(tmp_path / "korean")
+    told = {}
+    for name in ("bare", "dense", "masked"):
+        result, report = transfer(tmp_path / name, target_tokenizer=tmp_path / "korean", method="mean")
+        told[name] = [warning for warning in report.warnings if "bare" in warning]
+        assert isinstance(result, SparseEncoder) == (name == "masked")
+    assert (told["dense"], told["masked"]) == ([], [])
+    (warning,) = told["bare"]
+    assert "a bare BertModel without modules.json and without an MLM head" in warning
+    assert "taken as a dense encoder with mean pooling" in warning
+    assert "start from a SPLADE encoder, or from a checkpoint that was saved with its MLM head" in warning
+
+
 def test_refusals(tmp_path: Path, korean: Any) -> None:
     words = transformer_of(tmp_path / "model")
     static = StaticEmbedding(words.tokenizer, embedding_dim=16)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from isthmus._files import atomic_folder, check_folder, read_json
 from isthmus.cli._output import working
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import EncoderError, InputError, OutputError
 from isthmus.token_map import Fate, TokenMap
 
 Mode = Literal["echo", "hybrid", "none"]
@@ -104,6 +105,38 @@ class LexicalOptions:
             options["weight"] = self.weight
         return add_lexical(encoder, texts, self._mode, calibrate=self.calibrate, **options)
 
+    def check_transfer(self, encoder: str, path: Path | None, texts: Sequence[str], *, trust_remote_code: bool) -> None:
+        """Refuse before a transfer what cannot be added to its result; this takes loading the encoder.
+
+        Args:
+            encoder: What is transferred, whose modules the result will have.
+            path: File of the texts, for messages.
+            texts: What it holds.
+            trust_remote_code: Run code that comes with the encoder.
+
+        Raises:
+            InputError: If there are too few texts.
+            EncoderError: If the encoder is not sparse, or does not do otherwise.
+        """
+        from sentence_transformers import SparseEncoder
+
+        from isthmus.search.lexical import check_encoder
+        from isthmus.search.statistics import MIN_TEXTS
+        from isthmus.transfer.load import load_encoder
+
+        if len(texts) < MIN_TEXTS:
+            raise InputError(
+                f"--lexical-texts must hold at least {MIN_TEXTS} texts, got {len(texts)} in {path}; add texts of what "
+                "will be searched"
+            )
+        loaded = load_encoder(encoder, trust_remote_code=trust_remote_code)
+        if not isinstance(loaded, SparseEncoder):
+            raise EncoderError(
+                f"ENCODER must be sparse with --lexical {self.mode}, got {encoder}, which is dense; leave --lexical "
+                "out, or take a SPLADE encoder"
+            )
+        check_encoder(loaded, self._mode, calibrate=self.calibrate)
+
     def describe(self) -> str:
         """What is added, in words."""
         from isthmus.search.lexical import describe
@@ -154,16 +187,18 @@ def new_encoder(
         corpus: A file that can be read twice.
         folder: Where the encoder goes.
         overwrite: Replace one that is there.
-        resume: Keep one that the same options made of the same model and corpus.
+        resume: Keep one that the same options made of the same weights, tokenizer and texts; the model is loaded and
+            the corpus read to tell.
         trust_remote_code: Run code that comes with the model.
         quiet: Show no progress.
         encoding: ``batch_size`` and ``dtype``.
 
     Raises:
         InputError: If the corpus is standard input or encoded already, or does not do.
-        OutputError: If the folder is taken, or cannot be written.
+        OutputError: If the folder is taken, or was made of something else, or cannot be written.
     """
     from isthmus.search.documents import Corpus
+    from isthmus.search.identity import identify
     from isthmus.training.output import CARRIED
     from isthmus.transfer.load import load_encoder, local_folder
 
@@ -172,24 +207,30 @@ def new_encoder(
     if beside is not None and beside.absolute() == folder.absolute():
         raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
     source = Corpus(corpus)
-    # Names alone: a local path is nobody else's business.
-    given = {"model": Path(model).name, "corpus": Path(corpus).name, "size": source.total}
-    made_of = given | asdict(options) | encoding
-    if resume and folder.exists():
-        if not (folder / SETTINGS).is_file() or read_json(folder / SETTINGS) != made_of:
-            raise OutputError(
-                f"{folder} already exists and was not made by this command with this corpus; choose another "
-                "--lexical-folder, or remove it"
-            )
-        yield folder
-        return
-    check_folder(folder, overwrite=overwrite, marker="modules.json")
+    asked = asdict(options) | encoding
+    resumed = resume and folder.exists()
+    if resumed:
+        # The cheap part of what is compared comes first.
+        _check_made_of(folder, asked)
+    else:
+        check_folder(folder, overwrite=overwrite, marker="modules.json")
     with working("loading the model", quiet=quiet):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
-    texts = (document.content for document in source)
+    identity = identify(encoder)
+    made_of = asked | {"encoder": identity.encoder, "tokenizer": identity.tokenizer}
+    texts = _Digested(document.content for document in source)
+    if resumed:
+        _check_made_of(folder, made_of)
+        with working("comparing the corpus", quiet=quiet):
+            _check_made_of(folder, {"texts": texts.read_all()})
+        yield folder
+        return
     token_map = TokenMap.find(beside)
     kept = [] if token_map is None else token_map.rows(Fate.KEPT).tolist()
     result = options.add(encoder, texts, leave_out=kept, show_progress_bar=False if quiet else None, **encoding)
+    # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
+    names = {"model": Path(model).name, "corpus": Path(corpus).name}
+    made_of |= {"texts": texts.read_all(), **names}
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         for name in CARRIED:
@@ -205,6 +246,47 @@ def open_as(written: Path, folder: Path, *, trust_remote_code: bool) -> Any:
 
     opened = open_encoder(written, trust_remote_code=trust_remote_code)
     return replace(opened, identity=replace(opened.identity, name=str(folder.absolute())))
+
+
+class _Digested:
+    """Texts to be read once, and the digest of all of them.
+
+    Args:
+        texts: The texts; what has passed is not kept.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = iter(texts)
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            content = text.encode()
+            # With their lengths, so that the same letters cut elsewhere are other texts.
+            self._digest.update(len(content).to_bytes(8, "little") + content)
+            yield text
+
+    def read_all(self) -> str:
+        """The digest, once what is left of the texts has been read."""
+        for _ in self:
+            pass
+        return self._digest.hexdigest()
+
+
+def _check_made_of(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Refuse an encoder that something else was made into.
+
+    Raises:
+        OutputError: If one of the given entries is not that of the folder; names those that are not.
+    """
+    found = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else None
+    differing = [name for name, value in made_of.items() if found is None or found.get(name) != value]
+    if differing:
+        why = f"it has no {SETTINGS}" if found is None else f"it differs in {', '.join(differing)}"
+        raise OutputError(
+            f"{folder} already exists and was not made by this command with this model and corpus: {why}; "
+            "choose another --lexical-folder, or remove it"
+        )
 
 
 def _check_corpus(corpus: str) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from isthmus._files import read_samples
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.token_map import TokenMap
@@ -21,7 +20,10 @@ def command(
         str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
     ],
     texts: Annotated[
-        Path | None, typer.Option(help="Texts of the language it is meant for, one a line; 500 of them are used.")
+        Path | None,
+        typer.Option(
+            help="Texts of the language it is meant for: .txt, one a line, or a corpus; 500 of them are used."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample and of the snippets searched for.")] = 0,
@@ -32,12 +34,13 @@ def command(
 ) -> None:
     """Check an encoder, and with texts whether it is ready for their language; exit code 1 when something is broken."""
     check_names([model])
-    lines = None if texts is None else read_samples(texts)
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose
+        from isthmus.search.texts import read_samples
         from isthmus.transfer.load import load_encoder, local_folder
 
         quiet_libraries()
+    lines = None if texts is None else read_samples(texts)
     folder = local_folder(model)
     with working("loading the encoder", quiet=json):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code)

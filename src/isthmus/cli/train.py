@@ -14,7 +14,7 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.training.settings import TrainingSettings
-from isthmus.training.unlabelled import OWN_TEACHERS, TAUGHT, PairSettings
+from isthmus.training.unlabelled import OWN_TEACHERS, TAUGHT, PairSettings, check_teacher
 
 DEFAULT, PAIRS = TrainingSettings(), PairSettings()
 
@@ -134,6 +134,7 @@ def command(
         max_active_share=max_active_share,
         patience=patience,
     )
+    check_teacher(teacher)
     check_names([model] if teacher is None or teacher in OWN_TEACHERS else [model, teacher])
     with working("loading libraries", quiet=json):
         from isthmus.training.recipe import is_first_process

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_folder, check_folder, read_samples
+from isthmus._files import atomic_folder, check_folder
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
@@ -59,7 +59,7 @@ def command(
         bool | None, typer.Option("--csls/--no-csls", help="Correct cosines for hubs (sembridge); on by default.")
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(help="Target text, one a line, to learn the space of focus from.")
+        Path | None, typer.Option(help="Target text to learn the space of focus from; a file like --sample-texts.")
     ] = None,
     space: Annotated[str | None, typer.Option(help="Space of focus: fasttext (extra `focus`) or ppmi.")] = None,
     dim: Annotated[int | None, typer.Option(help="Dimension of that space (focus).")] = None,
@@ -105,14 +105,21 @@ def command(
     ] = None,
     sample_texts: Annotated[
         Path | None,
-        typer.Option(help="Target text, one a line: fertility and unknown tokens in the report, and --bias matched."),
+        typer.Option(
+            help="Target text: .txt, one a line, or a corpus (.jsonl, .csv, .parquet), all but the last also .gz, .xz "
+            "or .zst: fertility and unknown tokens in the report, and --bias matched."
+        ),
     ] = None,
     idf_texts: Annotated[
-        Path | None, typer.Option(help="Target text, one document a line: IDF of inference-free query encoders.")
+        Path | None,
+        typer.Option(help="Target documents, a file like --sample-texts: IDF of inference-free query encoders."),
     ] = None,
     lexical: _lexical.ModeOption = None,
     lexical_texts: Annotated[
-        Path | None, typer.Option(help="Texts of what will be searched, one a line (--lexical).", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Texts of what will be searched, a file like --sample-texts (--lexical).", show_default=False
+        ),
     ] = None,
     lexical_weight: _lexical.WeightOption = None,
     calibrate: _lexical.CalibrateOption = None,
@@ -145,33 +152,29 @@ def command(
     tokenizers = options["target_tokenizer"]
     names = [tokenizers] if isinstance(tokenizers, str) else tokenizers
     check_names([options["encoder"], *names, options.get("bridge")])
+    with working("loading libraries", quiet=json):
+        import isthmus
+        from isthmus.search.texts import read_samples
+        from isthmus.transfer.pipeline import check_options
+
+        quiet_libraries()
     samples = None if sample_texts is None else read_samples(sample_texts)
     documents = None if idf_texts is None else read_samples(idf_texts)
     words = None if lexical_texts is None else read_samples(lexical_texts)
-    with working("loading libraries", quiet=json):
-        import isthmus
-
-        quiet_libraries()
+    if texts is not None:
+        options["texts"] = read_samples(texts)
+    options |= {
+        "vectors": vectors, "as_released": as_released, "exact": exact, "fuzzy": fuzzy, "symbol": symbol,
+        "strip_marker": strip_marker, "bias": bias, "norm": norm, "own_direction": own_direction, "output": output,
+        "fold": fold, "sample_texts": samples, "idf_texts": documents, "seed": seed,
+        "trust_remote_code": trust_remote_code, "show_progress_bar": False if json else None,
+    }  # fmt: skip
+    # Training a tokenizer takes minutes: what can be told without one is told before.
+    check_options(**options)
+    if added is not None:
+        added.check_transfer(options["encoder"], lexical_texts, words or (), trust_remote_code=trust_remote_code)
     trained = train_for_transfer(names[0], target_text, vocabulary_size, language, quiet=json) if target_text else None
-    result, report = isthmus.transfer(
-        vectors=vectors,
-        as_released=as_released,
-        exact=exact,
-        fuzzy=fuzzy,
-        symbol=symbol,
-        strip_marker=strip_marker,
-        bias=bias,
-        norm=norm,
-        own_direction=own_direction,
-        output=output,
-        fold=fold,
-        sample_texts=samples,
-        idf_texts=documents,
-        seed=seed,
-        trust_remote_code=trust_remote_code,
-        show_progress_bar=False if json else None,
-        **options,
-    )
+    result, report = isthmus.transfer(**options)
     if added is not None:
         kept = report.token_map.rows(Fate.KEPT).tolist()
         result = added.add(result, words, leave_out=kept, seed=seed, show_progress_bar=False if json else None)

@@ -1,4 +1,4 @@
-"""Reading plain, gzip and xz text line by line, with the file and line in every complaint."""
+"""Reading plain and compressed text line by line, with the file and line in every complaint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPRESSIONS = ("", *OPENERS)
 
 
 def open_text(path: Path) -> TextIO:
-    """Open a UTF-8 text file, decompressing ``.xz`` and ``.gz``; a byte-order mark is skipped.
+    """Open a UTF-8 text file, decompressing ``.xz``, ``.gz`` and ``.zst``; a byte-order mark is skipped.
 
     Raises:
         NotFoundError: If it is not there.
@@ -39,9 +39,13 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            raise CollectionError(f"{path}, line {number}: must be JSON, got {line[:60]!r} ({reason})") from error
+            raise CollectionError(
+                f"{path}, line {number}: must be JSON, got {line[:60]!r} ({reason}); mend the line or remove it"
+            ) from error
         if not isinstance(row, dict):
-            raise CollectionError(f"{path}, line {number}: must be a JSON object, got {type(row).__name__}")
+            raise CollectionError(
+                f"{path}, line {number}: must be a JSON object, got {type(row).__name__}; mend the line or remove it"
+            )
         # Nothing but an escape can bring one in.
         if "\\ud" in line.lower() and not is_unicode(json.dumps(row, ensure_ascii=False)):
             raise CollectionError(f"{path}, line {number}: must be Unicode text, got half a surrogate pair; remove it")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import lzma
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from isthmus._files import DAMAGE
 from isthmus.corpora.collection import Collection
 from isthmus.corpora.files import COMPRESSIONS, is_unicode, open_text
 from isthmus.errors import CollectionError
@@ -37,7 +36,7 @@ def read_squad(path: Path, *, language: str | None = None, name: str | None = No
             content = json.load(stream)
         except json.JSONDecodeError as error:
             raise CollectionError(f"{path}, line {error.lineno}: must be JSON, got {error.msg}") from error
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, RecursionError) as error:
+        except (*DAMAGE, ValueError, RecursionError) as error:
             raise CollectionError(f"{path} is damaged ({error}); fetch it again") from error
     return from_questions(_questions(content, path), name=name or _stem(path), language=language)
 

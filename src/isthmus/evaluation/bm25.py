@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ class BM25:
     is truncated.
 
     Args:
-        tokenizer: A transformers tokenizer, or its built-in name, path or hub id.
+        tokenizer: A transformers tokenizer, or its built-in name, path or hub id; or a ``tokenizers.Tokenizer``, as a
+            StaticEmbedding has it.
         k1: Term frequency saturation; bm25s's default.
         b: Length normalisation; bm25s's default.
         trust_remote_code: Passed on when the tokenizer is loaded.
 
     Raises:
         NotFoundError: If there is no tokenizer under this name.
+        InputError: If a number is out of its range, or the tokenizer is of another kind.
     """
 
     method = "lucene"
@@ -52,7 +55,7 @@ class BM25:
                     "tokenizer must be a built-in name, or the folder or hub id of a tokenizer, got "
                     f"{str(tokenizer)!r} ({str(error).splitlines()[0]})"
                 ) from error
-        self.tokenizer = tokenizer
+        self.tokenizer = _with_special_tokens(tokenizer)
 
     @classmethod
     def for_language(cls, language: str | None) -> BM25:
@@ -101,6 +104,27 @@ class BM25:
 
     def _size(self) -> int:
         return 1 + max(int(i) for i in self.tokenizer.get_vocab().values())
+
+
+def _with_special_tokens(tokenizer: Any) -> Any:
+    """A tokenizer that knows its special and its unknown token, which a bare ``tokenizers.Tokenizer`` does not."""
+    from tokenizers import Tokenizer
+
+    if isinstance(tokenizer, Tokenizer):
+        from transformers import PreTrainedTokenizerFast
+
+        model = json.loads(tokenizer.to_str())["model"]
+        unknown = model.get("unk_token")
+        if model.get("unk_id") is not None:
+            unknown = tokenizer.id_to_token(model["unk_id"])
+        special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown, extra_special_tokens=special)
+    if not hasattr(tokenizer, "all_special_ids"):
+        raise InputError(
+            f"tokenizer must be one of transformers or a tokenizers.Tokenizer, got {type(tokenizer).__name__}; pass "
+            "the name of another one, or leave BM25's negatives out of training"
+        )
+    return tokenizer
 
 
 def default_tokenizer(language: str | None) -> str:

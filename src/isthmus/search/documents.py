@@ -140,7 +140,10 @@ class Corpus:
             inside = [path / f"corpus.jsonl{suffix}" for suffix in COMPRESSIONS]
             found = next((file for file in inside if file.is_file()), None)
             if found is None:
-                raise CollectionError(f"corpus must be a file or a folder with corpus.jsonl, got {path}")
+                raise CollectionError(
+                    f"corpus must be a file or a folder with corpus.jsonl, got the folder {path} without one; name a "
+                    "file in it, or write its documents to corpus.jsonl there"
+                )
             path = found
         compression = path.suffix if path.suffix in COMPRESSIONS else ""
         kind = Path(path.name.removesuffix(compression)).suffix
@@ -158,7 +161,7 @@ class Corpus:
         try:
             self._raw = path.open("rb")
         except OSError as error:
-            raise CollectionError(f"{path} cannot be read ({error.strerror})") from error
+            raise CollectionError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
         stream = decompressed(self._raw, compression)
         return csv_rows(str(path), stream) if kind == ".csv" else jsonl_rows(str(path), stream)
 
@@ -172,7 +175,7 @@ class Corpus:
         stream = decompressed(stream, kind)
         if format == "csv":
             return csv_rows("stdin", stream)
-        return jsonl_rows("stdin", stream, remedy="" if format else "; if it is CSV, say so with --format csv")
+        return jsonl_rows("stdin", stream, remedy="" if format else "if it is CSV, say so with --format csv")
 
 
 def to_document(row: Any, where: str) -> Document:
@@ -186,17 +189,22 @@ def to_document(row: Any, where: str) -> Document:
         CollectionError: If a field is missing or of another type.
     """
     if not isinstance(row, Mapping):
-        raise CollectionError(f"{where}: must be an object with id and text, got {type(row).__name__}")
+        raise CollectionError(
+            f"{where}: must be an object with id and text, got {type(row).__name__}; mend it or remove it"
+        )
     identifier = row.get("id", row.get("_id"))
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
         fields = ", ".join(map(str, row)) or "none"
         raise CollectionError(
-            f"{where}: id must be a string that is not empty, got {identifier!r}; the fields are {fields}"
+            f"{where}: id must be a string that is not empty, got {identifier!r}; the fields are {fields}; give "
+            "every document an id of its own"
         )
     text, title = row.get("text"), row.get("title") or ""
     if not isinstance(text, str) or not isinstance(title, str):
         got = text if not isinstance(text, str) else title
-        raise CollectionError(f"{where}: text (and title) of {str(identifier)!r} must be a string, got {got!r}")
+        raise CollectionError(
+            f"{where}: text (and title) of {str(identifier)!r} must be a string, got {got!r}; mend it or remove it"
+        )
     if not is_unicode(f"{identifier}{text}{title}"):
         raise CollectionError(
             f"{where}: id, text and title of {str(identifier)!r} must be Unicode, got half of a surrogate pair; write "

@@ -8,19 +8,17 @@ import io
 import json
 import lzma
 import shutil
-import sys
 import tempfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from isthmus._files import DAMAGE, zstd_stream
 from isthmus.errors import CollectionError, MissingExtraError, OutputError
 
 PARQUET = ".parquet"
 Rows = Iterator[tuple[str, Any]]
 _PARQUET_ROWS = 1024
-_COMPRESSED_BYTES = 2**16
 # The csv module stops at 128 KiB, which books pass; without any limit, one open quote would take in the whole file.
 _FIELD_CHARACTERS = 2**24
 _FIRST_BYTES = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst", b"PAR1": PARQUET}
@@ -62,41 +60,8 @@ def decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
     if compression == ".xz":
         return cast(BinaryIO, lzma.LZMAFile(raw))
     if compression == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise MissingExtraError("zstandard", "zstd") from error
-        return cast(BinaryIO, io.BufferedReader(_ZstdStream(raw, zstandard.ZstdDecompressor)))
+        return zstd_stream(raw)
     return raw
-
-
-class _ZstdStream(io.RawIOBase):
-    """Decompressed bytes of a file of one frame or several; unlike the package's own, it refuses half a frame."""
-
-    def __init__(self, raw: BinaryIO, decompressor: Any) -> None:
-        self._raw = raw
-        self._decompressor = decompressor
-        self._frame: Any = None
-        self._compressed = self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if self._frame is not None and self._frame.eof:
-                self._compressed, self._frame = self._frame.unused_data, None
-            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
-            if not self._compressed:
-                if self._frame is not None:
-                    raise EOFError("the compressed file ends early")
-                return 0
-            self._frame = self._frame or self._decompressor().decompressobj()
-            self._ready = self._frame.decompress(self._compressed)
-            self._compressed = b""
-        size = min(len(buffer), len(self._ready))
-        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
-        return size
 
 
 def jsonl_rows(name: str, stream: BinaryIO, *, remedy: str = "") -> Rows:
@@ -105,7 +70,7 @@ def jsonl_rows(name: str, stream: BinaryIO, *, remedy: str = "") -> Rows:
     Args:
         name: Of the file, for messages.
         stream: What it holds, decompressed.
-        remedy: What to add to the message where the very first line is no JSON.
+        remedy: What to do where the very first line is no JSON; empty says the same as of any other.
 
     Raises:
         CollectionError: If a line is no JSON, or the file is damaged; names the line.
@@ -115,8 +80,10 @@ def jsonl_rows(name: str, stream: BinaryIO, *, remedy: str = "") -> Rows:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            told = f"{name}, line {number}: must be JSON, got {line[:60]!r} ({reason})"
-            raise CollectionError(told + remedy if number == 1 else told) from error
+            told = f"{name}, line {number}: must be JSON, got {line[:60]!r} ({reason}); "
+            raise CollectionError(
+                told + (remedy if number == 1 and remedy else "mend the line or remove it")
+            ) from error
         yield f"{name}, line {number}", row
 
 
@@ -145,10 +112,15 @@ def csv_rows(name: str, stream: BinaryIO) -> Rows:
                     f"{name}, line {first}: must have fields of at most {csv.field_size_limit():,} characters, got a "
                     "longer one in the record that starts there; close its quotes, or cut it into documents"
                 ) from error
-            raise CollectionError(f"{name}, line {reader.line_num}: must be CSV ({error})") from error
+            raise CollectionError(
+                f"{name}, line {reader.line_num}: must be CSV ({error}); mend the record or remove it"
+            ) from error
         where = f"{name}, line {reader.line_num}"
         if None in row or None in row.values():
-            raise CollectionError(f"{where}: must have as many fields as the header ({len(reader.fieldnames or ())})")
+            raise CollectionError(
+                f"{where}: must have as many fields as the header ({len(reader.fieldnames or ())}); check its commas "
+                "and quotes"
+            )
         yield where, row
 
 
@@ -211,12 +183,5 @@ def numbered_lines(name: str, stream: BinaryIO, *, blank: bool = False) -> Itera
                 yield number, line
     except UnicodeDecodeError as error:
         raise CollectionError(f"{name}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except _damage() as error:
+    except DAMAGE as error:
         raise CollectionError(f"{name} is damaged after line {number} ({error}); fetch it again") from error
-
-
-def _damage() -> tuple[type[BaseException], ...]:
-    """What reading a damaged file raises; zstandard has an error of its own where it is in use at all."""
-    known: tuple[type[BaseException], ...] = (OSError, EOFError, lzma.LZMAError, zlib.error)
-    own = getattr(sys.modules.get("zstandard"), "ZstdError", None)
-    return known if own is None else (*known, own)

@@ -18,17 +18,45 @@ def read_texts(paths: Iterable[str | Path]) -> Iterator[str]:
 
     Raises:
         NotFoundError: If there is no such file.
-        CollectionError: If it is of another kind, damaged or not UTF-8; names the line.
+        CollectionError: If it is of another kind, damaged or not UTF-8, which names the line; or if there is nothing
+            but white space in all of them.
         MissingExtraError: If its kind needs a package that is not installed.
     """
-    sources = [_open(Path(path)) for path in paths]
-    return (text for source in sources for text in _texts(source))
+    names = [str(path) for path in paths]
+    return _checked(names, [_open(Path(name)) for name in names])
+
+
+def read_samples(path: str | Path) -> list[str]:
+    """Read all texts of one file as :func:`read_texts` does, without blank ones and the white space around them.
+
+    Raises:
+        IsthmusError: As :func:`read_texts`.
+    """
+    return [found for text in read_texts([path]) if (found := text.strip())]
+
+
+def _checked(names: list[str], sources: list[Path | Corpus]) -> Iterator[str]:
+    blank = True
+    for source in sources:
+        for text in _texts(source):
+            blank = blank and not text.strip()
+            yield text
+    if blank:
+        raise CollectionError(
+            f"{', '.join(names) or 'texts'} must hold at least one line or document that is not blank, got none; give "
+            "a file with text"
+        )
 
 
 def _open(path: Path) -> Path | Corpus:
     if not path.exists():
-        raise NotFoundError(f"{path} does not exist")
+        raise NotFoundError(f"{path} does not exist; give a file of texts")
     if path.is_dir():
+        if not any((path / f"corpus.jsonl{suffix}").is_file() for suffix in COMPRESSIONS):
+            raise CollectionError(
+                f"texts must be a file or a folder with corpus.jsonl, got the folder {path} without one; name its "
+                f"files, as in {path / '*.txt'}"
+            )
         return Corpus(path)
     kind = Path(path.name.removesuffix(_compression(path))).suffix
     if kind == ".txt":
@@ -52,7 +80,7 @@ def _texts(source: Path | Corpus) -> Iterator[str]:
     try:
         raw = source.open("rb")
     except OSError as error:
-        raise CollectionError(f"{source} cannot be read ({error.strerror})") from error
+        raise CollectionError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
     with raw:
         lines = numbered_lines(str(source), decompressed(raw, _compression(source)))
         yield from (line.rstrip("\r\n") for _, line in lines)

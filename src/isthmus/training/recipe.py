@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,6 +121,11 @@ def run_task(
         development = load_collection(development, language=language)
     encoder = load_encoder(model, trust_remote_code=trust_remote_code).float()
     _check_encoder(encoder, settings)
+    warned = _lexical_warnings(encoder)
+    if is_first_process():
+        for warning in warned:
+            # At once as well as in the report, which comes after hours.
+            warnings.warn(warning, stacklevel=3)
     source, processes = local_folder(model), int(os.environ.get("WORLD_SIZE", "1"))
     card = encoder.model_card_data
     card.license = read_license(encoder, source)
@@ -148,6 +154,7 @@ def run_task(
         trainable=trainable,
         fused_heads=heads,
         versions=versions() | {name: version(name) for name in ("accelerate", "datasets")},
+        warnings=warned,
         **run,
     )
     if is_first_process():
@@ -237,6 +244,20 @@ def _check_encoder(encoder: Any, settings: TrainingSettings) -> None:
     own = encoder.max_seq_length
     if settings.max_length is not None and own is not None and settings.max_length > own:
         raise InputError(f"max_length must be at most the encoder's own {own}, got {settings.max_length}")
+
+
+def _lexical_warnings(encoder: Any) -> tuple[str, ...]:
+    """A warning where a part without parameters already scores the words that training would teach."""
+    from isthmus.modules.lexical import Lexical
+
+    mode = next((module.mode for module in encoder.modules() if isinstance(module, Lexical)), None)
+    if mode is None:
+        return ()
+    return (
+        f"the encoder carries a lexical part ({mode}), which already scores the words that it would learn; train the "
+        "encoder that the part was added to, with --teacher echo where it should know words itself, and add the part "
+        f"afterwards by isthmus index --lexical {mode}",
+    )
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class TrainingReport:
         fused_heads: Vocabulary heads that were trained through :func:`isthmus.fuse_head`.
         seconds: Wall time of the last start, without loading.
         versions: Versions of the packages that influence the result.
+        warnings: What the result may suffer from.
     """
 
     model: str
@@ -48,10 +49,11 @@ class TrainingReport:
     fused_heads: int
     seconds: float
     versions: dict[str, str | None]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values under stable keys."""
-        return asdict(self) | {"rows_per_step": self.rows_per_step}
+        return asdict(self) | {"rows_per_step": self.rows_per_step, "warnings": list(self.warnings)}
 
     @property
     def rows_per_step(self) -> float | None:
@@ -91,6 +93,8 @@ class TrainingReport:
             lines.append(f"  ndcg@10     {found['before']:.3f} before, {end}{', stopped' * self.stopped_early}")
         if self.resumed_from is not None:
             lines.append(f"  resumed     from step {self.resumed_from}")
+        if self.warnings:
+            lines.append(f"  warnings    {'; '.join(self.warnings)}")
         return "\n".join(lines)
 
 

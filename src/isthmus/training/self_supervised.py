@@ -19,8 +19,15 @@ from isthmus.training.recipe import check_start, resolve_bf16, run_task
 from isthmus.training.report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
-from isthmus.training.teacher import load_teacher, with_scores
-from isthmus.training.unlabelled import LEAST_FOR_SNIPPET, TAUGHT, PairSettings, TextPairs, pairs_from_text
+from isthmus.training.teacher import check_stored, check_student, load_teacher, with_scores
+from isthmus.training.unlabelled import (
+    LEAST_FOR_SNIPPET,
+    TAUGHT,
+    PairSettings,
+    TextPairs,
+    check_teacher,
+    pairs_from_text,
+)
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
@@ -72,7 +79,7 @@ def train_self_supervised(
         NotFoundError: If the model, the corpus or the collection is not there.
         CollectionError: If the corpus is malformed; names the line.
         InputError: If too few pairs come of the corpus, or settings or checkpoints do not fit.
-        EncoderError: If the model is none.
+        EncoderError: If the model is none, or cannot learn from the teacher.
         OutputError: If the folder holds something else, or cannot be written.
         TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If a package is not installed.
@@ -81,6 +88,9 @@ def train_self_supervised(
     settings = settings or TrainingSettings()
     pairs = pairs or (PairSettings() if teacher is None else TAUGHT)
     _check_loss(settings, pairs, teacher)
+    if teacher is not None:
+        check_teacher(teacher)
+        check_stored(model)
     settings = replace(settings, bf16=resolve_bf16(settings.bf16))
     if pairs.passage_words is None and settings.max_length is not None:
         # What is longer is not read, and a snippet of it would not be found.
@@ -146,6 +156,9 @@ def text_task(
         chosen_settings |= {"teacher": loaded if own else {"name": str(teacher), "weights": weights_digest(loaded)}}
 
     def prepare(encoder: Any) -> Prepared:
+        if loaded is not None:
+            # Before anything is mined, which takes longer.
+            check_student(encoder, loaded)
         data, drawn = found.data, 0
         if pairs.negatives:
             data, drawn = with_negatives(
@@ -163,6 +176,7 @@ def text_task(
                 encoder,
                 max_length=settings.max_length,
                 dtype="bfloat16" if settings.bf16 else "float32",
+                seed=settings.seed,
                 show_progress_bar=show_progress_bar,
             )
         return replace(training_task(data, chosen, settings).prepare(encoder), stated={"unlabelled": stated})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,16 +10,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
-from isthmus.evaluation.models import encode, load_model
+from isthmus.errors import EncoderError, InputError
+from isthmus.evaluation.models import encode
 from isthmus.modules.lexical import LexicalMode
 from isthmus.search.encode import DType
-from isthmus.search.identity import check_sparse
-from isthmus.search.lexical import add_lexical
+from isthmus.search.lexical import add_lexical, check_encoder
 from isthmus.training.data import TrainingData
 from isthmus.training.unlabelled import OWN_TEACHERS
+from isthmus.transfer.load import load_encoder, local_folder, stored_as_sparse
 
-# Texts that the strength of an echo, and the student's own scale, are measured on.
+# Texts that the strength of an echo is measured on, and rows that both scales are.
 SAMPLE = 500
 
 
@@ -28,13 +29,50 @@ def load_teacher(teacher: str | Path, *, trust_remote_code: bool = False) -> Any
     Raises:
         NotFoundError: If there is nothing under this name.
         EncoderError: If what is there is no encoder.
-        InputError: If it is BM25.
     """
     if teacher in OWN_TEACHERS:
         return teacher
-    if str(teacher).lower() == "bm25":
-        raise InputError("teacher must be an encoder, echo or hybrid, got 'bm25'; hybrid has BM25's weights of the words")
-    return load_model(str(teacher), trust_remote_code=trust_remote_code)
+    return load_encoder(teacher, trust_remote_code=trust_remote_code, argument="teacher", besides="'echo', 'hybrid', ")
+
+
+def check_stored(model: str | Path) -> None:
+    """Refuse a folder with a dense encoder as the student of a teacher, without loading it.
+
+    Hub ids pass: nobody knows what they are, or whether they are, before they are loaded.
+
+    Raises:
+        EncoderError: If it is stored as one.
+        NotFoundError: If ``model`` is a path that does not exist.
+    """
+    folder = local_folder(model)
+    try:
+        sparse = folder is None or stored_as_sparse(str(folder))
+    except (OSError, ValueError, KeyError):
+        # What cannot be read is explained where it is loaded.
+        return
+    if not sparse:
+        raise _dense(f"the dense encoder {str(model)!r}")
+
+
+def check_student(student: Any, teacher: Any) -> None:
+    """Refuse a student that a teacher, as :func:`load_teacher` gives it, cannot teach.
+
+    Raises:
+        EncoderError: If it is not sparse, or cannot have the lexical part that its own teacher is.
+    """
+    from sentence_transformers import SparseEncoder
+
+    if not isinstance(student, SparseEncoder):
+        raise _dense(type(student).__name__)
+    if isinstance(teacher, str):
+        check_encoder(student, cast(LexicalMode, teacher), calibrate=True)
+
+
+def _dense(got: str) -> EncoderError:
+    return EncoderError(
+        f"model must be a SparseEncoder to learn from a teacher, got {got}; take a sparse encoder, or "
+        "leave the teacher out"
+    )
 
 
 def with_scores(
@@ -45,12 +83,13 @@ def with_scores(
     max_length: int | None = None,
     dtype: DType = "float32",
     batch_size: int = 32,
+    seed: int = 0,
     show_progress_bar: bool | None = None,
 ) -> TrainingData:
     """Rows with the scores that a teacher gives to their positives and negatives.
 
     The scores are brought to the student's own scale: the margins of positives over negatives spread as far as the
-    student's do. Otherwise a SPLADE encoder first learns to be large, and fills its vectors.
+    student's do, on rows drawn from all. Otherwise a SPLADE encoder first learns to be large, and fills its vectors.
 
     Args:
         data: Rows with at least one negative.
@@ -60,15 +99,18 @@ def with_scores(
         max_length: Tokens per text that the student reads in training, and its own echo with it; None is its limit.
         dtype: As for :func:`isthmus.search.encode_texts`.
         batch_size: Texts per encoding step.
+        seed: Of the rows that are drawn, and of the echo's sample.
         show_progress_bar: None shows it on a terminal.
 
     Raises:
         EncoderError: If the student is not sparse or cannot have an echo, or the teacher is no encoder.
         InputError: If there are too few rows for an echo, or teacher or student score all margins alike.
     """
-    check_sparse(student)
+    check_student(student, teacher)
     options: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "show_progress_bar": show_progress_bar}
-    some = {column: texts[:SAMPLE] for column, texts in data.texts.items()}
+    # Not the first: a corpus may be sorted by topic, and margins differ from one to the next.
+    drawn = sorted(random.Random(seed).sample(range(len(data)), min(SAMPLE, len(data))))
+    some = {column: [texts[row] for row in drawn] for column, texts in data.texts.items()}
     limit = student.max_seq_length
     student.max_seq_length = max_length or limit
     try:
@@ -76,15 +118,15 @@ def with_scores(
         if isinstance(teacher, str):
             positives = list(dict.fromkeys(data.texts["positive"]))
             mode = cast(LexicalMode, teacher)
-            teacher = add_lexical(student, positives, mode, max_texts=SAMPLE, **options)
+            teacher = add_lexical(student, positives, mode, max_texts=SAMPLE, seed=seed, **options)
     finally:
         student.max_seq_length = limit
     scores = _scores(teacher, data.texts, **options)
-    spreads = {"teacher": _spread(scores), "student": _spread(own)}
+    spreads = {"teacher": _spread(scores[drawn]), "student": _spread(own)}
     for name, value in spreads.items():
         if not (np.isfinite(value) and value > 0):
             raise InputError(
-                f"{name} must tell positives and negatives apart, got margins that do not differ in {len(data)} "
+                f"{name} must tell positives and negatives apart, got margins that do not differ in {len(drawn)} "
                 "rows; see what isthmus doctor says about it"
             )
     scores *= spreads["student"] / spreads["teacher"]

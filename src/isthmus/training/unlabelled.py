@@ -79,6 +79,18 @@ TAUGHT = PairSettings(kinds=("snippet",), keep_snippet=1.0, negatives=2)
 OWN_TEACHERS = ("echo", "hybrid")
 
 
+def check_teacher(teacher: str | Path | None) -> None:
+    """Refuse a teacher that is no encoder, before anything is looked for under its name.
+
+    Raises:
+        InputError: If it is BM25.
+    """
+    if str(teacher).lower() == "bm25":
+        raise InputError(
+            "teacher must be an encoder, echo or hybrid, got 'bm25'; hybrid has BM25's weights of the words"
+        )
+
+
 @dataclass(frozen=True)
 class TextPairs:
     """Pairs, and what became of the text they are from.
@@ -161,15 +173,20 @@ def pairs_from_text(
     found = {reason: number for reason, number in left_out.items() if number}
     name = str(source) if isinstance(source, (str, Path)) else corpus.name
     if len(chosen) < 2:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in found.items()) or "no text"
         raise InputError(
-            f"{name} must give at least 2 pairs to train on, got {len(chosen)} of {documents} documents ({reasons}); "
-            "add documents, or allow more kinds of pairs"
+            f"{name} must give at least 2 pairs to train on, got {_told(len(chosen), documents, found)}; add documents"
+            f"{' or allow more kinds of pairs' if len(settings.kinds) < len(KINDS) else ''}"
         )
     pairs = [pair for _, pair in sorted(chosen, key=lambda numbered: numbered[0])]
     rows = [{"query": pair.query, "positive": pair.positive} for pair in pairs]
     data = parse_rows(((f"{name}, pair {number}", row) for number, row in enumerate(rows, start=1)), name)
     return TextPairs(data, [pair.kind for pair in pairs], [pair.kept for pair in pairs], documents, found)
+
+
+def _told(pairs: int, documents: int, left_out: dict[str, int]) -> str:
+    counts = f"{pairs} pair{'s' * (pairs != 1)} from {documents} document{'s' * (documents != 1)}"
+    reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+    return f"{counts} (left out: {reasons})" if reasons else counts
 
 
 class _Maker:

@@ -77,6 +77,22 @@ def _margins_of_kept(token_map: TokenMap, vectors: BridgeVectors) -> NDArray[np.
     return np.asarray(best - vectors.source[chosen] @ vectors.source.mean(axis=0, dtype=np.float64), dtype=np.float64)
 
 
+def bare_warning(encoder: Any) -> str | None:
+    """Warn when an encoder was made of a bare checkpoint without an MLM head: perhaps a sparse one was meant."""
+    from sentence_transformers import SparseEncoder
+
+    # sentence-transformers notes here what modules.json says of every module: nothing where there is none.
+    if isinstance(encoder, SparseEncoder) or encoder.module_kwargs != {}:
+        return None
+    name = type(encoder.transformers_model).__name__
+    pooling = next((f" with {mode} pooling" for part in encoder if (mode := getattr(part, "pooling_mode", None))), "")
+    return (
+        f"the encoder is a bare {name} without modules.json and without an MLM head, and was taken as a dense encoder"
+        f"{pooling}; isthmus index takes sparse ones alone: for one, start from a SPLADE encoder, or from a checkpoint "
+        "that was saved with its MLM head"
+    )
+
+
 def unk_warning(coverage: Coverage) -> str | None:
     """Warn when the target tokenizer cannot read more than 1 % of the sample texts."""
     if coverage.unk_rate <= UNK_RATE:

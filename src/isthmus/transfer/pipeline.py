@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
-from isthmus.errors import BridgeError, InputError
-from isthmus.initializers import INITIALIZERS, Problem
+from isthmus.errors import InputError
+from isthmus.initializers import Problem
 from isthmus.initializers.base import Pool, tokenize_with
 from isthmus.transfer import checks
 from isthmus.transfer.card import build_card, license_warning, read_language, read_license
@@ -23,6 +25,9 @@ from isthmus.vocabulary import Vocabulary, coverage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SparseEncoder
+
+# What Settings takes of the arguments by their names.
+SHARED = tuple(field.name for field in fields(Settings) if field.name != "options")
 
 
 def transfer(
@@ -112,7 +117,8 @@ def transfer(
         output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
-    settings.initializer()
+    given = bridge is not None or vectors is not None
+    settings.check_bridge(given)
     names = (target_tokenizer,) if isinstance(target_tokenizer, (str, Path)) else tuple(target_tokenizer)
     for name in names:
         if names.count(name) > 1:
@@ -141,9 +147,27 @@ def transfer(
         languages=languages,
         keeps_source=keep_source,
     )
-    given = bridge is not None or vectors is not None
     shown = [f"target tokenizer {name}" for name in names]
     return _run(loaded, tokenizers, shown, make_vectors if given else None, settings, origin)
+
+
+def check_options(*, bridge: str | Path | None = None, vectors: str | Path | None = None, **given: Any) -> None:
+    """Refuse options of :func:`transfer` that do not fit, before anything is loaded, trained or downloaded.
+
+    Args:
+        bridge: As for :func:`transfer`; it is not opened.
+        vectors: Likewise.
+        given: Its other arguments.
+
+    Raises:
+        UnknownNameError: As :func:`transfer`.
+        InputError: As :func:`transfer`.
+        BridgeError: If the method needs a bridge and there is none.
+    """
+    known = inspect.signature(transfer).parameters
+    shared = {name: given.get(name, known[name].default) for name in SHARED}
+    options = {name: value for name, value in given.items() if name not in known}
+    Settings(**shared, options=options).check_bridge(bridge is not None or vectors is not None)
 
 
 def transfer_encoder(
@@ -254,12 +278,7 @@ def _run(
     if bias == "matched":
         check_matchable(encoder, parts, settings)
     license = origin.license or read_license(encoder)
-    if initializer.needs_bridge and make_vectors is None:
-        without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
-        raise BridgeError(
-            f"method {settings.method} must have a bridge, got None; pass bridge= (a multilingual SentenceTransformer) "
-            f"or vectors=, or choose a method without one: {without}"
-        )
+    settings.check_bridge(make_vectors is not None)
     if parts.statics:
         settings = settings.for_static_queries()
     made = make_target(parts, tokenizers, names, settings)
@@ -302,6 +321,7 @@ def _run(
     if settings.sample_texts is not None:
         coverages = (coverage(parts.tokenizer, settings.sample_texts), coverage(tokenizer, settings.sample_texts))
     warnings = [
+        checks.bare_warning(encoder),
         *(checks.script_warnings(target, token_map, vectors) if vectors is not None else ()),
         license_warning(license),
         checks.unk_warning(coverages[1]) if coverages is not None else None,

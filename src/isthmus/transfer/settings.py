@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge import BridgeVectors
-from isthmus.errors import InputError, UnknownNameError
+from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
 from isthmus.token_map import Fate, TokenMap
@@ -98,6 +98,22 @@ class Settings:
         }
         known = {option.name for option in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
         return create(self.method, **{name: value for name, value in shared.items() if name in known}, **self.options)
+
+    def check_bridge(self, given: bool) -> None:
+        """Refuse a method that needs a bridge without one.
+
+        Args:
+            given: Whether there is a bridge, or vectors of one.
+
+        Raises:
+            BridgeError: If it needs one and there is none.
+        """
+        if self.initializer().needs_bridge and not given:
+            without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
+            raise BridgeError(
+                f"method {self.method} must have a bridge, got None; pass bridge= (--bridge, a multilingual "
+                f"SentenceTransformer) or vectors= (--vectors), or choose a method without one: {without}"
+            )
 
     def overlap(self, target: Vocabulary, source: Vocabulary, kept: NDArray[np.bool_] | None) -> Overlap:
         """Match the vocabularies; ``kept`` as for :func:`isthmus.vocabulary.match`."""
