@@ -25,7 +25,18 @@ from typing import Any
 
 import numpy as np
 from cells import ResultFile, fingerprint, use_data
-from identity_arms import ARMS, MAPS, MAX_LENGTH, SAMPLE, VOCABULARIES, arms_of, encoder_of, kept_tokens, method_name
+from identity_arms import (
+    MAPS,
+    MAX_LENGTH,
+    SAMPLE,
+    TRIM,
+    VOCABULARIES,
+    arms_of,
+    encoder_of,
+    has_trimmed,
+    kept_tokens,
+    method_name,
+)
 from identity_distil import taught_by
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -76,6 +87,8 @@ def make_cell(language: str, token_map: str, vocabulary: str, stage: str, args: 
         "max_length": MAX_LENGTH, "matched": None if token_map == "none" else MATCHED,
         "isthmus": isthmus.__version__,
     }  # fmt: skip
+    if has_trimmed(token_map, vocabulary, stage):
+        settings["trim"] = TRIM
     if token_map != "none":
         settings["transfer"] = METHODS[method_name(token_map, vocabulary)]
     if stage != "zero-shot":
@@ -134,6 +147,8 @@ def comparisons(
     for name, theirs in others.items():
         # BM25 is one arm against all, and never cut; rows of another map are compared arm by arm.
         whole, few = ("bm25", "bm25") if name == "bm25" else (arm, f"{arm}:matched")
+        if whole not in theirs:
+            continue
         test = paired_bootstrap(scores[arm], theirs[whole])
         found |= {f"p_vs_{name}": test.p_value, f"vs_{name}": test.to_dict()}
         found[f"low_overlap_vs_{name}"] = paired_bootstrap(scores[arm][low], theirs[whole][low]).to_dict()
@@ -212,11 +227,13 @@ def measure(language: str, stage: str, args: argparse.Namespace) -> None:
                 print(f"{name} has no learning rate yet; see study.py --only tune", file=sys.stderr, flush=True)
                 continue
             encoder = encoder_of(language, token_map, vocabulary, stage, rate=rate, data=args.data, work=args.work)
-            arms = arms_of(encoder, queries, documents, kept_tokens(language) if vocabulary != "target" else ())
+            kept = kept_tokens(language) if vocabulary != "target" else ()
+            arms = arms_of(encoder, queries, documents, kept, trimmed=has_trimmed(token_map, vocabulary, stage))
             del encoder
             gc.collect()
-            scores = {key: one for arm in ARMS for key, one in score(arm, arms[arm], pool).items()}
-            write(cell, [row_of(cell, arm, pool, scores, low, arms[arm]) for arm in ARMS], scores)
+            scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
+            rows = [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()]
+            write(cell, rows, scores)
 
 
 def rate_of(token_map: str, vocabulary: str, args: argparse.Namespace) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from identity_distil import SAMPLE, distilled
 from scipy.sparse import csr_matrix, hstack
+from study import cut
 from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 
 import isthmus
@@ -23,7 +24,8 @@ from isthmus.token_map import FATES, Fate, TokenMap
 
 MAPS = ("shuffled", "sembridge", "sembridge-own", "mean", "gaussian")
 VOCABULARIES = ("target", "keep-source")
-ARMS = ("plain", "calibrated", "echo", "hybrid")
+# Entries of the encoder's own, of a question and of a passage, beside its words: about as many postings as BM25 has.
+TRIM = (8, 16)
 # Tokens of a text that an encoder reads: all that it has positions for, since BM25 reads the whole text.
 MAX_LENGTH = 512
 
@@ -57,6 +59,11 @@ for _method in MAPS:
     METHODS[f"{_method}-keep-source"] = METHODS[_method] | {"keep_source": True}
 
 
+def has_trimmed(token_map: str, vocabulary: str, stage: str) -> bool:
+    """Whether the trimmed arms are measured: with the vocabulary replaced, of sembridge and of shuffled rows."""
+    return vocabulary == "target" and token_map in ("shuffled", "sembridge") and stage != "distilled"
+
+
 def method_name(token_map: str, vocabulary: str) -> str:
     """Name of a transfer among the methods of the study."""
     return token_map if vocabulary == "target" else f"{token_map}-keep-source"
@@ -88,7 +95,7 @@ def kept_tokens(language: str) -> list[int]:
 
 
 def arms_of(
-    encoder: Any, queries: list[str], documents: list[str], kept: Collection[int]
+    encoder: Any, queries: list[str], documents: list[str], kept: Collection[int], *, trimmed: bool = False
 ) -> dict[str, tuple[csr_matrix, csr_matrix]]:
     """Query and document vectors of every arm.
 
@@ -100,6 +107,7 @@ def arms_of(
         queries: Of the pool.
         documents: Of the pool; calibration, IDF and strength are fitted on them too.
         kept: Ids of tokens that the transfer kept; they get no lexical weight.
+        trimmed: Measure echo and hybrid with few entries of the encoder's own, too.
 
     Raises:
         RuntimeError: If the two differ.
@@ -124,6 +132,12 @@ def arms_of(
     arms["echo"] = (echo["query"], echo["document"])
     hybrid = {role: hstack([calibrated[role], words[role]], format="csr") for role in plain}
     arms["hybrid"] = (hybrid["query"], hybrid["document"])
+    if trimmed:
+        few = {role: cut(vectors, dims) for (role, vectors), dims in zip(calibrated.items(), TRIM, strict=True)}
+        echo = {role: csr_matrix(few[role].maximum(words[role])) for role in plain}
+        arms["echo-trimmed"] = (echo["query"], echo["document"])
+        hybrid = {role: hstack([few[role], words[role]], format="csr") for role in plain}
+        arms["hybrid-trimmed"] = (hybrid["query"], hybrid["document"])
     _check(fitted, queries[:16], arms["hybrid"][0][:16])
     return arms
 

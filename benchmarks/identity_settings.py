@@ -3,7 +3,8 @@
     ISTHMUS_DATA=... python benchmarks/identity_settings.py
 
 The sembridge encoder of every language, on both kinds of development pairs (``dev_pairs.py``) among further passages of
-the same kind. Writes one JSON with nDCG@10 by language, pairs, mode, calibration, power of the IDF and weight.
+the same kind. Writes one JSON with nDCG@10 by language, pairs, mode, calibration, power of the IDF and weight; with the
+strength that the source encoder gives the words of English sections instead; and with few of the encoder's own entries.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import use_data
 from dev_pairs import LANGUAGES, cloze, sections
 from scipy.sparse import csr_matrix, hstack
-from study_arms import TOKENIZER, transferred
+from study import cut
+from study_arms import ENCODER, TOKENIZER, transferred
 from training_pairs import training_rows
 
 from isthmus._files import atomic_write, read_json
 from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, evaluate_vectors
-from isthmus.search import add_lexical, encode_texts
-from isthmus.search.statistics import lexical_vectors
+from isthmus.evaluation.models import load_model
+from isthmus.search import add_lexical, encode_texts, fit_self_activation
+from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.search.statistics import SelfActivation, lexical_vectors
 
 PAIRS = 250
 FURTHER = 1000
@@ -36,6 +42,8 @@ POWERS = (0.5, 0.75)
 WEIGHTS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 MODES = ("echo", "hybrid")
 SAMPLE = 200
+# Entries of the encoder's own, of queries and passages.
+TRIMS = ((4, 8), (8, 16), (8, 32), (16, 32), (32, 64), (32, 128))
 
 
 def collections(data: Path, language: str) -> dict[str, Collection]:
@@ -55,7 +63,19 @@ def collections(data: Path, language: str) -> dict[str, Collection]:
     return result
 
 
-def measure(encoder: Any, collection: Collection, words: BM25) -> list[dict[str, Any]]:
+def self_activations(data: Path) -> dict[bool, SelfActivation]:
+    """How the English encoder weighs the words of English sections, by whether its columns are calibrated."""
+    passages = list(dict.fromkeys(row["passage_en"] for row in training_rows(data, "ko")))
+    encoder = load_model(ENCODER)
+    options: dict[str, Any] = {"max_texts": SAMPLE, "dtype": "bfloat16"}
+    return {
+        calibrate: fit_self_activation(encoder, passages, calibrate=calibrate, **options) for calibrate in (False, True)
+    }
+
+
+def measure(
+    encoder: Any, collection: Collection, words: BM25, source: dict[bool, SelfActivation]
+) -> list[dict[str, Any]]:
     """NDCG@10 of every combination of settings on one collection."""
     queries, documents = list(collection.queries.values()), list(collection.corpus.values())
     options: dict[str, Any] = {"dtype": "bfloat16"}
@@ -64,7 +84,7 @@ def measure(encoder: Any, collection: Collection, words: BM25) -> list[dict[str,
         encode_texts(encoder, documents, role="document", **options),
     )
     bm25 = (words.encode_queries(queries), words.encode_documents(documents))
-    rows = [{"mode": "bm25", "ndcg@10": score(bm25, collection)}]
+    rows = [{"mode": "bm25", "ndcg@10": score(bm25, collection), "dims": dims(bm25)}]
     for calibrate in (False, True):
         for power in POWERS:
             fitted = add_lexical(
@@ -82,13 +102,46 @@ def measure(encoder: Any, collection: Collection, words: BM25) -> list[dict[str,
             for weight, mode in product(WEIGHTS, MODES):
                 # Both sides carry the square root of the weight.
                 lexical_side = [vectors * np.float32(np.sqrt(weight)) for vectors in held]
-                if mode == "echo":
-                    vectors = [csr_matrix(a.maximum(b)) for a, b in zip(own, lexical_side, strict=True)]
-                else:
-                    vectors = [hstack([a, b], format="csr") for a, b in zip(own, lexical_side, strict=True)]
                 setting = {"mode": mode, "calibrate": calibrate, "power": power, "weight": weight}
-                rows.append({**setting, "ndcg@10": score(vectors, collection)})
+                rows.append({**setting, "ndcg@10": score(joined(mode, own, lexical_side), collection)})
+                if (calibrate, power, weight) != (True, POWER, WEIGHT):
+                    continue
+                for trim in TRIMS:
+                    few = [cut(side, most) for side, most in zip(own, trim, strict=True)]
+                    vectors = joined(mode, few, lexical_side)
+                    rows.append({**setting, "trim": trim, "ndcg@10": score(vectors, collection), "dims": dims(vectors)})
+                rows[-len(TRIMS) - 1]["dims"] = dims(joined(mode, own, lexical_side))
+        # The strength that the source has, instead of one that is fitted to the spread of scores.
+        fitted = add_lexical(
+            encoder,
+            documents,
+            "hybrid",
+            calibrate=calibrate,
+            self_activation=source[calibrate],
+            max_texts=SAMPLE,
+            **options,
+        )
+        lexical = list(fitted.children())[-1]
+        held = [
+            lexical_vectors(encoder, lexical, queries, "query", 64),
+            lexical_vectors(encoder, lexical, documents, "document", 64),
+        ]
+        for mode in MODES:
+            setting = {"mode": mode, "calibrate": calibrate, "self_activation": asdict(source[calibrate])}
+            rows.append({**setting, "ndcg@10": score(joined(mode, own, held), collection)})
     return rows
+
+
+def joined(mode: str, own: Sequence[csr_matrix], words: Sequence[csr_matrix]) -> list[csr_matrix]:
+    """Query and document vectors with their words."""
+    if mode == "echo":
+        return [csr_matrix(a.maximum(b)) for a, b in zip(own, words, strict=True)]
+    return [hstack([a, b], format="csr") for a, b in zip(own, words, strict=True)]
+
+
+def dims(vectors: Sequence[csr_matrix]) -> list[float]:
+    """Mean entries of a query and of a document."""
+    return [side.nnz / side.shape[0] for side in vectors]
 
 
 def score(vectors: Sequence[csr_matrix], collection: Collection) -> float:
@@ -102,9 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "identity_settings.json")
     parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES))
     args = parser.parse_args(argv)
-    if args.data is None:
-        parser.error("--data must name the folder of the development pairs (or set ISTHMUS_DATA)")
+    use_data(parser, args)
     rows = read_json(args.output)["rows"] if args.output.exists() else []
+    source = self_activations(args.data)
     for language in args.languages:
         words = BM25(TOKENIZER.format(language=language))
         for name, collection in collections(args.data, language).items():
@@ -113,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             encoder = transferred("sembridge", language, 0, args.data)
             place = {"language": language, "pairs": name, "queries": len(collection.queries)}
             place["documents"] = len(collection.corpus)
-            rows += [place | row for row in measure(encoder, collection, words)]
+            rows += [place | row for row in measure(encoder, collection, words, source)]
             del encoder
             gc.collect()
             content = {"rows": rows, "sample": SAMPLE}

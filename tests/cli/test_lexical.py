@@ -107,6 +107,34 @@ def test_options_reach_the_encoder(call, folders, corpus, tmp_path):
     assert strengths[4] == pytest.approx(2 * strengths[1], rel=1e-6)
 
 
+def test_a_trimmed_encoder_makes_a_smaller_index(call, folders, corpus, tmp_path):
+    asked = ["index", folders / "source", corpus, "--lexical", "echo"]
+    (whole,) = call(*asked, "-o", tmp_path / "whole")
+    (trimmed,) = call(*asked, "-o", tmp_path / "trimmed", "--lexical-trim", 2, 3)
+    assert trimmed["postings"] < whole["postings"]
+    made = tmp_path / "trimmed.encoder"
+    assert kinds(made) == ["Transformer", "SpladePooling", "ColumnScale", "Trim", "Lexical"]
+    trim = load_encoder(made)[3]
+    assert (trim.query, trim.document) == (2, 3)
+    (found,) = call("search", tmp_path / "trimmed", "war school")
+    assert found["hits"]
+    encode = [
+        "encode",
+        folders / "source",
+        corpus,
+        "-o",
+        tmp_path / "parts",
+        "--lexical",
+        "echo",
+        "--lexical-trim",
+        2,
+        3,
+    ]
+    (first,) = call(*encode)
+    (again,) = call(*encode)
+    assert again["documents"] == first["documents"] == len(ROWS)
+
+
 def test_nothing_is_overwritten_unless_asked(call, refused, folders, corpus, tmp_path):
     arguments = ["index", folders / "source", corpus, "-o", tmp_path / "idx", "--lexical", "echo"]
     (tmp_path / "idx.encoder").mkdir()
@@ -160,6 +188,8 @@ def test_a_corpus_that_cannot_be_read_twice_is_refused(call, refused, folders, c
         (["--lexical-weight", "2"], "--lexical-weight must come with --lexical"),
         (["--no-calibrate"], "--no-calibrate must come with --lexical"),
         (["--lexical-folder", "x"], "--lexical-folder must come with --lexical"),
+        (["--lexical-trim", "8", "16"], "--lexical-trim must come with --lexical"),
+        (["--lexical", "echo", "--lexical-trim", "0", "16"], "--lexical-trim must be two numbers of 1 or more, got 0"),
         (["--lexical", "none", "--no-calibrate"], "nothing would be added"),
         (["--lexical", "none", "--lexical-weight", "2"], "--lexical-weight must come with --lexical echo or hybrid"),
         (["--lexical", "echo", "--lexical-weight", "0"], "--lexical-weight must be above 0, got 0.0"),
@@ -265,7 +295,7 @@ def test_transfer_appends_to_what_it_makes(call, run, refused, folders, tmp_path
     (tmp_path / "texts.txt").write_text("\n".join(make_texts(30)) + "\n")
     more = ["--method", "mean", "--lexical-texts", tmp_path / "texts.txt"]
     (report,) = call(*transfer_arguments(folders, tmp_path / "echo", *more, "--lexical", "echo", "--lexical-weight", 2))
-    assert report["lexical"] == {"mode": "echo", "weight": 2.0, "calibrate": True}
+    assert report["lexical"] == {"mode": "echo", "weight": 2.0, "calibrate": True, "trim": None}
     assert kinds(tmp_path / "echo") == ["Transformer", "SpladePooling", "ColumnScale", "Lexical"]
     assert "with lexical echo and column calibration from 30 texts" in (tmp_path / "echo" / "README.md").read_text()
     code, out, err = run(*transfer_arguments(folders, tmp_path / "none", *more, "--lexical", "none"))

@@ -88,6 +88,29 @@ def test_the_lexical_scores_spread_as_asked(tmp_path: Path, make: Any, mode: Any
     assert exact.std() == pytest.approx(2.5 * own.std(), rel=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["echo", "hybrid", None])
+def test_a_trim_leaves_the_largest_entries_beside_all_words(encoder: SparseEncoder, mode: Any) -> None:
+    whole, trimmed = (add_lexical(encoder, TEXTS, mode, trim=trim) for trim in (None, (2, 3)))
+    calibrated = add_lexical(encoder, TEXTS, None)
+    size = len(encoder.tokenizer)
+    for role, most in (("query", 2), ("document", 3)):
+        own = encode_texts(calibrated, TEXTS, role=role).toarray()
+        rank = (-own).argsort(axis=1, kind="stable").argsort(axis=1)
+        kept = np.where(rank < most, own, 0)
+        found = encode_texts(trimmed, TEXTS, role=role).toarray()
+        if mode is None:
+            np.testing.assert_allclose(found, kept, rtol=1e-5)
+            continue
+        words = lexical_vectors(encoder, trimmed[-1], TEXTS, role, 8).toarray()
+        expected = np.maximum(kept, words) if mode == "echo" else np.hstack([kept, words])
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        assert 0 < (found[:, :size] > 0).sum() < (own > 0).sum() + (words > 0).sum()
+    if mode is not None:
+        assert trimmed[-1].strength == whole[-1].strength
+    with pytest.raises(EncoderError, match="must not carry the parts"):
+        add_lexical(trimmed, TEXTS, "echo", calibrate=False)
+
+
 def test_all_texts_are_counted_and_a_sample_is_encoded(encoder: SparseEncoder) -> None:
     texts = make_texts(400, seed=1)
     frequency = np.zeros(len(encoder.tokenizer))
@@ -289,6 +312,7 @@ def test_snippets_are_pieces_of_what_is_read(encoder: SparseEncoder) -> None:
         (TEXTS, {"power": -1.0}, "power must be 0 or more"),
         (TEXTS, {"b": 2.0}, "b must be between 0 and 1"),
         (TEXTS, {"max_texts": 3}, "max_texts must be 10 or more, got 3"),
+        (TEXTS, {"trim": (8, 0)}, "trim must be two numbers of entries of 1 or more, of queries and documents, got"),
         (TEXTS, {"self_activation": {"strength": 1}}, "self_activation must come from fit_self_activation, got dict"),
         (TEXTS[:9], {}, "texts must hold at least 10 texts with tokens .* got 9"),
         (["", "zzz"] * 20, {}, "got 0"),

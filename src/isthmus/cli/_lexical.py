@@ -43,6 +43,16 @@ CalibrateOption = Annotated[
         show_default=False,
     ),
 ]
+TrimOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option(
+        "--lexical-trim",
+        help="Keep only so many entries of the encoder's own, of a query and of a document (--lexical): 8 16 makes an "
+        "index about as large as BM25's.",
+        metavar="QUERY DOCUMENT",
+        show_default="all",
+    ),
+]
 FolderOption = Annotated[
     Path | None,
     typer.Option(
@@ -61,15 +71,22 @@ class LexicalOptions:
         mode: ``echo``, ``hybrid`` or ``none``.
         weight: None takes the default.
         calibrate: Whether columns are calibrated.
+        trim: Entries of the encoder's own, of a query and of a document; None keeps all.
     """
 
     mode: Mode
     weight: float | None
     calibrate: bool
+    trim: tuple[int, int] | None
 
     @classmethod
     def read(
-        cls, mode: Mode | None, weight: float | None, calibrate: bool | None, **others: Any
+        cls,
+        mode: Mode | None,
+        weight: float | None,
+        calibrate: bool | None,
+        trim: tuple[int, int] | None,
+        **others: Any,
     ) -> LexicalOptions | None:
         """The options given; None without ``--lexical``.
 
@@ -77,13 +94,15 @@ class LexicalOptions:
             mode: Of ``--lexical``.
             weight: Of ``--lexical-weight``.
             calibrate: Of ``--calibrate`` and ``--no-calibrate``.
+            trim: Of ``--lexical-trim``.
             others: Further options that mean nothing without ``--lexical``, by their names in Python.
 
         Raises:
-            InputError: If there are others without ``--lexical``, or nothing is left to add.
+            InputError: If there are others without ``--lexical``, a number is out of its range, or nothing is left to
+                add.
         """
         if mode is None:
-            given = {"lexical_weight": weight, "calibrate": calibrate, **others}
+            given = {"lexical_weight": weight, "calibrate": calibrate, "lexical_trim": trim, **others}
             for name, value in given.items():
                 if value is not None:
                     option = "--no-calibrate" if value is False else f"--{name.replace('_', '-')}"
@@ -95,7 +114,9 @@ class LexicalOptions:
             raise InputError(f"--lexical-weight must come with --lexical echo or hybrid, got {weight} with none")
         if weight is not None and not weight > 0:
             raise InputError(f"--lexical-weight must be above 0, got {weight}; --lexical none calibrates alone")
-        return cls(mode, weight, calibrate is not False)
+        if trim is not None and min(trim) < 1:
+            raise InputError(f"--lexical-trim must be two numbers of 1 or more, got {trim[0]} {trim[1]}; leave it out")
+        return cls(mode, weight, calibrate is not False, trim)
 
     def add(self, encoder: Any, texts: Any, **options: Any) -> Any:
         """The encoder with the parts that were asked for; options as for :func:`isthmus.search.add_lexical`."""
@@ -103,7 +124,7 @@ class LexicalOptions:
 
         if self.weight is not None:
             options["weight"] = self.weight
-        return add_lexical(encoder, texts, self._mode, calibrate=self.calibrate, **options)
+        return add_lexical(encoder, texts, self._mode, calibrate=self.calibrate, trim=self.trim, **options)
 
     def check_transfer(self, encoder: str, path: Path | None, texts: Sequence[str], *, trust_remote_code: bool) -> None:
         """Refuse before a transfer what cannot be added to its result; this takes loading the encoder.
@@ -141,7 +162,7 @@ class LexicalOptions:
         """What is added, in words."""
         from isthmus.search.lexical import describe
 
-        return describe(self._mode, calibrate=self.calibrate)
+        return describe(self._mode, calibrate=self.calibrate, trim=self.trim)
 
     @property
     def _mode(self) -> Literal["echo", "hybrid"] | None:
@@ -207,7 +228,8 @@ def new_encoder(
     if beside is not None and beside.absolute() == folder.absolute():
         raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
     source = Corpus(corpus)
-    asked = asdict(options) | encoding
+    # As JSON has it, to be compared with what it will have become.
+    asked = json.loads(json.dumps(asdict(options) | encoding))
     resumed = resume and folder.exists()
     if resumed:
         # The cheap part of what is compared comes first.

@@ -42,6 +42,7 @@ def command(
     lexical: _lexical.ModeOption = None,
     lexical_weight: _lexical.WeightOption = None,
     calibrate: _lexical.CalibrateOption = None,
+    lexical_trim: _lexical.TrimOption = None,
     lexical_folder: _lexical.FolderOption = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
@@ -50,7 +51,9 @@ def command(
 ) -> None:
     """Encode a corpus; run the same command again after an interruption and it goes on where it was."""
     started = time.perf_counter()
-    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_folder=lexical_folder)
+    added = _lexical.LexicalOptions.read(
+        lexical, lexical_weight, calibrate, lexical_trim, lexical_folder=lexical_folder
+    )
     check_names([model])
     source = told_format(corpus, format)
     with working("loading libraries", quiet=json):

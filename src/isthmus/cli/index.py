@@ -53,6 +53,7 @@ def command(
     lexical: _lexical.ModeOption = None,
     lexical_weight: _lexical.WeightOption = None,
     calibrate: _lexical.CalibrateOption = None,
+    lexical_trim: _lexical.TrimOption = None,
     lexical_folder: _lexical.FolderOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the index that is there, and the encoder of --lexical.")
@@ -67,7 +68,9 @@ def command(
     lists_alone = folder.startswith("seismic:") and model is None and corpus is None
     changing = add or update or compact or delete_ids is not None or lists_alone
     _check(model, corpus, add=add or update, changing=changing, verify=verify, overwrite=overwrite)
-    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_folder=lexical_folder)
+    added = _lexical.LexicalOptions.read(
+        lexical, lexical_weight, calibrate, lexical_trim, lexical_folder=lexical_folder
+    )
     if added is not None and (changing or corpus is None):
         raise InputError(
             f"--lexical {lexical} must come with a new index of MODEL and CORPUS; an index that is there names the "

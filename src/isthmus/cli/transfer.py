@@ -123,6 +123,7 @@ def command(
     ] = None,
     lexical_weight: _lexical.WeightOption = None,
     calibrate: _lexical.CalibrateOption = None,
+    lexical_trim: _lexical.TrimOption = None,
     language: Annotated[
         list[str] | None, typer.Option(help="Language of the result, for its card; any number.", show_default=False)
     ] = None,
@@ -135,7 +136,7 @@ def command(
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
     check_target(target_tokenizer, target_text, vocabulary_size)
-    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_texts=lexical_texts)
+    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_trim, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
         raise InputError(f"--lexical-texts must come with --lexical {lexical}, got none; name a file of texts")
     if target_text:

@@ -18,6 +18,7 @@ from torch import Tensor
 from isthmus.modules.column_scale import ColumnScale
 from isthmus.modules.lexical import Lexical
 from isthmus.modules.max_head import active_maxima, max_head
+from isthmus.modules.trim import Trim
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
@@ -153,7 +154,7 @@ def _stays_sparse(encoder: SparseEncoder) -> bool:
 def _without_tail(modules: torch.nn.Module) -> list[Any]:
     """The modules of a sequence up to the last one that takes no active entries."""
     found = list(modules.children())
-    while len(found) > 1 and isinstance(found[-1], (ColumnScale, Lexical)):
+    while len(found) > 1 and isinstance(found[-1], (ColumnScale, Trim, Lexical)):
         found.pop()
     return found
 

@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.modules.column_scale import ColumnScale
 from isthmus.modules.lexical import MODES, Lexical, LexicalMode, check_formula
+from isthmus.modules.trim import Trim, check_trim
 from isthmus.search.encode import encode_texts
 from isthmus.search.identity import check_sparse, lexical_block
 from isthmus.search.statistics import (
@@ -54,6 +55,7 @@ def add_lexical(
     b: float = 0.75,
     self_activation: SelfActivation | None = None,
     leave_out: Collection[int] = (),
+    trim: tuple[int, int] | None = None,
     seed: int = 0,
     max_texts: int = MAX_TEXTS,
     batch_size: int = 32,
@@ -80,6 +82,8 @@ def add_lexical(
         self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
         leave_out: Ids of tokens that get no lexical weight, besides special ones: those that a transfer with
             ``keep_source`` kept, ``report.token_map.rows(Fate.KEPT)``, because they have columns of their own.
+        trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
+            keeps all. The strength is that of the whole vectors either way.
         seed: Seed of the sample and of the pieces.
         max_texts: Size of the sample.
         batch_size: Texts per encoding step.
@@ -96,6 +100,8 @@ def add_lexical(
         InputError: If an argument is out of its range, the texts are too few, or all scores are the same.
     """
     _check_arguments(mode, calibrate, weight, self_activation)
+    if trim is not None:
+        check_trim(trim)
     if self_activation is not None:
         power, k1, b = self_activation.power, self_activation.k1, self_activation.b
     power = POWER if power is None else power
@@ -119,7 +125,10 @@ def add_lexical(
             scale = added[0].scale.numpy() if added else np.ones(encode.size, dtype=np.float32)
             strength = _strength(encode, lexical, statistics, documents, scale, weight, seed)
         added.append(Lexical(mode, idf, statistics.average_length, strength=strength, **options))
-    return _appended(encoder, added, f"with {describe(mode, calibrate=calibrate)} from {statistics.count:,} texts")
+    if trim is not None:
+        added.insert(-1 if mode is not None else len(added), Trim(*trim))
+    note = describe(mode, calibrate=calibrate, trim=trim)
+    return _appended(encoder, added, f"with {note} from {statistics.count:,} texts")
 
 
 def fit_self_activation(
@@ -211,7 +220,7 @@ def check_encoder(encoder: Any, mode: LexicalMode | None, *, calibrate: bool) ->
             "encoder must have columns that are tokens (a SpladePooling module), got "
             f"{', '.join(type(module).__name__ for module in encoder.children())}; take a SPLADE encoder"
         )
-    present = [type(module).__name__ for module in modules if isinstance(module, Lexical)]
+    present = [type(module).__name__ for module in modules if isinstance(module, (Lexical, Trim))]
     if calibrate:
         present += [type(module).__name__ for module in modules if isinstance(module, ColumnScale)]
     if present:
@@ -323,7 +332,8 @@ def _appended(encoder: Any, added: list[Any], note: str) -> SparseEncoder:
     return result.eval()
 
 
-def describe(mode: LexicalMode | None, *, calibrate: bool) -> str:
+def describe(mode: LexicalMode | None, *, calibrate: bool, trim: tuple[int, int] | None = None) -> str:
     """What is added, in words."""
     parts = {None: [], "echo": ["lexical echo"], "hybrid": ["a lexical block"]}[mode]
-    return " and ".join([*parts, *(["column calibration"] if calibrate else [])])
+    cut = [] if trim is None else [f"a trim to {trim[0]} and {trim[1]} entries"]
+    return " and ".join([*parts, *(["column calibration"] if calibrate else []), *cut])

@@ -58,8 +58,9 @@ def _own_classes() -> dict[str, Any]:
     """Modules of Isthmus that a model may name; sentence-transformers takes all but its own for foreign code."""
     from isthmus.modules.column_scale import ColumnScale
     from isthmus.modules.lexical import Lexical
+    from isthmus.modules.trim import Trim
 
-    return {f"{module.__module__}.{module.__qualname__}": module for module in (ColumnScale, Lexical)}
+    return {f"{module.__module__}.{module.__qualname__}": module for module in (ColumnScale, Trim, Lexical)}
 
 
 def stored_as_sparse(path: str) -> bool:
