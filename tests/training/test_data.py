@@ -92,6 +92,13 @@ def test_malformed_files_are_named_with_their_line(tmp_path):
     path.write_text("query,positive\nq,\n")
     with pytest.raises(InputError, match=r"bad.csv, line 2: 'positive' must not be empty"):
         read_training_data(path)
+    path = tmp_path / "bad.csv.xz"
+    path.write_bytes(lzma.compress(b"query,positive\n" + b"q,p\n" * 100)[:-9])
+    with pytest.raises(InputError, match=r"bad.csv.xz, line 101: must be CSV .*; mend the record, or fetch the file"):
+        read_training_data(path)
+    path.write_bytes(b"\xfd7zXZ\x00nothing of the kind")
+    with pytest.raises(InputError, match=r"bad.csv.xz, line 0: must be CSV"):
+        read_training_data(path)
     path = tmp_path / "bad.parquet"
     path.write_text("no parquet")
     with pytest.raises(InputError, match=r"bad.parquet must be a Parquet file"):

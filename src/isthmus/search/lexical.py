@@ -91,8 +91,8 @@ def add_lexical(
         show_progress_bar: None shows it on a terminal.
 
     Returns:
-        A new encoder with weights of its own, which saves and trains like any other; :class:`Lexical` says how it is
-        loaded.
+        A new encoder with weights of its own, which saves like any other; :class:`Lexical` says how it is loaded. Train
+        before, not after: the words that training would teach are scored already.
 
     Raises:
         EncoderError: If the encoder is not sparse, its columns are no tokens, or it carries these parts already.

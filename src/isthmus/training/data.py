@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isthmus._files import DAMAGE
 from isthmus.corpora.files import COMPRESSIONS, open_text, read_jsonl
 from isthmus.errors import InputError, MissingExtraError, NotFoundError
 
@@ -179,8 +180,10 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield where, row
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: must be UTF-8 text ({error}); convert the file") from error
-        except (csv.Error, OSError, EOFError) as error:
-            raise InputError(f"{path}, line {reader.line_num}: must be CSV ({error})") from error
+        except (csv.Error, *DAMAGE) as error:
+            raise InputError(
+                f"{path}, line {reader.line_num}: must be CSV ({error}); mend the record, or fetch the file again"
+            ) from error
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -194,7 +197,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for number, row in enumerate(rows, start=1):
                 yield f"{path}, row {number}", row
     except (ArrowException, OSError) as error:
-        raise InputError(f"{path} must be a Parquet file, got {error}") from error
+        raise InputError(f"{path} must be a Parquet file, got {error}; write it anew") from error
 
 
 def _hub_rows(name: str) -> Iterator[Row]:

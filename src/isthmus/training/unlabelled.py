@@ -139,9 +139,9 @@ def pairs_from_text(
     about half a kilobyte of every passage stays in memory, to know it again.
 
     Args:
-        source: As for :class:`isthmus.search.documents.Corpus`; also a ``.txt`` file (``.gz``, ``.xz``) with one
-            document a line, or a Markdown or reStructuredText file (``.md``, ``.markdown``, ``.rst``) or a folder of
-            them, each one document.
+        source: As for :class:`isthmus.search.documents.Corpus`; also a ``.txt`` file (``.gz``, ``.xz``, ``.zst``) with
+            one document a line, or a Markdown or reStructuredText file (``.md``, ``.markdown``, ``.rst``) or a folder
+            of them, each one document.
         settings: Which pairs to make; None takes the defaults.
         seed: Decides which snippets are drawn and kept, and which pairs under ``max_pairs``.
         show_progress_bar: None shows it on a terminal.
@@ -270,7 +270,8 @@ def read_documents(source: Any) -> Corpus:
         pages = [page for page in sorted(path.rglob("*")) if page.suffix in PAGES]
         if not pages:
             raise CollectionError(
-                f"corpus must be a file, or a folder with corpus.jsonl or with {', '.join(PAGES)} files, got {path}"
+                f"corpus must be a file, or a folder with corpus.jsonl or with {', '.join(PAGES)} files, got {path}; "
+                "name one of its files"
             )
         # Named by their places in the folder, so that the folder may be moved.
         corpus = Corpus(_page(page, page.relative_to(path).as_posix()) for page in pages)
