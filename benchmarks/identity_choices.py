@@ -17,9 +17,10 @@ ARMS = ("plain", "calibrated", "echo")
 
 def identity_settings(results: Path, *, markdown: Markdown) -> str:
     """Every weight and power, means over languages and kinds of pairs."""
-    found = read_json(results / "identity_settings.json")["rows"]
+    found = [row for row in read_json(results / "identity_settings.json")["rows"] if "trim" not in row]
     weights = sorted({row["weight"] for row in found if "weight" in row})
     powers = sorted({row["power"] for row in found if "power" in row})
+    source = [row for row in found if "self_activation" in row]
     rows = []
     for mode, calibrate, power in product(("echo", "hybrid"), (True, False), powers):
         wanted = {"mode": mode, "calibrate": calibrate, "power": power}
@@ -36,9 +37,33 @@ def identity_settings(results: Path, *, markdown: Markdown) -> str:
         "languages and both kinds of pairs; bold is the best of a line. For comparison: "
         + ", ".join(f"{name} {_mean(found, wanted):.3f}" for name, wanted in alone.items())
         + ".",
+        "With the strength, power, k1 and b that the English encoder gives the words of English sections instead: "
+        + ", ".join(
+            f"{mode}{'' if calibrate else ', not calibrated'} {_mean(source, wanted):.3f}"
+            for mode, calibrate in product(("echo", "hybrid"), (True, False))
+            for wanted in [{"mode": mode, "calibrate": calibrate}]
+        )
+        + ".",
     ]
     header = ["weight", *(f"{weight:g}" for weight in weights)]
     return markdown(header, rows) + "\n" + "\n".join(lines) + "\n"
+
+
+def identity_trims(results: Path, *, markdown: Markdown) -> str:
+    """Few of the encoder's own entries beside its words, means over languages and kinds of pairs."""
+    found = [row for row in read_json(results / "identity_settings.json")["rows"] if "dims" in row]
+    kinds = {(row["mode"], tuple(row.get("trim", ()))): [] for row in found}
+    for row in found:
+        kinds[row["mode"], tuple(row.get("trim", ()))].append(row)
+    table = []
+    for (mode, trim), rows in sorted(kinds.items(), key=lambda kind: (kind[0][0], -sum(kind[0][1]) or -(10**6))):
+        name = {"bm25": "BM25"}.get(mode, mode) + (f", {trim[0]} and {trim[1]} of its own" if trim else "")
+        by_pairs = [[row["ndcg@10"] for row in rows if row["pairs"] == pairs] for pairs in PAIRS]
+        numbers = [fmean(row["ndcg@10"] for row in rows), *map(fmean, by_pairs)]
+        sizes = [fmean(row["dims"][side] for row in rows) for side in (0, 1)]
+        table.append([name, *(f"{number:.3f}" for number in numbers), *(f"{size:.0f}" for size in sizes)])
+    header = ["", "nDCG@10", *PAIRS, "entries of a query", "of a passage"]
+    return markdown(header, table) + "\nMeans over the languages, on the development pairs of the table above.\n"
 
 
 def identity_head(results: Path, *, markdown: Markdown) -> str:

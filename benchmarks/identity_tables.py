@@ -12,6 +12,7 @@ from isthmus._files import read_json
 LEXICAL = {"target": ("echo", "hybrid"), "keep-source": ("echo",)}
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 LEVEL = 0.05
+DIMS = ("active_dims", "query_active_dims")
 MAPS = {
     "sembridge": "sembridge", "sembridge-own": "sembridge, own directions", "mean": "mean",
     "gaussian": "Gaussian", "shuffled": "shuffled",
@@ -67,8 +68,7 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
             cells += _padded([_against_both(row["low_overlap"], row, "low_overlap_vs_") for row in found])
             cells.append(_number(words))
             cells += _padded([_against_both(row["matched"], row, "matched_vs_") for row in found])
-            cells.append("/".join(f"{row['active_dims']:.0f}" for row in (words, *found)))
-            cells.append("/".join(f"{row['query_active_dims']:.0f}" for row in (words, *found)))
+            cells += ["/".join(f"{row[dims]:.0f}" for row in (words, *found)) for dims in DIMS]
             table.append(cells)
     header = [
         "", "few shared words: BM25", "echo", "hybrid", "BM25 whole", "echo cut to 32/128", "hybrid cut",
@@ -77,6 +77,32 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
     text = (
         "nDCG@10. ▲ ▼: above or below BM25, † above the same with shuffled rows, paired bootstrap over questions, "
         "p < 0.05.\nDims: BM25/echo/hybrid, uncut.\n"
+    )
+    return markdown(header, table) + "\n" + text
+
+
+def identity_trimmed(results: Path, *, markdown: Markdown) -> str:
+    """Echo and hybrid with few of the encoder's own entries, before and after training, beside BM25."""
+    rows = _rows(results)
+    arms = ("echo-trimmed", "hybrid-trimmed")
+    table = []
+    for stage, told in (("zero-shot", ""), ("fine-tuned", ", trained")):
+        for language in sorted({place[0] for place in rows if place[3] == stage and place[4] in arms}):
+            words = rows[language, "none", "target", "zero-shot", "bm25"]
+            found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
+            shuffled = [rows.get((language, "shuffled", "target", stage, arm)) for arm in arms]
+            cells = [language + told, _number(words), *map(_marked, found), *map(_number, shuffled)]
+            cells.append(f"{words['low_overlap']:.3f}")
+            cells += [_compared(row["low_overlap"], row, "low_overlap_vs_") for row in found]
+            cells += ["/".join(f"{row[dims]:.0f}" for row in (words, *found)) for dims in DIMS]
+            table.append(cells)
+    header = [
+        "", "BM25", "echo", "hybrid", "echo, shuffled", "hybrid, shuffled", "few shared words: BM25", "echo", "hybrid",
+        "dims of passages", "of questions",
+    ]  # fmt: skip
+    text = (
+        "nDCG@10. ▲ ▼: above or below BM25, **bold**: above BM25 and the same with shuffled rows, paired bootstrap\n"
+        "over questions, p < 0.05. Dims: BM25/echo/hybrid.\n"
     )
     return markdown(header, table) + "\n" + text
 
@@ -95,7 +121,7 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
             cells += [_compared(row["ndcg@10"], {"vs_bm25": row["vs_bm25"]}, "vs_") for row in found]
             plain.append(found[0])
         cells += [f"{row['matched']:.3f}" for row in plain]
-        cells += [", ".join(f"{row[dims]:.0f}" for row in plain) for dims in ("active_dims", "query_active_dims")]
+        cells += [", ".join(f"{row[dims]:.0f}" for row in plain) for dims in DIMS]
         table.append([language, *cells])
     header = [
         "", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms),
