@@ -51,7 +51,7 @@ def prose_blocks(data: Path, language: str) -> list[list[tuple[str, str]]]:
 def sections(data: Path, language: str, limit: int, seed: int) -> Collection:
     """At most ``limit`` (heading, section) pairs of a language; distinct passages."""
     rows = section_rows(data, language, limit, seed)
-    return _pairs(f"sections-dev-{language}", [row["query"] for row in rows], [row["passage"] for row in rows])
+    return paired(f"sections-dev-{language}", [row["query"] for row in rows], [row["passage"] for row in rows])
 
 
 def cloze(data: Path, language: str, limit: int, seed: int) -> Collection:
@@ -64,14 +64,15 @@ def cloze(data: Path, language: str, limit: int, seed: int) -> Collection:
         taken = int(rng.integers(SENTENCES))
         queries.append(block[taken])
         passages.append(" ".join(block[:taken] + block[taken + 1 :]))
-    return _pairs(f"cloze-{language}", queries, passages)
+    return paired(f"cloze-{language}", queries, passages)
 
 
-def _pairs(name: str, queries: Sequence[str], passages: Sequence[str]) -> Collection:
+def paired(name: str, queries: Sequence[str], passages: Sequence[str], language: str | None = None) -> Collection:
     """Every query has one relevant passage, its own."""
     return Collection(
         name,
         {f"d{i}": passage for i, passage in enumerate(passages)},
         {f"q{i}": query for i, query in enumerate(queries)},
         {f"q{i}": {f"d{i}": 1} for i in range(len(queries))},
+        language,
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import Cell, fingerprint, summarize, use_data, write_cell
-from dev_pairs import section_rows
+from dev_pairs import paired, section_rows
 from study import collection_of, say
 from study_arms import BRIDGE, ENCODER, METHODS, TOKENIZER, TRAINING, transferred
 from training_pairs import training_rows
@@ -104,12 +104,7 @@ def trained(
 
 def pool(name: str, rows: Sequence[dict[str, Any]]) -> Collection:
     """Sections, asked by their headings."""
-    return Collection(
-        name,
-        {f"d{i}": row["passage"] for i, row in enumerate(rows)},
-        {f"q{i}": row["query"] for i, row in enumerate(rows)},
-        {f"q{i}": {f"d{i}": 1} for i in range(len(rows))},
-    )
+    return paired(name, [row["query"] for row in rows], [row["passage"] for row in rows])
 
 
 def choosing(data: Path) -> Collection:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from cells import Cell, fingerprint, summarize, use_data, write_cell
-from dev_pairs import section_rows
+from dev_pairs import paired, section_rows
 from zero_shot import sample_queries, say
 
 import isthmus
@@ -89,13 +89,6 @@ def tokenizer_folder(language: str, args: argparse.Namespace) -> Path:
     return folder
 
 
-def _pairs(name: str, language: str, queries: Sequence[str], passages: Sequence[str]) -> Collection:
-    """Every query has one relevant passage, its own."""
-    corpus = {f"d{i}": passage for i, passage in enumerate(passages)}
-    asked = {f"q{i}": query for i, query in enumerate(queries)}
-    return Collection(name, corpus, asked, {f"q{i}": {f"d{i}": 1} for i in range(len(queries))}, language)
-
-
 def with_other_sections(collection: Collection, language: str, args: argparse.Namespace) -> Collection:
     """A larger pool: other sections of the same kind of documentation, each text once."""
     with lzma.open(args.data / f"sections/en-{language}.jsonl.xz", "rt", encoding="utf-8") as stream:
@@ -114,16 +107,16 @@ def pools(language: str, args: argparse.Namespace) -> Iterator[tuple[str, Collec
         yield "alone", sample_queries(load("xquad", language="de"), args.max_queries, args.seed), within
     rows = section_rows(args.data, language, sys.maxsize, args.seed, queries=("query", "query_en"))
     passages = [row["passage"] for row in rows]
-    sections = _pairs("sections-dev", language, [row["query"] for row in rows], passages)
+    sections = paired("sections-dev", [row["query"] for row in rows], passages, language)
     yield "alone", sections, within
     if language not in KEPT:
         return
     yield f"sections-{args.distractors}", with_other_sections(sections, language, args), within
-    across = _pairs("en-sections-dev", language, [row["query_en"] for row in rows], passages)
+    across = paired("en-sections-dev", [row["query_en"] for row in rows], passages, language)
     yield f"sections-{args.distractors}", with_other_sections(across, language, args), ACROSS
     with lzma.open(args.data / f"parallel_dev/flores_dev.en-{language}.tsv.xz", "rt", encoding="utf-8") as stream:
         sentences = [line.rstrip("\n").split("\t") for line in stream]
-    flores = _pairs("en-flores-dev", language, [row[0] for row in sentences], [row[1] for row in sentences])
+    flores = paired("en-flores-dev", [row[0] for row in sentences], [row[1] for row in sentences], language)
     yield "alone", sample_queries(flores, args.max_queries, args.seed), ACROSS
 
 
