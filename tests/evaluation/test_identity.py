@@ -68,7 +68,11 @@ def test_rows_keep_the_contract_and_are_measured_once(
     ]  # fmt: skip
     assert all(set(row) >= CONTRACT for rows in found.values() for row in rows)
     rows = {row["arm"]: row for row in found["ko.sembridge.target.zero-shot.json"]}
-    assert list(rows) == ["plain", "calibrated", "echo", "hybrid"]
+    assert list(rows) == ["plain", "calibrated", "echo", "hybrid", "echo-trimmed", "hybrid-trimmed"]
+    for arm in ("echo", "hybrid"):
+        assert rows[f"{arm}-trimmed"]["active_dims"] <= rows[arm]["active_dims"]
+    (words,) = found["ko.none.target.zero-shot.json"]
+    assert words["matched"] == words["ndcg@10"]
     assert all({"p_vs_bm25", "p_vs_shuffled"} <= set(row) for row in rows.values())
     assert "p_vs_shuffled" not in found["ko.shuffled.target.zero-shot.json"][0]
     # Words found again are worth something to an encoder that knows nothing.

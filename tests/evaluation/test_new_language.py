@@ -77,6 +77,17 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         return BridgeVectors(*rows, "random")
 
     monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+
+    def add_lexical(model: Any, texts: list[str], mode: str, *, leave_out: list[int], dtype: str) -> Any:
+        """Five texts are too few for an echo."""
+        assert texts
+        assert mode == "echo"
+        echoes.append(len(leave_out))
+        return model
+
+    echoes: list[int] = []
+    monkeypatch.setattr(new_language, "add_lexical", add_lexical)
+    monkeypatch.setattr(new_language, "echoes", echoes, raising=False)
     return new_language
 
 
@@ -118,6 +129,10 @@ def test_cells_tables_and_readiness(
         ("bn", "sections-dev", "sections-4"), ("bn", "en-sections-dev", "sections-4"), ("bn", "en-flores-dev", "alone"),
     }  # fmt: skip
     assert not [cell for cell in summary["cells"] if "keep" in cell["arm"] and cell["settings"]["language"] == "de"]
+    # Of two German and two Bengali pools, and of the four that an encoder that keeps English searches.
+    assert len([cell for cell in summary["cells"] if cell["arm"].endswith("-echo")]) == 4 + 4 + 4
+    assert sorted(benchmark.echoes)[:8] == [0] * 8
+    assert min(sorted(benchmark.echoes)[8:]) > 0
     cell = next(cell for cell in summary["cells"] if cell["arm"] == "sembridge")
     assert {"run", "transfer", "seed", "dtype"} <= cell["settings"].keys()
     assert len(cell["ndcg@10_interval"]) == 2
