@@ -28,7 +28,7 @@ from cells import ResultFile, fingerprint, use_data
 from dev_pairs import prose_blocks, section_rows
 
 import isthmus
-from isthmus._files import atomic_write, read_json
+from isthmus._files import atomic_folder, atomic_write, read_json
 from isthmus.corpora import ParallelCollection, load_parallel
 from isthmus.corpora.training_pairs import build_pairs
 from isthmus.evaluation.audit import audit_model
@@ -130,8 +130,8 @@ def folder_of(model: str, args: argparse.Namespace) -> Path | str:
         encoder, _ = isthmus.transfer(
             "isthmus/mini-splade-en", target_tokenizer=tokenizers, bridge="isthmus/mini-bridge", keep_source=True
         )
-        encoder.save_pretrained(str(folder.with_suffix(".part")))
-        folder.with_suffix(".part").rename(folder)
+        with atomic_folder(folder) as part:
+            encoder.save_pretrained(str(part))
     return folder
 
 

@@ -30,7 +30,7 @@ from training_pairs import training_rows
 from zero_shot import sample_queries
 
 import isthmus
-from isthmus._files import atomic_write, read_json
+from isthmus._files import atomic_folder, atomic_write, read_json
 from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model
@@ -71,8 +71,8 @@ def untrained(language: str, args: argparse.Namespace, method: str = METHOD) -> 
     """The folder of the transferred encoder."""
     start: Path = args.work / (f"{language}.start" if method == METHOD else f"{language}.{method}.start")
     if not start.exists():
-        transferred(method, language, 0, args.data).save_pretrained(str(start.with_suffix(".part")))
-        start.with_suffix(".part").rename(start)
+        with atomic_folder(start) as folder:
+            transferred(method, language, 0, args.data).save_pretrained(str(folder))
     return start
 
 

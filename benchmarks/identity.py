@@ -2,6 +2,7 @@
 
     ISTHMUS_DATA=... python benchmarks/identity.py                    everything that is missing
     ISTHMUS_DATA=... python benchmarks/identity.py --stages zero-shot --languages ko --maps shuffled sembridge
+    ISTHMUS_DATA=... python benchmarks/identity.py --large --maps shuffled sembridge    all collections, whole
 
 Every map is measured plain, calibrated, with an echo and as a hybrid (docs/identity.md), on pools with distractors,
 against BM25 over the same tokenizer and pool and against the same arm with *shuffled* rows, which has everything but
@@ -31,6 +32,7 @@ from identity_arms import (
     SAMPLE,
     TRIM,
     VOCABULARIES,
+    Vectors,
     arms_of,
     encoder_of,
     has_trimmed,
@@ -38,22 +40,22 @@ from identity_arms import (
     method_name,
 )
 from identity_distil import taught_by
+from identity_pools import distractors_and_queries, pools_of, shares_few_words
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from study import cut
 from study_arms import BRIDGE, ENCODER, METHODS, RATES, TOKENIZER, TRAINING
-from zero_shot import sample_queries
 
 import isthmus
 from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
 from isthmus.search.lexical import POWER, WEIGHT
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 STAGES = ("zero-shot", "fine-tuned", "distilled")
-# The one that is taught the echo.
-STUDENT = "sembridge"
+# Those that are taught their echo.
+STUDENTS = ("sembridge", "shuffled")
 # Largest entries of queries and documents that arms are cut to; BM25, which has about as many, is left whole.
 MATCHED = (32, 128)
 # What arms with sembridge are compared with, beside BM25; those of other maps with the first alone.
@@ -69,6 +71,7 @@ class Cell(ResultFile):
     """All arms of one encoder on one pool; BM25 is a cell of its own, with the map ``none``."""
 
     language: str
+    collection: str
     token_map: str
     vocabulary: str
     stage: str
@@ -76,13 +79,16 @@ class Cell(ResultFile):
     settings: dict[str, Any]
 
 
-def make_cell(language: str, token_map: str, vocabulary: str, stage: str, args: argparse.Namespace) -> Cell:
+def make_cell(
+    language: str, collection: str, token_map: str, vocabulary: str, stage: str, args: argparse.Namespace
+) -> Cell:
     """A cell and everything it depends on."""
+    distractors, max_queries = distractors_and_queries(args)
     settings = {
         "language": language, "map": token_map, "vocabulary": vocabulary, "stage": stage,
         "encoder": fingerprint(ENCODER), "bridge": fingerprint(BRIDGE),
         "tokenizer": fingerprint(TOKENIZER.format(language=language)),
-        "distractors": args.distractors, "max_queries": args.max_queries, "sample": SAMPLE,
+        "distractors": distractors, "max_queries": max_queries, "sample": SAMPLE,
         "weight": WEIGHT, "power": POWER,
         "max_length": MAX_LENGTH, "matched": None if token_map == "none" else MATCHED,
         "isthmus": isthmus.__version__,
@@ -95,24 +101,9 @@ def make_cell(language: str, token_map: str, vocabulary: str, stage: str, args: 
         settings["training"] = TRAINING.identity() | {"learning_rate": rate_of(token_map, vocabulary, args)}
     if stage == "distilled":
         settings["teacher"] = taught_by()
-    path = args.output / f"{language}.{token_map}.{vocabulary}.{stage}.json"
-    return Cell(language, token_map, vocabulary, stage, path, json.loads(json.dumps(settings)))
-
-
-def pool_of(language: str, args: argparse.Namespace) -> Collection:
-    """The evaluation collection of a language with distractors."""
-    name = "korquad" if language == "ko" else "xquad"
-    path = args.data / "distractors" / f"{language}.jsonl.xz"
-    found = load(name, language=language, distractors=path, max_distractors=args.distractors, seed=0)
-    return sample_queries(found, args.max_queries, 0)
-
-
-def overlap_of(pool: Collection, words: BM25) -> NDArray[np.float64]:
-    """Share of each query's distinct tokens that its best relevant passage holds, in the order of the queries."""
-    queries = [set(ids) for ids in words.token_ids(list(pool.queries.values()))]
-    golds = [max(pool.qrels[query], key=lambda d: pool.qrels[query][d]) for query in pool.queries]
-    held = [set(ids) for ids in words.token_ids([pool.corpus[gold] for gold in golds])]
-    return np.array([len(q & d) / max(1, len(q)) for q, d in zip(queries, held, strict=True)])
+    place = f"{language}.{collection}-large" if args.large else language
+    path = args.output / f"{place}.{token_map}.{vocabulary}.{stage}.json"
+    return Cell(language, collection, token_map, vocabulary, stage, path, json.loads(json.dumps(settings)))
 
 
 def score(name: str, vectors: tuple[csr_matrix, csr_matrix], pool: Collection) -> dict[str, NDArray[np.float64]]:
@@ -158,15 +149,19 @@ def comparisons(
 
 def compare(language: str, args: argparse.Namespace) -> None:
     """Write into every finished cell of a language how its arms compare with BM25 and with other maps."""
-    pool = pool_of(language, args)
-    overlap = overlap_of(pool, BM25(TOKENIZER.format(language=language)))
-    low = overlap < np.median(overlap)
-    words = read_scores(make_cell(language, "none", "target", "zero-shot", args))
+    for pool in pools_of(language, args):
+        compare_on(pool, language, args)
+
+
+def compare_on(pool: Collection, language: str, args: argparse.Namespace) -> None:
+    """The same of one pool."""
+    low = shares_few_words(pool, BM25(TOKENIZER.format(language=language)))
+    words = read_scores(make_cell(language, pool.name, "none", "target", "zero-shot", args))
     for stage, vocabulary in product(STAGES, VOCABULARIES):
-        cells = {name: make_cell(language, name, vocabulary, stage, args) for name in MAPS}
+        cells = {name: make_cell(language, pool.name, name, vocabulary, stage, args) for name in MAPS}
         known = {name: read_scores(cell) for name, cell in cells.items() if cell.done()}
         for token_map, scores in known.items():
-            beside = MAPS_BESIDE if token_map == STUDENT else MAPS_BESIDE[:1]
+            beside = MAPS_BESIDE if token_map == "sembridge" else MAPS_BESIDE[:1]
             others = {"bm25": words} | {name: known[name] for name in beside if name in known and name != token_map}
             content = read_json(cells[token_map].path)
             content["rows"] = [
@@ -186,7 +181,7 @@ def write(cell: Cell, rows: Sequence[dict[str, Any]], scores: dict[str, NDArray[
     content = {"rows": list(rows), "settings": cell.settings, "settings_hash": cell.key}
     atomic_write(cell.path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
     for row in rows:
-        where = f"{row['language']} {row['stage']} {row['map']} ({row['vocabulary']}) {row['arm']}"
+        where = f"{row['language']} {row['collection']} {row['stage']} {row['map']} ({row['vocabulary']}) {row['arm']}"
         print(f"{where}: {row['ndcg@10']:.3f}", file=sys.stderr, flush=True)
 
 
@@ -197,29 +192,22 @@ def read_scores(cell: Cell) -> dict[str, NDArray[np.float64]]:
 
 
 def left_out(token_map: str, vocabulary: str, stage: str) -> bool:
-    """Combinations that say nothing: columns that are not written need no directions, and there is one student."""
+    """Combinations that say nothing: columns that are not written need no directions, and there are two students."""
     if token_map == "sembridge-own" and vocabulary != "target":
         return True
-    return stage == "distilled" and (token_map != STUDENT or vocabulary != "target")
+    return stage == "distilled" and (token_map not in STUDENTS or vocabulary != "target")
 
 
 def measure(language: str, stage: str, args: argparse.Namespace) -> None:
     """All cells of a language and a stage."""
-    pool = pool_of(language, args)
-    words = BM25(TOKENIZER.format(language=language))
-    overlap = overlap_of(pool, words)
-    low = overlap < np.median(overlap)
-    queries, documents = list(pool.queries.values()), list(pool.corpus.values())
-    baseline = make_cell(language, "none", "target", "zero-shot", args)
-    if not baseline.done():
-        held = words.encode_documents(documents)
-        vectors = (words.encode_queries(queries), held)
-        scores = {"bm25": evaluate_vectors(*vectors, pool, name="bm25").per_query["ndcg@10"]}
-        write(baseline, [row_of(baseline, "bm25", pool, scores, low, vectors)], scores)
+    pools = list(pools_of(language, args))
+    for pool in pools:
+        measure_words(pool, language, args)
     for vocabulary in args.vocabularies:
         for token_map in [name for name in MAPS if name in args.maps]:
-            cell = make_cell(language, token_map, vocabulary, stage, args)
-            if cell.done() or left_out(token_map, vocabulary, stage):
+            cells = [make_cell(language, pool.name, token_map, vocabulary, stage, args) for pool in pools]
+            missing = [(cell, pool) for cell, pool in zip(cells, pools, strict=True) if not cell.done()]
+            if not missing or left_out(token_map, vocabulary, stage):
                 continue
             rate = rate_of(token_map, vocabulary, args)
             if stage != "zero-shot" and rate is None:
@@ -227,13 +215,33 @@ def measure(language: str, stage: str, args: argparse.Namespace) -> None:
                 print(f"{name} has no learning rate yet; see study.py --only tune", file=sys.stderr, flush=True)
                 continue
             encoder = encoder_of(language, token_map, vocabulary, stage, rate=rate, data=args.data, work=args.work)
-            kept = kept_tokens(language) if vocabulary != "target" else ()
-            arms = arms_of(encoder, queries, documents, kept, trimmed=has_trimmed(token_map, vocabulary, stage))
-            del encoder
+            made = Vectors(encoder)
+            for cell, pool in missing:
+                measure_arms(cell, pool, made)
+            del encoder, made
             gc.collect()
-            scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
-            rows = [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()]
-            write(cell, rows, scores)
+
+
+def measure_words(pool: Collection, language: str, args: argparse.Namespace) -> None:
+    """The cell of BM25 on a pool."""
+    cell = make_cell(language, pool.name, "none", "target", "zero-shot", args)
+    if cell.done():
+        return
+    words = BM25(TOKENIZER.format(language=language))
+    held = words.encode_documents(list(pool.corpus.values()))
+    vectors = (words.encode_queries(list(pool.queries.values())), held)
+    scores = {"bm25": evaluate_vectors(*vectors, pool, name="bm25").per_query["ndcg@10"]}
+    write(cell, [row_of(cell, "bm25", pool, scores, shares_few_words(pool, words), vectors)], scores)
+
+
+def measure_arms(cell: Cell, pool: Collection, made: Vectors) -> None:
+    """The cell of an encoder on a pool."""
+    low = shares_few_words(pool, BM25(TOKENIZER.format(language=cell.language)))
+    kept = kept_tokens(cell.language) if cell.vocabulary != "target" else ()
+    trimmed = has_trimmed(cell.token_map, cell.vocabulary, cell.stage)
+    arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), kept, trimmed=trimmed)
+    scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
+    write(cell, [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()], scores)
 
 
 def rate_of(token_map: str, vocabulary: str, args: argparse.Namespace) -> float | None:
@@ -267,8 +275,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--maps", nargs="+", choices=MAPS, default=list(MAPS))
     parser.add_argument("--vocabularies", nargs="+", choices=VOCABULARIES, default=list(VOCABULARIES))
-    parser.add_argument("--distractors", type=int, default=1000)
-    parser.add_argument("--max-queries", type=int, default=1200)
+    parser.add_argument("--large", action="store_true", help="every collection, all questions, all distractors")
     args = parser.parse_args(argv)
     use_data(parser, args)
     args.rates = tuned_rates(args.study)

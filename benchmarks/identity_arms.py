@@ -6,17 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from identity_distil import SAMPLE, distilled
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix, hstack, vstack
 from study import cut
 from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 
 import isthmus
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.modules.lexical import MODES, LexicalMode
 from isthmus.search import encode_texts
 from isthmus.search.lexical import add_lexical
 from isthmus.search.statistics import lexical_vectors
@@ -28,6 +29,10 @@ VOCABULARIES = ("target", "keep-source")
 TRIM = (8, 16)
 # Tokens of a text that an encoder reads: all that it has positions for, since BM25 reads the whole text.
 MAX_LENGTH = 512
+DTYPE: Literal["bfloat16"] = "bfloat16"
+Role = Literal["query", "document"]
+# Vectors of the questions and of the passages.
+Sides = tuple[csr_matrix, ...]
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,35 @@ def kept_tokens(language: str) -> list[int]:
     return found
 
 
+class Vectors:
+    """An encoder and the vectors of its texts, each encoded once however many pools hold it."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+        encoder.max_seq_length = MAX_LENGTH
+        self.rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}}
+        self.known: dict[Role, list[csr_matrix]] = {"query": [], "document": []}
+
+    def __call__(self, texts: list[str], role: Role) -> csr_matrix:
+        """Shape (texts, columns)."""
+        rows = self.rows[role]
+        missing = [text for text in dict.fromkeys(texts) if text not in rows]
+        if missing:
+            self.known[role].append(encode_texts(self.encoder, missing, role=role, dtype=DTYPE))
+            rows |= {text: len(rows) + i for i, text in enumerate(missing)}
+        return csr_matrix(vstack(self.known[role], format="csr")[[rows[text] for text in texts]])
+
+
 def arms_of(
-    encoder: Any, queries: list[str], documents: list[str], kept: Collection[int], *, trimmed: bool = False
-) -> dict[str, tuple[csr_matrix, csr_matrix]]:
+    made: Vectors, queries: list[str], documents: list[str], kept: Collection[int], *, trimmed: bool = False
+) -> dict[str, Sides]:
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
     with what the encoder gives that :func:`isthmus.search.add_lexical` returns.
 
     Args:
-        encoder: As transferred or trained.
+        made: By an encoder as transferred or trained.
         queries: Of the pool.
         documents: Of the pool; calibration, IDF and strength are fitted on them too.
         kept: Ids of tokens that the transfer kept; they get no lexical weight.
@@ -112,38 +136,33 @@ def arms_of(
     Raises:
         RuntimeError: If the two differ.
     """
-    options: dict[str, Any] = {"dtype": "bfloat16"}
-    encoder.max_seq_length = MAX_LENGTH
-    plain = {
-        "query": encode_texts(encoder, queries, role="query", **options),
-        "document": encode_texts(encoder, documents, role="document", **options),
-    }
-    fitted = add_lexical(encoder, documents, "hybrid", leave_out=kept, max_texts=SAMPLE, **options)
+    encoder = made.encoder
+    plain = (made(queries, "query"), made(documents, "document"))
+    fitted = add_lexical(encoder, documents, "hybrid", leave_out=kept, max_texts=SAMPLE, dtype=DTYPE)
     scale, lexical = list(fitted.children())[-2:]
     factors = scale.scale.numpy()
-    arms: dict[str, tuple[csr_matrix, csr_matrix]] = {"plain": (plain["query"], plain["document"])}
-    calibrated = {role: csr_matrix(vectors.multiply(factors)) for role, vectors in plain.items()}
-    words = {
-        "query": lexical_vectors(encoder, lexical, queries, "query", 64),
-        "document": lexical_vectors(encoder, lexical, documents, "document", 64),
-    }
-    arms["calibrated"] = (calibrated["query"], calibrated["document"])
-    echo = {role: csr_matrix(calibrated[role].maximum(words[role])) for role in plain}
-    arms["echo"] = (echo["query"], echo["document"])
-    hybrid = {role: hstack([calibrated[role], words[role]], format="csr") for role in plain}
-    arms["hybrid"] = (hybrid["query"], hybrid["document"])
+    calibrated = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)
+    words = tuple(
+        lexical_vectors(encoder, lexical, texts, role, 64)
+        for role, texts in (("query", queries), ("document", documents))
+    )
+    arms = {"plain": plain, "calibrated": calibrated} | {mode: joined(mode, calibrated, words) for mode in MODES}
     if trimmed:
-        few = {role: cut(vectors, dims) for (role, vectors), dims in zip(calibrated.items(), TRIM, strict=True)}
-        echo = {role: csr_matrix(few[role].maximum(words[role])) for role in plain}
-        arms["echo-trimmed"] = (echo["query"], echo["document"])
-        hybrid = {role: hstack([few[role], words[role]], format="csr") for role in plain}
-        arms["hybrid-trimmed"] = (hybrid["query"], hybrid["document"])
+        few = tuple(cut(vectors, dims) for vectors, dims in zip(calibrated, TRIM, strict=True))
+        arms |= {f"{mode}-trimmed": joined(mode, few, words) for mode in MODES}
     _check(fitted, queries[:16], arms["hybrid"][0][:16])
     return arms
 
 
+def joined(mode: LexicalMode, own: Sides, words: Sides) -> Sides:
+    """Query and document vectors with their words."""
+    if mode == "echo":
+        return tuple(csr_matrix(a.maximum(b)) for a, b in zip(own, words, strict=True))
+    return tuple(hstack([a, b], format="csr") for a, b in zip(own, words, strict=True))
+
+
 def _check(fitted: Any, queries: list[str], expected: csr_matrix) -> None:
-    found = encode_texts(fitted, queries, role="query", dtype="bfloat16")
+    found = encode_texts(fitted, queries, role="query", dtype=DTYPE)
     # Batches of other texts round differently in bfloat16.
     off = abs(found - expected).max() / expected.max()
     if off > 0.05:

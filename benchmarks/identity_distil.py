@@ -1,8 +1,8 @@
-"""An echo taught to the rows: a plain encoder learns the scores that sembridge's echo gives to snippets of raw text.
+"""An echo taught to the rows: a plain encoder learns the scores that its own echo gives to snippets of raw text.
 
 Snippets, left in their passages, are the queries, their passages the positives and the best others of BM25 the
 negatives; the student is trained on the teacher's score margins (MarginMSE, arXiv 2010.02666) with the settings of the
-study. No label is trained on, but 80 labelled development sections choose among the checkpoints, as in the study.
+study, and its last step is kept: no label is seen.
 """
 
 from __future__ import annotations
@@ -13,56 +13,43 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dev_pairs import sections
 from study_arms import TRAINING, transferred
 from training_pairs import training_rows
 
-from isthmus._files import atomic_write
+from isthmus._files import atomic_folder, atomic_write
 from isthmus.search import add_lexical
 from isthmus.training import TrainingSettings, pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import SAMPLE, with_scores
 from isthmus.training.unlabelled import TAUGHT
 
-TEACHER = "sembridge"
 PAIRS = replace(TAUGHT, max_pairs=TRAINING.batch_size * (TRAINING.steps or 0), passage_words=48)
 
 
 def taught_by() -> dict[str, Any]:
     """Everything about the teacher and its rows that decides what is learnt."""
-    return {"map": TEACHER, "lexical": "echo", "pairs": asdict(PAIRS)}
+    return {"map": "the student's", "lexical": "echo", "pairs": asdict(PAIRS), "checkpoint": "last"}
 
 
 def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
     """The folder of the student that starts as a method's encoder; trained unless it has been."""
     run = work / f"{language}.{name}.distilled.{rate:g}"
-    result, start = run / "trained", run / "start"
+    result, start, rows = run / "trained", run / "start", run / "rows.jsonl"
     if (result / "training_report.json").is_file():
         return result
-    if not start.exists():
-        transferred(name, language, 0, data).save_pretrained(str(run / "start.part"))
-        (run / "start.part").rename(start)
+    if not rows.exists():
+        encoder = transferred(name, language, 0, data)
+        with atomic_folder(start, overwrite=True) as folder:
+            encoder.save_pretrained(str(folder))
+        passages = [row["passage"] for row in training_rows(data, language)]
+        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, run / "corpus.jsonl")]
+        atomic_write(rows, ("\n".join(lines) + "\n").encode())
+        del encoder
         gc.collect()
-    rows = write_rows(language, data, work)
     settings: TrainingSettings = replace(TRAINING, learning_rate=rate, seed=0, loss="margin-mse")
-    pool = sections(data, language, 80, 0)
-    train(start, rows, result, settings, development=pool, language=language, overwrite=True)
+    train(start, rows, result, settings, language=language, overwrite=True)
     gc.collect()
     return result
-
-
-def write_rows(language: str, data: Path, work: Path) -> Path:
-    """The teacher's rows, the same for all students of a language."""
-    folder = work / f"{language}.{TEACHER}.echo"
-    rows = folder / "rows.jsonl"
-    if not rows.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        encoder = transferred(TEACHER, language, 0, data)
-        passages = [row["passage"] for row in training_rows(data, language)]
-        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, folder / "corpus.jsonl")]
-        atomic_write(rows, ("\n".join(lines) + "\n").encode())
-        gc.collect()
-    return rows
 
 
 def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from cells import use_data
 from dev_pairs import LANGUAGES, cloze, sections
-from identity_arms import arms_of
+from identity_arms import Vectors, arms_of
 from study_arms import BRIDGE, ENCODER, METHODS, TOKENIZER
 from training_pairs import training_rows
 
@@ -38,7 +38,7 @@ ARMS = ("plain", "calibrated", "echo")
 
 def measure(encoder: Any, collection: Collection) -> list[dict[str, Any]]:
     """NDCG@10 and active dimensions of every arm of an encoder on one collection."""
-    arms = arms_of(encoder, list(collection.queries.values()), list(collection.corpus.values()), ())
+    arms = arms_of(Vectors(encoder), list(collection.queries.values()), list(collection.corpus.values()), ())
     rows = []
     for arm in ARMS:
         queries, documents = arms[arm]

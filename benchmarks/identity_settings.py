@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from cells import use_data
 from dev_pairs import LANGUAGES, cloze, sections
-from scipy.sparse import csr_matrix, hstack
+from identity_arms import joined
+from scipy.sparse import csr_matrix
 from study import cut
 from study_arms import ENCODER, TOKENIZER, transferred
 from training_pairs import training_rows
@@ -32,6 +33,7 @@ from isthmus._files import atomic_write, read_json
 from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model
+from isthmus.modules.lexical import MODES
 from isthmus.search import add_lexical, encode_texts, fit_self_activation
 from isthmus.search.lexical import POWER, WEIGHT
 from isthmus.search.statistics import SelfActivation, lexical_vectors
@@ -40,7 +42,6 @@ PAIRS = 250
 FURTHER = 1000
 POWERS = (0.5, 0.75)
 WEIGHTS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
-MODES = ("echo", "hybrid")
 SAMPLE = 200
 # Entries of the encoder's own, of queries and passages.
 TRIMS = ((4, 8), (8, 16), (8, 32), (16, 32), (32, 64), (32, 128))
@@ -92,22 +93,22 @@ def measure(
             )
             *_, before, lexical = fitted.children()
             factors = before.scale.numpy() if calibrate else np.ones(plain[0].shape[1], dtype=np.float32)
-            own = [csr_matrix(vectors.multiply(factors)) for vectors in plain]
+            own = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)
             if power == POWERS[0]:
                 rows.append({"mode": "plain", "calibrate": calibrate, "ndcg@10": score(own, collection)})
-            held = [
+            held = (
                 lexical_vectors(encoder, lexical, queries, "query", 64),
                 lexical_vectors(encoder, lexical, documents, "document", 64),
-            ]
+            )
             for weight, mode in product(WEIGHTS, MODES):
                 # Both sides carry the square root of the weight.
-                lexical_side = [vectors * np.float32(np.sqrt(weight)) for vectors in held]
+                lexical_side = tuple(vectors * np.float32(np.sqrt(weight)) for vectors in held)
                 setting = {"mode": mode, "calibrate": calibrate, "power": power, "weight": weight}
                 rows.append({**setting, "ndcg@10": score(joined(mode, own, lexical_side), collection)})
                 if (calibrate, power, weight) != (True, POWER, WEIGHT):
                     continue
                 for trim in TRIMS:
-                    few = [cut(side, most) for side, most in zip(own, trim, strict=True)]
+                    few = tuple(cut(side, most) for side, most in zip(own, trim, strict=True))
                     vectors = joined(mode, few, lexical_side)
                     rows.append({**setting, "trim": trim, "ndcg@10": score(vectors, collection), "dims": dims(vectors)})
                 rows[-len(TRIMS) - 1]["dims"] = dims(joined(mode, own, lexical_side))
@@ -122,21 +123,14 @@ def measure(
             **options,
         )
         lexical = list(fitted.children())[-1]
-        held = [
+        held = (
             lexical_vectors(encoder, lexical, queries, "query", 64),
             lexical_vectors(encoder, lexical, documents, "document", 64),
-        ]
+        )
         for mode in MODES:
             setting = {"mode": mode, "calibrate": calibrate, "self_activation": asdict(source[calibrate])}
             rows.append({**setting, "ndcg@10": score(joined(mode, own, held), collection)})
     return rows
-
-
-def joined(mode: str, own: Sequence[csr_matrix], words: Sequence[csr_matrix]) -> list[csr_matrix]:
-    """Query and document vectors with their words."""
-    if mode == "echo":
-        return [csr_matrix(a.maximum(b)) for a, b in zip(own, words, strict=True)]
-    return [hstack([a, b], format="csr") for a, b in zip(own, words, strict=True)]
 
 
 def dims(vectors: Sequence[csr_matrix]) -> list[float]:

@@ -15,7 +15,7 @@ from study_dense import dense_transfer
 from training_pairs import target_text, training_rows
 
 import isthmus
-from isthmus._files import atomic_write, read_json
+from isthmus._files import atomic_folder, atomic_write, read_json
 from isthmus.evaluation import BM25
 from isthmus.evaluation.models import load_model
 from isthmus.training import TrainingSettings, train
@@ -98,10 +98,8 @@ def fine_tuned(name: str, language: str, seed: int, rate: float, data: Path, wor
         return result, read_json(report)
     start, pairs = run / "start", run / "pairs.jsonl"
     if not start.exists():
-        encoder = transferred(name, language, seed, data)
-        encoder.save_pretrained(str(run / "start.part"))
-        (run / "start.part").rename(start)
-        del encoder
+        with atomic_folder(start) as folder:
+            transferred(name, language, seed, data).save_pretrained(str(folder))
         gc.collect()
     write_pairs(pairs, language, seed, data)
     settings = replace(TRAINING, learning_rate=rate, seed=seed)

@@ -52,7 +52,7 @@ def match_activation(
     Raises:
         InputError: If too few texts have a token.
     """
-    texts = _drawn([text for text in texts if encoder.tokenizer(text)["input_ids"]], seed)
+    texts = _drawn(encoder, texts, seed)
     target = take_apart(encoder)
     known = [module.model.get_output_embeddings() for module in source.transformers]
     for module, head, (own, theirs) in zip(
@@ -120,16 +120,20 @@ def threshold_shift(maxima: Floats, rates: NDArray[np.float64]) -> Floats:
     return shift
 
 
-def _drawn(texts: list[str], seed: int) -> list[str]:
-    if len(texts) < MIN_TEXTS:
+def _drawn(encoder: Any, texts: Sequence[str], seed: int) -> list[str]:
+    """Texts with a token, in their order; tokenized one by one, for there may be millions."""
+    drawn: list[int] = []
+    for i in np.random.default_rng(seed).permutation(len(texts)).tolist():
+        if len(drawn) == MAX_TEXTS:
+            break
+        if encoder.tokenizer(texts[i])["input_ids"]:
+            drawn.append(i)
+    if len(drawn) < MIN_TEXTS:
         raise InputError(
-            f"sample_texts must be {MIN_TEXTS} or more with a token in them for bias 'matched', got {len(texts)}; pass "
+            f"sample_texts must be {MIN_TEXTS} or more with a token in them for bias 'matched', got {len(drawn)}; pass "
             "more"
         )
-    if len(texts) <= MAX_TEXTS:
-        return texts
-    chosen = np.sort(np.random.default_rng(seed).choice(len(texts), MAX_TEXTS, replace=False))
-    return [texts[i] for i in chosen]
+    return [texts[i] for i in sorted(drawn)]
 
 
 class _Recorder:
