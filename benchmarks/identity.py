@@ -36,7 +36,6 @@ from identity_arms import (
     arms_of,
     encoder_of,
     has_trimmed,
-    kept_tokens,
     method_name,
 )
 from identity_distil import taught_by
@@ -93,8 +92,10 @@ def make_cell(
         "max_length": MAX_LENGTH, "matched": None if token_map == "none" else MATCHED,
         "isthmus": isthmus.__version__,
     }  # fmt: skip
-    if has_trimmed(token_map, vocabulary, stage):
+    if has_trimmed(token_map, stage):
         settings["trim"] = TRIM
+    if vocabulary == "keep-source":
+        settings["kept_tokens"] = "as others"
     if token_map != "none":
         settings["transfer"] = METHODS[method_name(token_map, vocabulary)]
     if stage != "zero-shot":
@@ -237,9 +238,8 @@ def measure_words(pool: Collection, language: str, args: argparse.Namespace) -> 
 def measure_arms(cell: Cell, pool: Collection, made: Vectors) -> None:
     """The cell of an encoder on a pool."""
     low = shares_few_words(pool, BM25(TOKENIZER.format(language=cell.language)))
-    kept = kept_tokens(cell.language) if cell.vocabulary != "target" else ()
-    trimmed = has_trimmed(cell.token_map, cell.vocabulary, cell.stage)
-    arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), kept, trimmed=trimmed)
+    trimmed = has_trimmed(cell.token_map, cell.stage)
+    arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), trimmed=trimmed)
     scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
     write(cell, [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()], scores)
 

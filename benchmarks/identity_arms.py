@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +10,8 @@ import numpy as np
 from identity_distil import SAMPLE, distilled
 from scipy.sparse import csr_matrix, hstack, vstack
 from study import cut
-from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
+from study_arms import METHODS, fine_tuned, transferred
 
-import isthmus
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
 from isthmus.modules.lexical import MODES, LexicalMode
@@ -64,9 +61,9 @@ for _method in MAPS:
     METHODS[f"{_method}-keep-source"] = METHODS[_method] | {"keep_source": True}
 
 
-def has_trimmed(token_map: str, vocabulary: str, stage: str) -> bool:
-    """Whether the trimmed arms are measured: with the vocabulary replaced, of sembridge and of shuffled rows."""
-    return vocabulary == "target" and token_map in ("shuffled", "sembridge") and stage != "distilled"
+def has_trimmed(token_map: str, stage: str) -> bool:
+    """Whether the trimmed arms are measured: of sembridge and of shuffled rows."""
+    return token_map in ("shuffled", "sembridge") and stage != "distilled"
 
 
 def method_name(token_map: str, vocabulary: str) -> str:
@@ -89,16 +86,6 @@ def encoder_of(
     return load_model(str(folder))
 
 
-@cache
-def kept_tokens(language: str) -> list[int]:
-    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
-    _, report = isthmus.transfer(
-        ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
-    )
-    found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
-    return found
-
-
 class Vectors:
     """An encoder and the vectors of its texts, each encoded once however many pools hold it."""
 
@@ -118,9 +105,7 @@ class Vectors:
         return csr_matrix(vstack(self.known[role], format="csr")[[rows[text] for text in texts]])
 
 
-def arms_of(
-    made: Vectors, queries: list[str], documents: list[str], kept: Collection[int], *, trimmed: bool = False
-) -> dict[str, Sides]:
+def arms_of(made: Vectors, queries: list[str], documents: list[str], *, trimmed: bool = False) -> dict[str, Sides]:
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
@@ -130,7 +115,6 @@ def arms_of(
         made: By an encoder as transferred or trained.
         queries: Of the pool.
         documents: Of the pool; calibration, IDF and strength are fitted on them too.
-        kept: Ids of tokens that the transfer kept; they get no lexical weight.
         trimmed: Measure echo and hybrid with few entries of the encoder's own, too.
 
     Raises:
@@ -138,7 +122,7 @@ def arms_of(
     """
     encoder = made.encoder
     plain = (made(queries, "query"), made(documents, "document"))
-    fitted = add_lexical(encoder, documents, "hybrid", leave_out=kept, max_texts=SAMPLE, dtype=DTYPE)
+    fitted = add_lexical(encoder, documents, "hybrid", max_texts=SAMPLE, dtype=DTYPE)
     scale, lexical = list(fitted.children())[-2:]
     factors = scale.scale.numpy()
     calibrated = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)

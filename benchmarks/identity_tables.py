@@ -134,13 +134,40 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     return markdown(header, table) + "\n" + text
 
 
-def _rows(results: Path) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
-    """Rows by language, map, vocabulary, stage and arm."""
-    return {
-        (row["language"], row["map"], row["vocabulary"], row["stage"], row["arm"]): row
-        for path in sorted((results / "identity").glob("*.*.*.*.json"))
-        for row in read_json(path)["rows"]
-    }
+def identity_large(results: Path, *, markdown: Markdown) -> str:
+    """Echo and hybrid on every collection of a language whole, with all distractors."""
+    rows = _rows(results, large=True)
+    table = []
+    for vocabulary, stage in (("target", "zero-shot"), ("keep-source", "zero-shot"), ("target", "distilled")):
+        told = {"keep-source": ", source kept"}.get(vocabulary, "") + {"distilled": ", taught"}.get(stage, "")
+        for pool in _languages(rows, vocabulary=vocabulary, stage=stage):
+            words = rows[pool, "none", "target", "zero-shot", "bm25"]
+            arms = [("sembridge", arm) for arm in ("plain", "echo", "hybrid", "echo-trimmed")]
+            found = [rows.get((pool, name, vocabulary, stage, arm)) for name, arm in arms]
+            shuffled = [rows.get((pool, "shuffled", vocabulary, stage, arm)) for arm in ("echo", "hybrid")]
+            cells = [f"{pool}{told}", f"{words['queries']:,}", f"{words['documents']:,}", _number(words)]
+            cells += ["—" if row is None else _marked(row) for row in found]
+            table.append(cells + [_number(row) for row in shuffled])
+    header = [
+        "", "questions", "passages", "BM25", "plain", "echo", "hybrid", "echo, trimmed", "echo, shuffled",
+        "hybrid, shuffled",
+    ]  # fmt: skip
+    text = (
+        "nDCG@10. ▲ ▼: above or below BM25, **bold**: also above the same with shuffled rows, paired bootstrap over\n"
+        "questions, p < 0.05.\n"
+    )
+    return markdown(header, table) + "\n" + text
+
+
+def _rows(results: Path, *, large: bool = False) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
+    """Rows by language (and collection, of large pools), map, vocabulary, stage and arm."""
+    found = {}
+    for path in sorted((results / "identity").glob("*.json")):
+        if path.name.partition(".")[2].partition(".")[0].endswith("-large") == large:
+            for row in read_json(path)["rows"]:
+                place = f"{row['language']} {row['collection']}" if large else row["language"]
+                found[place, row["map"], row["vocabulary"], row["stage"], row["arm"]] = row
+    return found
 
 
 def _languages(

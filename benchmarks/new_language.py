@@ -36,7 +36,6 @@ from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.search import add_lexical
 from isthmus.search.lexical import POWER, WEIGHT
-from isthmus.token_map import Fate
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 
 LANGUAGES = ("de", "bn")
@@ -169,7 +168,7 @@ def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> 
                 "transfer": TRANSFERS.get(arm.removesuffix(ECHO)),
             }
             if arm.endswith(ECHO):
-                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
+                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER, "left_out": []}
             path = args.output / f"{language}.{collection.name}.{pool}.{arm}.json"
             cells.append(Cell(arm, pool, collection, path, settings))
     return cells
@@ -186,8 +185,7 @@ def measure(cells: Sequence[Cell], language: str, across: bool, args: argparse.N
         texts = (list(cell.collection.queries.values()), list(cell.collection.corpus.values()))
         used = model
         if cell.arm.endswith(ECHO):
-            kept = () if report is None else report.token_map.rows(Fate.KEPT).tolist()
-            used = add_lexical(model, texts[1], "echo", leave_out=kept, dtype=OPTIONS["dtype"])
+            used = add_lexical(model, texts[1], "echo", dtype=OPTIONS["dtype"])
         queries = encode(used, texts[0], role="query", **options)
         documents = encode(used, texts[1], role="document", **options)
         settings = {"seed": args.seed, **settings_of(used, **OPTIONS)}

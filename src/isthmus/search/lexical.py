@@ -80,8 +80,7 @@ def add_lexical(
         k1: Saturation of the number of occurrences, as in BM25.
         b: Normalisation by length, as in BM25.
         self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
-        leave_out: Ids of tokens that get no lexical weight, besides special ones: those that a transfer with
-            ``keep_source`` kept, ``report.token_map.rows(Fate.KEPT)``, because they have columns of their own.
+        leave_out: Ids of tokens that get no lexical weight, besides special ones.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
             keeps all. The strength is that of the whole vectors either way.
         seed: Seed of the sample and of the pieces.

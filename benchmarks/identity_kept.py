@@ -1,0 +1,104 @@
+"""Should English tokens that a transfer kept get lexical weights, too? Measured on development pairs.
+
+    ISTHMUS_DATA=... python benchmarks/identity_kept.py
+
+The encoders keep English and write its columns, so that what a word of the target language gets is its lexical weight
+alone, and a kept one has a weight of its own. ``settings.py`` and ``identity_settings.py`` use the same pairs; no
+evaluation collection is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cells import use_data
+from dev_pairs import LANGUAGES
+from identity_arms import DTYPE, Vectors, joined
+from identity_settings import SAMPLE, collections, dims, score
+from scipy.sparse import csr_matrix
+from study_arms import ENCODER, TOKENIZER, transferred
+
+import isthmus
+from isthmus._files import atomic_write, read_json
+from isthmus.corpora import Collection
+from isthmus.evaluation import BM25
+from isthmus.modules.lexical import MODES
+from isthmus.search import add_lexical
+from isthmus.search.statistics import lexical_vectors
+from isthmus.token_map import Fate
+
+METHOD = "sembridge-keep-source"
+WEIGHTS = (1.0, 2.0, 4.0)
+
+
+def kept_tokens(language: str) -> list[int]:
+    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
+    _, report = isthmus.transfer(
+        ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
+    )
+    found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
+    return found
+
+
+def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[int]) -> list[dict[str, Any]]:
+    """NDCG@10 of BM25, of the encoder, and of echo and hybrid with and without weights for kept tokens."""
+    queries, documents = list(collection.queries.values()), list(collection.corpus.values())
+    plain = (made(queries, "query"), made(documents, "document"))
+    bm25 = (words.encode_queries(queries), words.encode_documents(documents))
+    rows: list[dict[str, Any]] = [
+        {"arm": name, "ndcg@10": score(vectors, collection), "dims": dims(vectors)}
+        for name, vectors in {"bm25": bm25, "plain": plain}.items()
+    ]
+    for left_out, told in ((kept, "none"), ((), "as others")):
+        fitted = add_lexical(
+            made.encoder, documents, "echo", leave_out=left_out, max_texts=SAMPLE, dtype=DTYPE, weight=1.0
+        )
+        *_, scale, lexical = fitted.children()
+        own = tuple(csr_matrix(vectors.multiply(scale.scale.numpy())) for vectors in plain)
+        held = (
+            lexical_vectors(made.encoder, lexical, queries, "query", 64),
+            lexical_vectors(made.encoder, lexical, documents, "document", 64),
+        )
+        for weight, mode in product(WEIGHTS, MODES):
+            # Both sides carry the square root of the weight.
+            vectors = joined(mode, own, tuple(side * np.float32(np.sqrt(weight)) for side in held))
+            setting = {"arm": mode, "kept_tokens": told, "weight": weight}
+            rows.append(setting | {"ndcg@10": score(vectors, collection), "dims": dims(vectors)})
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"), help="default: ISTHMUS_DATA")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "identity_kept.json")
+    parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES))
+    args = parser.parse_args(argv)
+    use_data(parser, args)
+    rows = read_json(args.output)["rows"] if args.output.exists() else []
+    for language in args.languages:
+        if any(row["language"] == language for row in rows):
+            continue
+        made = Vectors(transferred(METHOD, language, 0, args.data))
+        words = BM25(TOKENIZER.format(language=language))
+        for name, collection in collections(args.data, language).items():
+            place = {"language": language, "pairs": name, "queries": len(collection.queries)}
+            place["documents"] = len(collection.corpus)
+            rows += [place | row for row in measure(made, collection, words, kept_tokens(language))]
+        del made
+        gc.collect()
+        atomic_write(args.output, (json.dumps({"rows": rows, "sample": SAMPLE}, indent=1) + "\n").encode())
+        print(f"{language} measured", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
