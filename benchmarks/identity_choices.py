@@ -13,6 +13,7 @@ from isthmus._files import read_json
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 PAIRS = ("sections", "cloze")
 ARMS = ("plain", "calibrated", "echo")
+LEXICAL = ("echo", "hybrid")
 
 
 def identity_settings(results: Path, *, markdown: Markdown) -> str:
@@ -82,6 +83,25 @@ def identity_head(results: Path, *, markdown: Markdown) -> str:
     languages = ", ".join(dict.fromkeys(row["language"] for row in found))
     text = f"nDCG@10 on development pairs, means over {languages}; no evaluation set.\n"
     return markdown(header, table) + "\n" + text
+
+
+def identity_kept(results: Path, *, markdown: Markdown) -> str:
+    """Whether English tokens that were kept get lexical weights, means over the languages."""
+    found = read_json(results / "identity_kept.json")["rows"]
+    table = []
+    for told, wanted in {
+        "BM25": {"arm": "bm25"},
+        "the encoder": {"arm": "plain"},
+        **{
+            f"{mode}, kept tokens: {kept}, weight {weight:g}": {"arm": mode, "kept_tokens": kept, "weight": weight}
+            for mode, kept, weight in product(LEXICAL, ("none", "as others"), (1, 2, 4))
+        },
+    }.items():
+        pairs = [f"{_mean(found, wanted | {'pairs': name}):.3f}" for name in PAIRS]
+        table.append([told, f"{_mean(found, wanted):.3f}", *pairs])
+    languages = ", ".join(dict.fromkeys(row["language"] for row in found))
+    text = f"nDCG@10 on the development pairs of the tables above, means over {languages}; the source kept.\n"
+    return markdown(["", "nDCG@10", *PAIRS], table) + "\n" + text
 
 
 def own_directions(results: Path, *, markdown: Markdown) -> str:

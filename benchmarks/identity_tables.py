@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from isthmus._files import read_json
 
-# Beside a kept source lexical weights are columns that the encoder never writes, so both are the same vectors.
-LEXICAL = {"target": ("echo", "hybrid"), "keep-source": ("echo",)}
+LEXICAL = ("echo", "hybrid")
+TRIMMED = ("echo-trimmed", "hybrid-trimmed")
+VOCABULARIES = {"target": "", "keep-source": ", source kept"}
+STAGES = {"zero-shot": "", "fine-tuned": ", trained", "distilled": ", taught"}
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 LEVEL = 0.05
-DIMS = ("active_dims", "query_active_dims")
 MAPS = {
     "sembridge": "sembridge", "sembridge-own": "sembridge, own directions", "mean": "mean",
     "gaussian": "Gaussian", "shuffled": "shuffled",
@@ -23,15 +25,14 @@ def identity(results: Path, *, markdown: Markdown, vocabulary: str, stage: str) 
     """nDCG@10 of every arm with sembridge, and of echo and hybrid with shuffled rows, by language."""
     rows = _rows(results)
     languages = _languages(rows, vocabulary=vocabulary, stage=stage)
-    both = LEXICAL[vocabulary]
     table = []
     for language in languages:
         cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
-        for arm in ("plain", "calibrated", *both):
+        for arm in ("plain", "calibrated", *LEXICAL):
             cells.append(_marked(rows[language, "sembridge", vocabulary, stage, arm]))
-        cells += [_number(rows.get((language, "shuffled", vocabulary, stage, arm))) for arm in both]
+        cells += [_number(rows.get((language, "shuffled", vocabulary, stage, arm))) for arm in LEXICAL]
         table.append([language, *cells])
-    header = ["", "BM25", "plain", "calibrated", *both, *(f"{arm}, shuffled" for arm in both)]
+    header = ["", "BM25", "plain", "calibrated", *LEXICAL, *(f"{arm}, shuffled" for arm in LEXICAL)]
     return markdown(header, table) + "\n" + _legend(rows, languages, vocabulary, stage)
 
 
@@ -39,12 +40,11 @@ def identity_maps(results: Path, *, markdown: Markdown) -> str:
     """Every map with every arm, means over the languages."""
     rows = _rows(results)
     table = []
-    for vocabulary in ("target", "keep-source"):
+    for vocabulary, kept in VOCABULARIES.items():
         for name, shown in MAPS.items():
             languages = _languages(rows, vocabulary=vocabulary, stage="zero-shot", token_map=name)
             if not languages:
                 continue
-            kept = "" if vocabulary == "target" else ", source kept"
             means = [
                 _mean(rows[language, name, vocabulary, "zero-shot", arm][metric] for language in languages)
                 for arm, metric in (
@@ -60,16 +60,15 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
     """Questions that share few words with their passage, and vectors cut to their largest entries."""
     rows = _rows(results)
     table = []
-    for vocabulary in ("target", "keep-source"):
+    for vocabulary, kept in VOCABULARIES.items():
         for language in _languages(rows, vocabulary=vocabulary, stage=stage):
             words = rows[language, "none", "target", "zero-shot", "bm25"]
-            found = [rows[language, "sembridge", vocabulary, stage, arm] for arm in LEXICAL[vocabulary]]
-            cells = [language + ("" if vocabulary == "target" else ", source kept"), f"{words['low_overlap']:.3f}"]
-            cells += _padded([_against_both(row["low_overlap"], row, "low_overlap_vs_") for row in found])
+            found = [rows[language, "sembridge", vocabulary, stage, arm] for arm in LEXICAL]
+            cells = [language + kept, f"{words['low_overlap']:.3f}"]
+            cells += [_against_both(row["low_overlap"], row, "low_overlap_vs_") for row in found]
             cells.append(_number(words))
-            cells += _padded([_against_both(row["matched"], row, "matched_vs_") for row in found])
-            cells += ["/".join(f"{row[dims]:.0f}" for row in (words, *found)) for dims in DIMS]
-            table.append(cells)
+            cells += [_against_both(row["matched"], row, "matched_vs_") for row in found]
+            table.append(cells + _dims(words, *found))
     header = [
         "", "few shared words: BM25", "echo", "hybrid", "BM25 whole", "echo cut to 32/128", "hybrid cut",
         "dims of passages", "of questions",
@@ -84,18 +83,18 @@ def identity_strata(results: Path, *, markdown: Markdown, stage: str = "zero-sho
 def identity_trimmed(results: Path, *, markdown: Markdown) -> str:
     """Echo and hybrid with few of the encoder's own entries, before and after training, beside BM25."""
     rows = _rows(results)
-    arms = ("echo-trimmed", "hybrid-trimmed")
     table = []
-    for stage, told in (("zero-shot", ""), ("fine-tuned", ", trained")):
-        for language in sorted({place[0] for place in rows if place[3] == stage and place[4] in arms}):
+    for (vocabulary, kept), (stage, trained) in product(VOCABULARIES.items(), STAGES.items()):
+        for language in _languages(rows, vocabulary=vocabulary, stage=stage):
+            found = [row for arm in TRIMMED if (row := rows.get((language, "sembridge", vocabulary, stage, arm)))]
+            if not found:
+                continue
             words = rows[language, "none", "target", "zero-shot", "bm25"]
-            found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
-            shuffled = [rows.get((language, "shuffled", "target", stage, arm)) for arm in arms]
-            cells = [language + told, _number(words), *map(_marked, found), *map(_number, shuffled)]
+            shuffled = [rows.get((language, "shuffled", vocabulary, stage, arm)) for arm in TRIMMED]
+            cells = [f"{language}{kept}{trained}", _number(words), *map(_marked, found), *map(_number, shuffled)]
             cells.append(f"{words['low_overlap']:.3f}")
             cells += [_compared(row["low_overlap"], row, "low_overlap_vs_") for row in found]
-            cells += ["/".join(f"{row[dims]:.0f}" for row in (words, *found)) for dims in DIMS]
-            table.append(cells)
+            table.append(cells + _dims(words, *found))
     header = [
         "", "BM25", "echo", "hybrid", "echo, shuffled", "hybrid, shuffled", "few shared words: BM25", "echo", "hybrid",
         "dims of passages", "of questions",
@@ -118,18 +117,20 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
         plain = []
         for stage in ("zero-shot", "distilled"):
             found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
-            cells += [_compared(row["ndcg@10"], {"vs_bm25": row["vs_bm25"]}, "vs_") for row in found]
+            cells += [_marked(row) for row in found]
             plain.append(found[0])
+        cells += [_number(rows.get((language, "shuffled", "target", "distilled", arm))) for arm in arms]
         cells += [f"{row['matched']:.3f}" for row in plain]
-        cells += [", ".join(f"{row[dims]:.0f}" for row in plain) for dims in DIMS]
-        table.append([language, *cells])
+        table.append([language, *cells, *_dims(*plain)])
     header = [
         "", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms),
+        *(f"taught, shuffled: {arm}" for arm in arms),
         "before: plain, cut", "taught: plain, cut", "dims of a passage", "of a question",
     ]  # fmt: skip
     text = (
-        "nDCG@10 on the pools above. ▲ ▼: above or below BM25, paired bootstrap over questions, p < 0.05. Dims of the "
-        "plain encoder\nbefore and after; cut: to the 32 and 128 largest entries of questions and passages.\n"
+        "nDCG@10 on the pools above. ▲ ▼: above or below BM25, **bold**: also above the same with shuffled rows,\n"
+        "paired bootstrap over questions, p < 0.05. Dims of the plain encoder before and after; cut: to the 32 and 128\n"
+        "largest entries of questions and passages.\n"
     )
     return markdown(header, table) + "\n" + text
 
@@ -138,14 +139,13 @@ def identity_large(results: Path, *, markdown: Markdown) -> str:
     """Echo and hybrid on every collection of a language whole, with all distractors."""
     rows = _rows(results, large=True)
     table = []
-    for vocabulary, stage in (("target", "zero-shot"), ("keep-source", "zero-shot"), ("target", "distilled")):
-        told = {"keep-source": ", source kept"}.get(vocabulary, "") + {"distilled": ", taught"}.get(stage, "")
+    for (vocabulary, kept), (stage, trained) in product(VOCABULARIES.items(), STAGES.items()):
         for pool in _languages(rows, vocabulary=vocabulary, stage=stage):
             words = rows[pool, "none", "target", "zero-shot", "bm25"]
             arms = [("sembridge", arm) for arm in ("plain", "echo", "hybrid", "echo-trimmed")]
             found = [rows.get((pool, name, vocabulary, stage, arm)) for name, arm in arms]
             shuffled = [rows.get((pool, "shuffled", vocabulary, stage, arm)) for arm in ("echo", "hybrid")]
-            cells = [f"{pool}{told}", f"{words['queries']:,}", f"{words['documents']:,}", _number(words)]
+            cells = [f"{pool}{kept}{trained}", f"{words['queries']:,}", f"{words['documents']:,}", _number(words)]
             cells += ["—" if row is None else _marked(row) for row in found]
             table.append(cells + [_number(row) for row in shuffled])
     header = [
@@ -203,8 +203,8 @@ def _above(test: dict[str, Any] | None, sign: int = 1) -> bool:
     return test is not None and bool(test["p_value"] < LEVEL and sign * test["difference"] > 0)
 
 
-def _padded(cells: list[str]) -> list[str]:
-    return cells + ["—"] * (2 - len(cells))
+def _dims(*rows: dict[str, Any]) -> list[str]:
+    return ["/".join(f"{row[dims]:.0f}" for row in rows) for dims in ("active_dims", "query_active_dims")]
 
 
 def _mean(values: Iterable[float]) -> float:

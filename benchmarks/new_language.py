@@ -168,7 +168,9 @@ def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> 
                 "transfer": TRANSFERS.get(arm.removesuffix(ECHO)),
             }
             if arm.endswith(ECHO):
-                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER, "left_out": []}
+                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
+                if "keep-source" in arm:
+                    settings["lexical"]["left_out"] = []
             path = args.output / f"{language}.{collection.name}.{pool}.{arm}.json"
             cells.append(Cell(arm, pool, collection, path, settings))
     return cells

@@ -19,8 +19,15 @@ from typing import Any
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
 from domain_tables import domain, domain_choices
-from identity_choices import identity_head, identity_settings, identity_trims, own_directions
-from identity_tables import identity, identity_distilled, identity_maps, identity_strata, identity_trimmed
+from identity_choices import identity_head, identity_kept, identity_settings, identity_trims, own_directions
+from identity_tables import (
+    identity,
+    identity_distilled,
+    identity_large,
+    identity_maps,
+    identity_strata,
+    identity_trimmed,
+)
 from new_language_tables import new_language, new_language_ready
 from serve_tables import serve
 from study_tables import study, study_alpha, study_cost, study_rates
@@ -319,6 +326,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
             domain,
             domain_choices,
             identity_head,
+            identity_kept,
+            identity_large,
             identity_maps,
             identity_settings,
             identity_strata,
