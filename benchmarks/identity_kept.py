@@ -15,17 +15,19 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cells import use_data
-from dev_pairs import LANGUAGES
+from dev_pairs import LANGUAGES, paired, section_rows
 from identity_arms import DTYPE, Vectors, joined
-from identity_settings import SAMPLE, collections, dims, score
+from identity_settings import FURTHER, PAIRS, SAMPLE, collections, dims, score
 from scipy.sparse import csr_matrix
 from study_arms import ENCODER, TOKENIZER, transferred
+from training_pairs import training_rows
 
 import isthmus
 from isthmus._files import atomic_write, read_json
@@ -38,6 +40,8 @@ from isthmus.token_map import Fate
 
 METHOD = "sembridge-keep-source"
 WEIGHTS = (1.0, 2.0, 4.0)
+# The encoder of this language is measured in English, too.
+ENGLISH_BY = "ko"
 
 
 def kept_tokens(language: str) -> list[int]:
@@ -47,6 +51,17 @@ def kept_tokens(language: str) -> list[int]:
     )
     found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
     return found
+
+
+def english(data: Path) -> Collection:
+    """English development sections of the Korean files, in a pool of as many others as the Korean ones."""
+    rows = section_rows(data, "ko", PAIRS, 0, queries=("query_en",))
+    found = paired("sections-dev-en", [row["query_en"] for row in rows], [row["passage_en"] for row in rows], "en")
+    known = set(found.corpus.values())
+    passages = [row["passage_en"] for row in training_rows(data, "ko")]
+    others = dict.fromkeys(passages[i] for i in np.random.default_rng(0).permutation(len(passages)))
+    further = [text for text in others if text.strip() and text not in known][:FURTHER]
+    return replace(found, corpus=found.corpus | {f"x{i}": text for i, text in enumerate(further)})
 
 
 def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[int]) -> list[dict[str, Any]]:
@@ -90,10 +105,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         made = Vectors(transferred(METHOD, language, 0, args.data))
         words = BM25(TOKENIZER.format(language=language))
-        for name, collection in collections(args.data, language).items():
-            place = {"language": language, "pairs": name, "queries": len(collection.queries)}
+        measured = [(language, name, found, words) for name, found in collections(args.data, language).items()]
+        if language == ENGLISH_BY:
+            measured.append(("en", "sections", english(args.data), BM25(ENCODER)))
+        for code, name, collection, baseline in measured:
+            place = {"language": code, "pairs": name, "queries": len(collection.queries)}
             place["documents"] = len(collection.corpus)
-            rows += [place | row for row in measure(made, collection, words, kept_tokens(language))]
+            rows += [place | row for row in measure(made, collection, baseline, kept_tokens(language))]
         del made
         gc.collect()
         atomic_write(args.output, (json.dumps({"rows": rows, "sample": SAMPLE}, indent=1) + "\n").encode())

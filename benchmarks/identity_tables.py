@@ -129,8 +129,8 @@ def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     ]  # fmt: skip
     text = (
         "nDCG@10 on the pools above. ▲ ▼: above or below BM25, **bold**: also above the same with shuffled rows,\n"
-        "paired bootstrap over questions, p < 0.05. Dims of the plain encoder before and after; cut: to the 32 and 128\n"
-        "largest entries of questions and passages.\n"
+        "paired bootstrap over questions, p < 0.05. Dims of the plain encoder before and after; cut: to the 32 and\n"
+        "128 largest entries of questions and passages.\n"
     )
     return markdown(header, table) + "\n" + text
 
