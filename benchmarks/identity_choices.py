@@ -100,7 +100,8 @@ def identity_kept(results: Path, *, markdown: Markdown) -> str:
         },
     }.items():
         pairs = [f"{_mean(found, wanted | {'pairs': name}):.3f}" for name in PAIRS]
-        table.append([told, f"{_mean(found, wanted):.3f}", *pairs, f"{_mean(english, wanted):.3f}"])
+        within = "—" if wanted.get("kept_tokens") == "none" else f"{_mean(english, wanted):.3f}"
+        table.append([told, f"{_mean(found, wanted):.3f}", *pairs, within])
     languages = ", ".join(dict.fromkeys(row["language"] for row in found))
     text = (
         f"nDCG@10 on the development pairs of the tables above, means over {languages}; the source kept.\n"
