@@ -36,6 +36,7 @@ from identity_arms import (
     arms_of,
     encoder_of,
     has_trimmed,
+    kept_tokens,
     method_name,
 )
 from identity_distil import taught_by
@@ -49,6 +50,7 @@ import isthmus
 from isthmus._files import atomic_write, read_json
 from isthmus.corpora import Collection
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
+from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.search.lexical import POWER, WEIGHT
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
@@ -95,7 +97,7 @@ def make_cell(
     if has_trimmed(token_map, stage):
         settings["trim"] = TRIM
     if vocabulary == "keep-source":
-        settings["kept_tokens"] = "as others"
+        settings["known_share"] = KNOWN_SHARE
     if token_map != "none":
         settings["transfer"] = METHODS[method_name(token_map, vocabulary)]
     if stage != "zero-shot":
@@ -239,7 +241,8 @@ def measure_arms(cell: Cell, pool: Collection, made: Vectors) -> None:
     """The cell of an encoder on a pool."""
     low = shares_few_words(pool, BM25(TOKENIZER.format(language=cell.language)))
     trimmed = has_trimmed(cell.token_map, cell.stage)
-    arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), trimmed=trimmed)
+    known = kept_tokens(cell.language) if cell.vocabulary != "target" else ()
+    arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), known, trimmed=trimmed)
     scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
     write(cell, [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()], scores)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +12,9 @@ import numpy as np
 from identity_distil import SAMPLE, distilled
 from scipy.sparse import csr_matrix, hstack, vstack
 from study import cut
-from study_arms import METHODS, fine_tuned, transferred
+from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 
+import isthmus
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
 from isthmus.modules.lexical import MODES, LexicalMode
@@ -86,6 +89,16 @@ def encoder_of(
     return load_model(str(folder))
 
 
+@cache
+def kept_tokens(language: str) -> list[int]:
+    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
+    _, report = isthmus.transfer(
+        ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
+    )
+    found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
+    return found
+
+
 class Vectors:
     """An encoder and the vectors of its texts, each encoded once however many pools hold it."""
 
@@ -105,7 +118,9 @@ class Vectors:
         return csr_matrix(vstack(self.known[role], format="csr")[[rows[text] for text in texts]])
 
 
-def arms_of(made: Vectors, queries: list[str], documents: list[str], *, trimmed: bool = False) -> dict[str, Sides]:
+def arms_of(
+    made: Vectors, queries: list[str], documents: list[str], known: Collection[int], *, trimmed: bool = False
+) -> dict[str, Sides]:
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
@@ -115,6 +130,7 @@ def arms_of(made: Vectors, queries: list[str], documents: list[str], *, trimmed:
         made: By an encoder as transferred or trained.
         queries: Of the pool.
         documents: Of the pool; calibration, IDF and strength are fitted on them too.
+        known: Ids of tokens that the transfer kept.
         trimmed: Measure echo and hybrid with few entries of the encoder's own, too.
 
     Raises:
@@ -122,13 +138,13 @@ def arms_of(made: Vectors, queries: list[str], documents: list[str], *, trimmed:
     """
     encoder = made.encoder
     plain = (made(queries, "query"), made(documents, "document"))
-    fitted = add_lexical(encoder, documents, "hybrid", max_texts=SAMPLE, dtype=DTYPE)
+    fitted = add_lexical(encoder, documents, "hybrid", known=known, max_texts=SAMPLE, dtype=DTYPE)
     scale, lexical = list(fitted.children())[-2:]
     factors = scale.scale.numpy()
     calibrated = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)
     words = tuple(
-        lexical_vectors(encoder, lexical, texts, role, 64)
-        for role, texts in (("query", queries), ("document", documents))
+        lexical_vectors(encoder, lexical, texts, role, 64, own)
+        for role, texts, own in (("query", queries, plain[0]), ("document", documents, plain[1]))
     )
     arms = {"plain": plain, "calibrated": calibrated} | {mode: joined(mode, calibrated, words) for mode in MODES}
     if trimmed:

@@ -38,7 +38,7 @@ ARMS = ("plain", "calibrated", "echo")
 
 def measure(encoder: Any, collection: Collection) -> list[dict[str, Any]]:
     """NDCG@10 and active dimensions of every arm of an encoder on one collection."""
-    arms = arms_of(Vectors(encoder), list(collection.queries.values()), list(collection.corpus.values()))
+    arms = arms_of(Vectors(encoder), list(collection.queries.values()), list(collection.corpus.values()), ())
     rows = []
     for arm in ARMS:
         queries, documents = arms[arm]

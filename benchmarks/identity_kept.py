@@ -23,34 +23,26 @@ from typing import Any
 import numpy as np
 from cells import use_data
 from dev_pairs import LANGUAGES, paired, section_rows
-from identity_arms import DTYPE, Vectors, joined
+from identity_arms import DTYPE, Vectors, joined, kept_tokens
 from identity_settings import FURTHER, PAIRS, SAMPLE, collections, dims, score
 from scipy.sparse import csr_matrix
 from study_arms import ENCODER, TOKENIZER, transferred
 from training_pairs import training_rows
 
-import isthmus
 from isthmus._files import atomic_write, read_json
 from isthmus.corpora import Collection
 from isthmus.evaluation import BM25
 from isthmus.modules.lexical import MODES
 from isthmus.search import add_lexical
 from isthmus.search.statistics import lexical_vectors
-from isthmus.token_map import Fate
 
 METHOD = "sembridge-keep-source"
 WEIGHTS = (1.0, 2.0, 4.0)
+# Lexical weights of kept tokens: the share of what others get in a product of two, and whether only where the encoder
+# writes their columns itself.
+KEPT = {"none": (0.0, False), "as others": (1.0, False), **{f"{s:g} where active": (s, True) for s in (1.0, 0.5, 0.25)}}
 # The encoder of this language is measured in English, too.
 ENGLISH_BY = "ko"
-
-
-def kept_tokens(language: str) -> list[int]:
-    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
-    _, report = isthmus.transfer(
-        ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
-    )
-    found: list[int] = report.token_map.rows(Fate.KEPT).tolist()
-    return found
 
 
 def english(data: Path) -> Collection:
@@ -64,6 +56,24 @@ def english(data: Path) -> Collection:
     return replace(found, corpus=found.corpus | {f"x{i}": text for i, text in enumerate(further)})
 
 
+def from_english(data: Path, language: str, within: Collection) -> Collection:
+    """The English headings of a language's development sections, in the pool of its own headings."""
+    rows = section_rows(data, language, PAIRS, 0, queries=("query", "query_en"))
+    found = paired(f"sections-dev-en-{language}", [row["query_en"] for row in rows], [row["passage"] for row in rows])
+    known = set(found.corpus.values())
+    further = {f"w{name}": text for name, text in within.corpus.items() if text not in known}
+    return replace(found, corpus=found.corpus | further)
+
+
+def where_active(words: csr_matrix, own: csr_matrix, tokens: Sequence[int], share: float) -> csr_matrix:
+    """Lexical weights, those of ``tokens`` smaller and only where the encoder writes their columns itself."""
+    among = np.zeros(words.shape[1], dtype=np.float32)
+    among[list(tokens)] = 1
+    of_tokens = csr_matrix(words.multiply(among))
+    active = of_tokens.multiply(own.sign()) * np.float32(np.sqrt(share))
+    return csr_matrix(words - of_tokens + active)
+
+
 def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[int]) -> list[dict[str, Any]]:
     """NDCG@10 of BM25, of the encoder, and of echo and hybrid with and without weights for kept tokens."""
     queries, documents = list(collection.queries.values()), list(collection.corpus.values())
@@ -73,17 +83,22 @@ def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[i
         {"arm": name, "ndcg@10": score(vectors, collection), "dims": dims(vectors)}
         for name, vectors in {"bm25": bm25, "plain": plain}.items()
     ]
-    # English has no tokens but those.
-    for left_out, told in (((), "as others"),) if collection.language == "en" else ((kept, "none"), ((), "as others")):
+    for told, (share, gated) in KEPT.items():
+        if told == "none" and collection.language == "en":
+            # English has no tokens but those.
+            continue
+        left_out = kept if told == "none" else ()
         fitted = add_lexical(
             made.encoder, documents, "echo", leave_out=left_out, max_texts=SAMPLE, dtype=DTYPE, weight=1.0
         )
         *_, scale, lexical = fitted.children()
         own = tuple(csr_matrix(vectors.multiply(scale.scale.numpy())) for vectors in plain)
         held = (
-            lexical_vectors(made.encoder, lexical, queries, "query", 64),
-            lexical_vectors(made.encoder, lexical, documents, "document", 64),
+            lexical_vectors(made.encoder, lexical, queries, "query", 64, plain[0]),
+            lexical_vectors(made.encoder, lexical, documents, "document", 64, plain[1]),
         )
+        if gated:
+            held = tuple(where_active(words, vectors, kept, share) for words, vectors in zip(held, own, strict=True))
         for weight, mode in product(WEIGHTS, MODES):
             # Both sides carry the square root of the weight.
             vectors = joined(mode, own, tuple(side * np.float32(np.sqrt(weight)) for side in held))
@@ -107,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         made = Vectors(transferred(METHOD, language, 0, args.data))
         words = BM25(TOKENIZER.format(language=language))
         measured = [(language, name, found, words) for name, found in collections(args.data, language).items()]
+        within = measured[0][2]
+        measured.append((language, "from English", from_english(args.data, language, within), words))
         if language == ENGLISH_BY:
             measured.append(("en", "sections", english(args.data), BM25(ENCODER)))
         for code, name, collection, baseline in measured:

@@ -34,8 +34,10 @@ from isthmus.corpora import Collection, load
 from isthmus.diagnostics import diagnose
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.search import add_lexical
 from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.token_map import Fate
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 
 LANGUAGES = ("de", "bn")
@@ -170,7 +172,7 @@ def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> 
             if arm.endswith(ECHO):
                 settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
                 if "keep-source" in arm:
-                    settings["lexical"]["left_out"] = []
+                    settings["lexical"]["known_share"] = KNOWN_SHARE
             path = args.output / f"{language}.{collection.name}.{pool}.{arm}.json"
             cells.append(Cell(arm, pool, collection, path, settings))
     return cells
@@ -187,7 +189,8 @@ def measure(cells: Sequence[Cell], language: str, across: bool, args: argparse.N
         texts = (list(cell.collection.queries.values()), list(cell.collection.corpus.values()))
         used = model
         if cell.arm.endswith(ECHO):
-            used = add_lexical(model, texts[1], "echo", dtype=OPTIONS["dtype"])
+            kept = () if report is None else report.token_map.rows(Fate.KEPT).tolist()
+            used = add_lexical(model, texts[1], "echo", known=kept, dtype=OPTIONS["dtype"])
         queries = encode(used, texts[0], role="query", **options)
         documents = encode(used, texts[1], role="document", **options)
         settings = {"seed": args.seed, **settings_of(used, **OPTIONS)}

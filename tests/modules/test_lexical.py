@@ -69,10 +69,14 @@ def test_both_modes_follow_the_formula(
     generator = torch.Generator().manual_seed(seed)
     strength, power, k1, b, average = numbers
     idf = torch.rand(SIZE, generator=generator) * 8
-    module = Lexical(mode, idf, average, strength=strength, power=power, k1=k1, b=b, special_ids=SPECIAL)
+    known = torch.rand(SIZE, generator=generator) < 0.5
+    formula = {"strength": strength, "power": power, "k1": k1, "b": b, "special_ids": SPECIAL}
+    module = Lexical(mode, idf, average, **formula, known=known, known_share=0.36)
     own = (torch.rand(len(rows), SIZE, generator=generator) * 4 - 2).relu()
     own[:, 1] = 0
     block = naive(module, rows, task)
+    # Tokens that the encoder knew weigh 0.6 on either side, and nothing where it leaves their column empty.
+    block = torch.where(known, 0.6 * block * (own > 0), block)
     expected = torch.maximum(own, block) if mode == "echo" else torch.cat([own, block], dim=1)
     found = module(features_of(rows, form=form, sentence_embedding=own.clone()), task=task)["sentence_embedding"]
     torch.testing.assert_close(found, expected)
@@ -302,6 +306,8 @@ def test_is_not_transferred(tmp_path: Path, name: str) -> None:
         ({"power": -0.5}, "power must be 0 or more"),
         ({"k1": float("nan")}, "k1 must be 0 or more"),
         ({"b": 1.5}, "b must be between 0 and 1"),
+        ({"known_share": -0.1}, "known_share must be between 0 and 1, got -0.1"),
+        ({"known": torch.ones(2)}, r"known must have the shape of idf, \(3,\), got \(2,\)"),
     ],
 )
 def test_arguments_that_do_not_fit(options: dict[str, Any], message: str) -> None:

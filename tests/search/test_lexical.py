@@ -82,7 +82,7 @@ def test_the_lexical_scores_spread_as_asked(tmp_path: Path, make: Any, mode: Any
         (encode(snippets, "query") @ encode(TEXTS, "document").T).toarray()
         for encode in (
             lambda texts, role: encode_texts(calibrated, texts, role=role),
-            lambda texts, role: lexical_vectors(plain, lexical, texts, role, 7),
+            lambda texts, role: lexical_vectors(plain, lexical, texts, role, 7, encode_texts(plain, texts, role=role)),
         )
     )
     assert exact.std() == pytest.approx(2.5 * own.std(), rel=1e-4)
@@ -90,7 +90,8 @@ def test_the_lexical_scores_spread_as_asked(tmp_path: Path, make: Any, mode: Any
 
 @pytest.mark.parametrize("mode", ["echo", "hybrid", None])
 def test_a_trim_leaves_the_largest_entries_beside_all_words(encoder: SparseEncoder, mode: Any) -> None:
-    whole, trimmed = (add_lexical(encoder, TEXTS, mode, trim=trim) for trim in (None, (2, 3)))
+    known = encoder.tokenizer.convert_tokens_to_ids(["war", "the", "of"])
+    whole, trimmed = (add_lexical(encoder, TEXTS, mode, known=known, trim=trim) for trim in (None, (2, 3)))
     calibrated = add_lexical(encoder, TEXTS, None)
     size = len(encoder.tokenizer)
     for role, most in (("query", 2), ("document", 3)):
@@ -101,7 +102,9 @@ def test_a_trim_leaves_the_largest_entries_beside_all_words(encoder: SparseEncod
         if mode is None:
             np.testing.assert_allclose(found, kept, rtol=1e-5)
             continue
-        words = lexical_vectors(encoder, trimmed[-1], TEXTS, role, 8).toarray()
+        # A known token counts where its column was written, whether or not that entry is among the largest.
+        words = lexical_vectors(encoder, trimmed[-1], TEXTS, role, 8, csr_matrix(own)).toarray()
+        assert (words[:, known] > 0).sum() > ((words > 0) & (kept > 0))[:, known].sum()
         expected = np.maximum(kept, words) if mode == "echo" else np.hstack([kept, words])
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert 0 < (found[:, :size] > 0).sum() < (own > 0).sum() + (words > 0).sum()
@@ -219,7 +222,8 @@ def test_the_formula_is_found_again(encoder: SparseEncoder) -> None:
         "echo", torch.from_numpy(statistics.idf()), statistics.average_length,
         strength=0.7, power=0.9, k1=0.8, b=0.4, special_ids=special,
     )  # fmt: skip
-    vectors = lexical_vectors(encoder, true, statistics.sample, "document", 16)
+    nothing = csr_matrix((len(statistics.sample), size), dtype=np.float32)
+    vectors = lexical_vectors(encoder, true, statistics.sample, "document", 16, nothing)
     found = fit_formula(encoder, statistics, vectors, calibrated=False, batch_size=9)
     assert (found.strength, found.power, found.k1, found.b) == pytest.approx((0.7, 0.9, 0.8, 0.4), rel=1e-3)
     assert found.explained == pytest.approx(1.0, abs=1e-6)
@@ -245,7 +249,7 @@ def test_self_activations_of_an_encoder_are_used(encoder: SparseEncoder) -> None
             "echo", torch.from_numpy(statistics.idf()), statistics.average_length,
             strength=factor * found.strength, **numbers,
         )  # fmt: skip
-        fitted = lexical_vectors(encoder, part, TEXTS, "document", 32)
+        fitted = lexical_vectors(encoder, part, TEXTS, "document", 32, encode_texts(encoder, TEXTS, role="document"))
         rows, columns = fitted.nonzero()
         errors.append(float(np.square(vectors[rows, columns] - np.asarray(fitted[rows, columns]).ravel()).sum()))
     assert errors[1] == min(errors)
@@ -373,5 +377,6 @@ def test_tokens_left_out_get_no_weight(encoder: SparseEncoder, power: float) -> 
     assert not made[:, size:][:, kept].nnz
     others = np.setdiff1d(np.arange(size), kept)
     assert made[:, size:][:, others].nnz == full[:, others].nnz
-    with pytest.raises(InputError, match=f"leave_out must hold ids of tokens, 0 to {size - 1}, got {size}"):
-        add_lexical(encoder, TEXTS, leave_out=[size])
+    for name in ("leave_out", "known"):
+        with pytest.raises(InputError, match=f"{name} must hold ids of tokens, 0 to {size - 1}, got {size}"):
+            add_lexical(encoder, TEXTS, **{name: [size]})

@@ -16,6 +16,7 @@ import typer
 from isthmus._files import atomic_folder, check_folder, read_json
 from isthmus.cli._output import working
 from isthmus.errors import EncoderError, InputError, OutputError
+from isthmus.token_map import Fate, TokenMap
 
 Mode = Literal["echo", "hybrid", "none"]
 ModeOption = Annotated[
@@ -246,7 +247,9 @@ def new_encoder(
             _check_made_of(folder, {"texts": texts.read_all()})
         yield folder
         return
-    result = options.add(encoder, texts, show_progress_bar=False if quiet else None, **encoding)
+    token_map = TokenMap.find(beside)
+    kept = [] if token_map is None else token_map.rows(Fate.KEPT).tolist()
+    result = options.add(encoder, texts, known=kept, show_progress_bar=False if quiet else None, **encoding)
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
     names = {"model": Path(model).name, "corpus": Path(corpus).name}
     made_of |= {"texts": texts.read_all(), **names}

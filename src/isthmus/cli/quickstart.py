@@ -22,6 +22,7 @@ from isthmus.cli._output import (
     working,
 )
 from isthmus.errors import UnknownNameError
+from isthmus.token_map import Fate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -94,7 +95,7 @@ def command(
         for found in searches:
             _print_search(found)
     with working("measuring", quiet=json):
-        echoing = _encode(_with_echo(encoder, demos.values()), demos)
+        echoing = _encode(_with_echo(encoder, report, demos.values()), demos)
         scores = _scores({"sembridge": vectors, "sembridge, echo": echoing}, demos, language)
     seconds = time.perf_counter() - started
     if json:
@@ -177,12 +178,13 @@ def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5
     return [(token, float(product.data[i])) for token, i in zip(tokens, order, strict=True)]
 
 
-def _with_echo(encoder: Any, demos: Iterable[Collection]) -> Any:
+def _with_echo(encoder: Any, report: TransferReport, demos: Iterable[Collection]) -> Any:
     """The encoder with the words of its texts, fitted to the passages."""
     from isthmus.search import add_lexical
 
     texts = [text for demo in demos for text in demo.corpus.values()]
-    return add_lexical(encoder, texts, "echo", show_progress_bar=False)
+    kept = report.token_map.rows(Fate.KEPT).tolist()
+    return add_lexical(encoder, texts, "echo", known=kept, show_progress_bar=False)
 
 
 def _scores(
@@ -193,13 +195,13 @@ def _scores(
     from isthmus.transfer.load import load_encoder
 
     options: dict[str, Any] = {"target_tokenizer": TOKENIZER + language, "show_progress_bar": False}
-    replaced, _ = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)
+    replaced, report = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)
     mean, _ = isthmus.transfer(ENCODER, method="mean", keep_source=True, **options)
     arms = {
         "base": _encode(load_encoder(ENCODER), demos),
         "mean": _encode(mean, demos),
         "vocabulary replaced": _encode(replaced, demos),
-        "vocabulary replaced, echo": _encode(_with_echo(replaced, [demos[language]]), demos),
+        "vocabulary replaced, echo": _encode(_with_echo(replaced, report, [demos[language]]), demos),
         **source_kept,
     }
     scores = {name: _directions(found, demos) for name, found in arms.items()}

@@ -15,6 +15,7 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import check_target, place_for_tokenizer, train_for_transfer
 from isthmus.errors import InputError
+from isthmus.token_map import Fate
 
 
 def command(
@@ -176,7 +177,8 @@ def command(
     trained = train_for_transfer(names[0], target_text, vocabulary_size, language, quiet=json) if target_text else None
     result, report = isthmus.transfer(**options)
     if added is not None:
-        result = added.add(result, words, seed=seed, show_progress_bar=False if json else None)
+        kept = report.token_map.rows(Fate.KEPT).tolist()
+        result = added.add(result, words, known=kept, seed=seed, show_progress_bar=False if json else None)
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         report.save(written)

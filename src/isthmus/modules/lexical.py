@@ -23,9 +23,12 @@ from isthmus.errors import InputError, UnknownNameError
 from isthmus.modules.column_scale import hub_options
 from isthmus.modules.max_head import ActiveEntries
 from isthmus.modules.token_counts import count_tokens
+from isthmus.modules.trim import UNTRIMMED
 
 LexicalMode = Literal["echo", "hybrid"]
 MODES: tuple[LexicalMode, ...] = get_args(LexicalMode)
+# Chosen on development pairs, within the language and from English (benchmarks/identity_kept.py).
+KNOWN_SHARE = 0.25
 
 
 class Lexical(Module):  # type: ignore[misc]
@@ -39,6 +42,10 @@ class Lexical(Module):  # type: ignore[misc]
 
     With ``power`` 1/2 the dot product of the two is ``strength ** 2`` times BM25 over the encoder's tokens, with an IDF
     of log(1 + (N - df + 0.5) / (df + 0.5)) as Lucene computes it.
+
+    ``known`` tokens are those that the encoder was trained with: they weigh less, and nothing in a text where the
+    encoder leaves their column empty, as it does with "how" and "the". Their IDF is one of texts in another language,
+    in which every English word is rare.
 
     Takes dense tensors, with their gradient, and :class:`isthmus.modules.max_head.ActiveEntries`, which stay sparse. It
     has no parameters. A saved encoder names this class: loading it needs Isthmus, by
@@ -54,13 +61,15 @@ class Lexical(Module):  # type: ignore[misc]
         k1: Saturation of the number of occurrences, as in BM25.
         b: Normalisation by length, as in BM25.
         special_ids: Ids that never count.
+        known: Whether the encoder was trained with a token, shape (vocabulary,); None is with none.
+        known_share: Share of a known token in a product of two texts, of what another would have; 0 to 1.
 
     Raises:
         UnknownNameError: If there is no such mode.
         InputError: If a number is out of its range.
     """
 
-    config_keys: list[str] = ["mode", "average_length", "strength", "power", "k1", "b", "special_ids"]  # noqa: RUF012
+    config_keys: list[str] = ["mode", "average_length", "strength", "power", "k1", "b", "special_ids", "known_share"]  # noqa: RUF012
     forward_kwargs: set[str] = {"task"}  # noqa: RUF012
 
     def __init__(
@@ -74,6 +83,8 @@ class Lexical(Module):  # type: ignore[misc]
         k1: float = 1.5,
         b: float = 0.75,
         special_ids: Sequence[int] = (),
+        known: Tensor | None = None,
+        known_share: float = KNOWN_SHARE,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -90,6 +101,13 @@ class Lexical(Module):  # type: ignore[misc]
         self.strength, self.power, self.k1, self.b = float(strength), float(power), float(k1), float(b)
         self.special_ids = sorted({int(i) for i in special_ids if i < len(idf)})
         self.register_buffer("idf", idf)
+        if not 0 <= known_share <= 1:
+            raise InputError(f"known_share must be between 0 and 1, got {known_share}")
+        self.known_share = float(known_share)
+        known = torch.zeros(len(idf), dtype=torch.bool) if known is None else torch.as_tensor(known).bool().clone()
+        if known.shape != idf.shape:
+            raise InputError(f"known must have the shape of idf, {tuple(idf.shape)}, got {tuple(known.shape)}")
+        self.register_buffer("known", known)
         left_out = torch.zeros(len(idf), dtype=torch.bool)
         left_out[self.special_ids] = True
         self.register_buffer("left_out", left_out, persistent=False)
@@ -102,7 +120,7 @@ class Lexical(Module):  # type: ignore[misc]
             task: ``query`` or another; None takes what the features say.
         """
         vectors = features["sentence_embedding"]
-        texts, tokens, values = self.weights(features, task)
+        texts, tokens, values = self._counting(features.pop(UNTRIMMED, vectors), *self.weights(features, task))
         if isinstance(vectors, ActiveEntries):
             features["sentence_embedding"] = self._add_sparse(vectors, texts, tokens, values)
             return features
@@ -117,7 +135,7 @@ class Lexical(Module):  # type: ignore[misc]
         return features
 
     def weights(self, features: dict[str, Any], task: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Lexical weights of a batch; arguments as for :meth:`forward`.
+        """Lexical weights of a batch, of known tokens wherever they stand; arguments as for :meth:`forward`.
 
         Returns:
             Rows and token ids, ascending, and the weights, float32, all above zero and of shape (active,).
@@ -128,9 +146,23 @@ class Lexical(Module):  # type: ignore[misc]
             relative = lengths[texts].float() / self.average_length
             values = frequency * (self.k1 + 1) / (frequency + self.k1 * (1 - self.b + self.b * relative))
         values = self.strength * self.idf.float()[tokens] ** self.power * values
+        values = torch.where(self.known[tokens], math.sqrt(self.known_share) * values, values)
         # A power of 0 would make a weight of an IDF of 0.
         active = (values > 0) & (self.idf[tokens] > 0)
         return texts[active], tokens[active], values[active]
+
+    def _counting(
+        self, own: Tensor | ActiveEntries, texts: Tensor, tokens: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Without known tokens whose column the encoder leaves empty."""
+        if isinstance(own, ActiveEntries):
+            written = own.values > 0
+            places = own.texts[written] * len(self.idf) + own.entries[written]
+            active = torch.isin(texts * len(self.idf) + tokens, places)
+        else:
+            active = own[texts, tokens] > 0
+        counts = active | ~self.known[tokens]
+        return texts[counts], tokens[counts], values[counts]
 
     def _add_sparse(self, own: ActiveEntries, texts: Tensor, tokens: Tensor, values: Tensor) -> ActiveEntries:
         """Both sets of entries as one; the winner of an entry that is not the encoder's is -1."""
@@ -155,7 +187,7 @@ class Lexical(Module):  # type: ignore[misc]
         return len(self.idf) * (2 if self.mode == "hybrid" else 1)
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
-        """Write the config and the IDF to a folder."""
+        """Write the config, the IDF and which tokens are known to a folder."""
         self.save_config(output_path)
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
 
@@ -163,8 +195,10 @@ class Lexical(Module):  # type: ignore[misc]
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> Lexical:
         """Read what :meth:`save` wrote; arguments as for every module of sentence-transformers."""
         options = hub_options(kwargs)
-        idf = cls.load_torch_weights(model_name_or_path, subfolder, **options)["idf"]
-        return cls(idf=idf, **cls.load_config(model_name_or_path, subfolder, **options))
+        weights = cls.load_torch_weights(model_name_or_path, subfolder, **options)
+        return cls(
+            idf=weights["idf"], known=weights.get("known"), **cls.load_config(model_name_or_path, subfolder, **options)
+        )
 
 
 def check_formula(power: float, k1: float, b: float, **positive: float) -> None:

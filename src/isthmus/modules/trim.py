@@ -12,6 +12,9 @@ from isthmus.errors import InputError
 from isthmus.modules.column_scale import hub_options
 from isthmus.modules.max_head import ActiveEntries
 
+# What the vectors were before, for a lexical part that comes after.
+UNTRIMMED = "untrimmed_embedding"
+
 
 class Trim(Module):  # type: ignore[misc]
     """Keeps the largest entries of every row of ``sentence_embedding``; of equal ones, those of the lower columns.
@@ -48,7 +51,7 @@ class Trim(Module):  # type: ignore[misc]
             task: ``query`` or another; None takes what the features say.
         """
         most = self.query if (task if task is not None else features.get("task")) == "query" else self.document
-        vectors = features["sentence_embedding"]
+        vectors = features[UNTRIMMED] = features["sentence_embedding"]
         if isinstance(vectors, ActiveEntries):
             kept = _largest(vectors.texts, vectors.values, most)
             features["sentence_embedding"] = ActiveEntries(*(part[kept] for part in vectors))
@@ -89,4 +92,4 @@ def _largest(texts: Tensor, values: Tensor, most: int) -> Tensor:
     return kept
 
 
-__all__ = ["Trim", "check_trim"]
+__all__ = ["UNTRIMMED", "Trim", "check_trim"]

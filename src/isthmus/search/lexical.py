@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.modules.column_scale import ColumnScale
-from isthmus.modules.lexical import MODES, Lexical, LexicalMode, check_formula
+from isthmus.modules.lexical import KNOWN_SHARE, MODES, Lexical, LexicalMode, check_formula
 from isthmus.modules.trim import Trim, check_trim
 from isthmus.search.encode import encode_texts
 from isthmus.search.identity import check_sparse, lexical_block
@@ -55,6 +55,8 @@ def add_lexical(
     b: float = 0.75,
     self_activation: SelfActivation | None = None,
     leave_out: Collection[int] = (),
+    known: Collection[int] = (),
+    known_share: float = KNOWN_SHARE,
     trim: tuple[int, int] | None = None,
     seed: int = 0,
     max_texts: int = MAX_TEXTS,
@@ -81,6 +83,9 @@ def add_lexical(
         b: Normalisation by length, as in BM25.
         self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
         leave_out: Ids of tokens that get no lexical weight, besides special ones.
+        known: Ids of tokens that the encoder was trained with, those that a transfer with ``keep_source`` kept:
+            ``report.token_map.rows(Fate.KEPT)``. They count only where the encoder writes their column itself.
+        known_share: Share of a known token in a score, of what another would have; 0 to 1.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
             keeps all. The strength is that of the whole vectors either way.
         seed: Seed of the sample and of the pieces.
@@ -107,7 +112,9 @@ def add_lexical(
     check_formula(power, k1, b)
     check_encoder(encoder, mode, calibrate=calibrate)
     encode = _Encode(encoder, batch_size, dtype, show_progress_bar)
-    weightless = _ids(leave_out, encode.size)
+    weightless = _ids("leave_out", leave_out, encode.size)
+    trained_with = torch.zeros(encode.size, dtype=torch.bool)
+    trained_with[_ids("known", known, encode.size)] = True
     statistics = gather(encoder, texts, encode.size, max_texts=max_texts, seed=seed, show=show_progress_bar)
     documents = encode(statistics.sample, "document") if calibrate or self_activation is None else None
     added: list[Any] = []
@@ -115,6 +122,7 @@ def add_lexical(
         added.append(ColumnScale(torch.from_numpy(activation_scale(documents))))
     if mode is not None:
         options: dict[str, Any] = {"power": power, "k1": k1, "b": b, "special_ids": encoder.tokenizer.all_special_ids}
+        options |= {"known": trained_with, "known_share": known_share}
         idf = torch.from_numpy(statistics.idf())
         idf[weightless] = 0.0
         lexical = Lexical(mode, idf, statistics.average_length, **options)
@@ -271,10 +279,10 @@ def _check_arguments(mode: str | None, calibrate: bool, weight: float, self_acti
         )
 
 
-def _ids(tokens: Collection[int], size: int) -> list[int]:
+def _ids(name: str, tokens: Collection[int], size: int) -> list[int]:
     wrong = next((int(i) for i in tokens if not 0 <= i < size), None)
     if wrong is not None:
-        raise InputError(f"leave_out must hold ids of tokens, 0 to {size - 1}, got {wrong}; leave it out")
+        raise InputError(f"{name} must hold ids of tokens, 0 to {size - 1}, got {wrong}; leave it out")
     return [int(i) for i in tokens]
 
 
@@ -292,8 +300,8 @@ def _strength(
     queries = encode(snippets, "query")
     own = (queries.multiply(scale**2) @ documents.T).toarray().astype(np.float64)
     batch_size = encode.options["batch_size"]
-    words = lexical_vectors(encode.encoder, lexical, snippets, "query", batch_size)
-    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", batch_size)
+    words = lexical_vectors(encode.encoder, lexical, snippets, "query", batch_size, queries)
+    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", batch_size, documents)
     exact = (words @ held.T).toarray().astype(np.float64)
     spread = {"encoder": float(own.std()), "lexical part": float(exact.std())}
     for name, value in spread.items():

@@ -129,16 +129,32 @@ def gather(
 
 
 def lexical_vectors(
-    encoder: Any, lexical: Lexical, texts: list[str], role: Literal["query", "document"], batch_size: int
+    encoder: Any,
+    lexical: Lexical,
+    texts: list[str],
+    role: Literal["query", "document"],
+    batch_size: int,
+    own: csr_matrix,
 ) -> csr_matrix:
-    """Lexical weights of texts, shape (texts, vocabulary)."""
+    """Lexical weights of texts, shape (texts, vocabulary).
+
+    Args:
+        encoder: The encoder without its lexical part.
+        lexical: The part.
+        texts: What to weigh.
+        role: What the texts are.
+        batch_size: Texts per step.
+        own: The encoder's vectors of the texts, which decide where known tokens count.
+    """
     size = len(lexical.idf)
     parts = [csr_matrix((0, size), dtype=np.float32)]
     for start in range(0, len(texts), batch_size):
         window = texts[start : start + batch_size]
         rows, tokens, values = (part.numpy() for part in lexical.weights(_features(encoder, window, role), role))
         parts.append(csr_matrix((values, (rows, tokens)), shape=(len(window), size)))
-    return vstack(parts, format="csr")
+    weights = vstack(parts, format="csr")
+    of_known = csr_matrix(weights.multiply(lexical.known.numpy()))
+    return csr_matrix(weights - of_known + of_known.multiply(own > 0)) if of_known.nnz else weights
 
 
 def draw_snippets(tokenizer: Any, texts: list[str], seed: int, count: int = SNIPPETS) -> list[str]:
