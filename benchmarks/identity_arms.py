@@ -17,7 +17,7 @@ from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 import isthmus
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
-from isthmus.modules.lexical import MODES, LexicalMode
+from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
 from isthmus.search import encode_texts
 from isthmus.search.lexical import add_lexical
 from isthmus.search.statistics import lexical_vectors
@@ -142,14 +142,17 @@ def arms_of(
     scale, lexical = list(fitted.children())[-2:]
     factors = scale.scale.numpy()
     calibrated = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)
-    words = tuple(
-        lexical_vectors(encoder, lexical, texts, role, 64, own)
-        for role, texts, own in (("query", queries, plain[0]), ("document", documents, plain[1]))
-    )
-    arms = {"plain": plain, "calibrated": calibrated} | {mode: joined(mode, calibrated, words) for mode in MODES}
+    words = {}
+    for mode in MODES:
+        lexical.known_share = KNOWN_SHARE[mode]
+        words[mode] = tuple(
+            lexical_vectors(encoder, lexical, texts, role, 64, own)
+            for role, texts, own in (("query", queries, plain[0]), ("document", documents, plain[1]))
+        )
+    arms = {"plain": plain, "calibrated": calibrated} | {mode: joined(mode, calibrated, words[mode]) for mode in MODES}
     if trimmed:
         few = tuple(cut(vectors, dims) for vectors, dims in zip(calibrated, TRIM, strict=True))
-        arms |= {f"{mode}-trimmed": joined(mode, few, words) for mode in MODES}
+        arms |= {f"{mode}-trimmed": joined(mode, few, words[mode]) for mode in MODES}
     _check(fitted, queries[:16], arms["hybrid"][0][:16])
     return arms
 

@@ -94,8 +94,8 @@ def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[i
         *_, scale, lexical = fitted.children()
         own = tuple(csr_matrix(vectors.multiply(scale.scale.numpy())) for vectors in plain)
         held = (
-            lexical_vectors(made.encoder, lexical, queries, "query", 64, plain[0]),
-            lexical_vectors(made.encoder, lexical, documents, "document", 64, plain[1]),
+            lexical_vectors(made.encoder, lexical, queries, "query", 64),
+            lexical_vectors(made.encoder, lexical, documents, "document", 64),
         )
         if gated:
             held = tuple(where_active(words, vectors, kept, share) for words, vectors in zip(held, own, strict=True))

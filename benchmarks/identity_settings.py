@@ -97,8 +97,8 @@ def measure(
             if power == POWERS[0]:
                 rows.append({"mode": "plain", "calibrate": calibrate, "ndcg@10": score(own, collection)})
             held = (
-                lexical_vectors(encoder, lexical, queries, "query", 64, plain[0]),
-                lexical_vectors(encoder, lexical, documents, "document", 64, plain[1]),
+                lexical_vectors(encoder, lexical, queries, "query", 64),
+                lexical_vectors(encoder, lexical, documents, "document", 64),
             )
             for weight, mode in product(WEIGHTS, MODES):
                 # Both sides carry the square root of the weight.
@@ -124,8 +124,8 @@ def measure(
         )
         lexical = list(fitted.children())[-1]
         held = (
-            lexical_vectors(encoder, lexical, queries, "query", 64, plain[0]),
-            lexical_vectors(encoder, lexical, documents, "document", 64, plain[1]),
+            lexical_vectors(encoder, lexical, queries, "query", 64),
+            lexical_vectors(encoder, lexical, documents, "document", 64),
         )
         for mode in MODES:
             setting = {"mode": mode, "calibrate": calibrate, "self_activation": asdict(source[calibrate])}

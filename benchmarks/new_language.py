@@ -172,7 +172,7 @@ def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> 
             if arm.endswith(ECHO):
                 settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
                 if "keep-source" in arm:
-                    settings["lexical"]["known_share"] = KNOWN_SHARE
+                    settings["lexical"]["known_share"] = KNOWN_SHARE["echo"]
             path = args.output / f"{language}.{collection.name}.{pool}.{arm}.json"
             cells.append(Cell(arm, pool, collection, path, settings))
     return cells

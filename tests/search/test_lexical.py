@@ -82,7 +82,7 @@ def test_the_lexical_scores_spread_as_asked(tmp_path: Path, make: Any, mode: Any
         (encode(snippets, "query") @ encode(TEXTS, "document").T).toarray()
         for encode in (
             lambda texts, role: encode_texts(calibrated, texts, role=role),
-            lambda texts, role: lexical_vectors(plain, lexical, texts, role, 7, encode_texts(plain, texts, role=role)),
+            lambda texts, role: lexical_vectors(plain, lexical, texts, role, 7),
         )
     )
     assert exact.std() == pytest.approx(2.5 * own.std(), rel=1e-4)
@@ -222,8 +222,7 @@ def test_the_formula_is_found_again(encoder: SparseEncoder) -> None:
         "echo", torch.from_numpy(statistics.idf()), statistics.average_length,
         strength=0.7, power=0.9, k1=0.8, b=0.4, special_ids=special,
     )  # fmt: skip
-    nothing = csr_matrix((len(statistics.sample), size), dtype=np.float32)
-    vectors = lexical_vectors(encoder, true, statistics.sample, "document", 16, nothing)
+    vectors = lexical_vectors(encoder, true, statistics.sample, "document", 16)
     found = fit_formula(encoder, statistics, vectors, calibrated=False, batch_size=9)
     assert (found.strength, found.power, found.k1, found.b) == pytest.approx((0.7, 0.9, 0.8, 0.4), rel=1e-3)
     assert found.explained == pytest.approx(1.0, abs=1e-6)
@@ -249,7 +248,7 @@ def test_self_activations_of_an_encoder_are_used(encoder: SparseEncoder) -> None
             "echo", torch.from_numpy(statistics.idf()), statistics.average_length,
             strength=factor * found.strength, **numbers,
         )  # fmt: skip
-        fitted = lexical_vectors(encoder, part, TEXTS, "document", 32, encode_texts(encoder, TEXTS, role="document"))
+        fitted = lexical_vectors(encoder, part, TEXTS, "document", 32)
         rows, columns = fitted.nonzero()
         errors.append(float(np.square(vectors[rows, columns] - np.asarray(fitted[rows, columns]).ravel()).sum()))
     assert errors[1] == min(errors)

@@ -27,8 +27,9 @@ from isthmus.modules.trim import UNTRIMMED
 
 LexicalMode = Literal["echo", "hybrid"]
 MODES: tuple[LexicalMode, ...] = get_args(LexicalMode)
-# Chosen on development pairs, within the language and from English (benchmarks/identity_kept.py).
-KNOWN_SHARE = 0.25
+# Chosen on development pairs, within the language and from English (benchmarks/identity_kept.py). In a hybrid what the
+# encoder itself finds by a token is counted as well.
+KNOWN_SHARE: dict[LexicalMode, float] = {"echo": 0.5, "hybrid": 0.25}
 
 
 class Lexical(Module):  # type: ignore[misc]
@@ -62,7 +63,8 @@ class Lexical(Module):  # type: ignore[misc]
         b: Normalisation by length, as in BM25.
         special_ids: Ids that never count.
         known: Whether the encoder was trained with a token, shape (vocabulary,); None is with none.
-        known_share: Share of a known token in a product of two texts, of what another would have; 0 to 1.
+        known_share: Share of a known token in a product of two texts, of what another would have, 0 to 1; None is 0.5
+            for ``echo`` and 0.25 for ``hybrid``.
 
     Raises:
         UnknownNameError: If there is no such mode.
@@ -84,7 +86,7 @@ class Lexical(Module):  # type: ignore[misc]
         b: float = 0.75,
         special_ids: Sequence[int] = (),
         known: Tensor | None = None,
-        known_share: float = KNOWN_SHARE,
+        known_share: float | None = None,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -101,6 +103,7 @@ class Lexical(Module):  # type: ignore[misc]
         self.strength, self.power, self.k1, self.b = float(strength), float(power), float(k1), float(b)
         self.special_ids = sorted({int(i) for i in special_ids if i < len(idf)})
         self.register_buffer("idf", idf)
+        known_share = KNOWN_SHARE[mode] if known_share is None else known_share
         if not 0 <= known_share <= 1:
             raise InputError(f"known_share must be between 0 and 1, got {known_share}")
         self.known_share = float(known_share)

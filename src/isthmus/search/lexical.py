@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.modules.column_scale import ColumnScale
-from isthmus.modules.lexical import KNOWN_SHARE, MODES, Lexical, LexicalMode, check_formula
+from isthmus.modules.lexical import MODES, Lexical, LexicalMode, check_formula
 from isthmus.modules.trim import Trim, check_trim
 from isthmus.search.encode import encode_texts
 from isthmus.search.identity import check_sparse, lexical_block
@@ -56,7 +56,7 @@ def add_lexical(
     self_activation: SelfActivation | None = None,
     leave_out: Collection[int] = (),
     known: Collection[int] = (),
-    known_share: float = KNOWN_SHARE,
+    known_share: float | None = None,
     trim: tuple[int, int] | None = None,
     seed: int = 0,
     max_texts: int = MAX_TEXTS,
@@ -77,7 +77,7 @@ def add_lexical(
             calibrates alone.
         calibrate: Multiply every column by the square root of the IDF of its activation,
             sqrt(log(1 + (N - df + 0.5) / (df + 0.5))), df being the number of sampled texts in which it is active.
-        weight: Spread of the lexical scores, as a multiple of that of the encoder's scores.
+        weight: Spread of the lexical scores, known tokens counted as others, as a multiple of that of the encoder's.
         power: Exponent of the IDF; None is 0.75. With 0.5, lexical scores are those of BM25.
         k1: Saturation of the number of occurrences, as in BM25.
         b: Normalisation by length, as in BM25.
@@ -85,7 +85,8 @@ def add_lexical(
         leave_out: Ids of tokens that get no lexical weight, besides special ones.
         known: Ids of tokens that the encoder was trained with, those that a transfer with ``keep_source`` kept:
             ``report.token_map.rows(Fate.KEPT)``. They count only where the encoder writes their column itself.
-        known_share: Share of a known token in a score, of what another would have; 0 to 1.
+        known_share: Share of a known token in a score, of what another would have, 0 to 1; None is 0.5 for ``echo``
+            and 0.25 for ``hybrid``.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
             keeps all. The strength is that of the whole vectors either way.
         seed: Seed of the sample and of the pieces.
@@ -122,7 +123,6 @@ def add_lexical(
         added.append(ColumnScale(torch.from_numpy(activation_scale(documents))))
     if mode is not None:
         options: dict[str, Any] = {"power": power, "k1": k1, "b": b, "special_ids": encoder.tokenizer.all_special_ids}
-        options |= {"known": trained_with, "known_share": known_share}
         idf = torch.from_numpy(statistics.idf())
         idf[weightless] = 0.0
         lexical = Lexical(mode, idf, statistics.average_length, **options)
@@ -131,7 +131,8 @@ def add_lexical(
         else:
             scale = added[0].scale.numpy() if added else np.ones(encode.size, dtype=np.float32)
             strength = _strength(encode, lexical, statistics, documents, scale, weight, seed)
-        added.append(Lexical(mode, idf, statistics.average_length, strength=strength, **options))
+        options |= {"strength": strength, "known": trained_with, "known_share": known_share}
+        added.append(Lexical(mode, idf, statistics.average_length, **options))
     if trim is not None:
         added.insert(-1 if mode is not None else len(added), Trim(*trim))
     note = describe(mode, calibrate=calibrate, trim=trim)
@@ -300,8 +301,8 @@ def _strength(
     queries = encode(snippets, "query")
     own = (queries.multiply(scale**2) @ documents.T).toarray().astype(np.float64)
     batch_size = encode.options["batch_size"]
-    words = lexical_vectors(encode.encoder, lexical, snippets, "query", batch_size, queries)
-    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", batch_size, documents)
+    words = lexical_vectors(encode.encoder, lexical, snippets, "query", batch_size)
+    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", batch_size)
     exact = (words @ held.T).toarray().astype(np.float64)
     spread = {"encoder": float(own.std()), "lexical part": float(exact.std())}
     for name, value in spread.items():

@@ -134,7 +134,7 @@ def lexical_vectors(
     texts: list[str],
     role: Literal["query", "document"],
     batch_size: int,
-    own: csr_matrix,
+    own: csr_matrix | None = None,
 ) -> csr_matrix:
     """Lexical weights of texts, shape (texts, vocabulary).
 
@@ -144,7 +144,7 @@ def lexical_vectors(
         texts: What to weigh.
         role: What the texts are.
         batch_size: Texts per step.
-        own: The encoder's vectors of the texts, which decide where known tokens count.
+        own: The encoder's vectors of the texts, which decide where known tokens count; None where there are none.
     """
     size = len(lexical.idf)
     parts = [csr_matrix((0, size), dtype=np.float32)]
@@ -153,8 +153,10 @@ def lexical_vectors(
         rows, tokens, values = (part.numpy() for part in lexical.weights(_features(encoder, window, role), role))
         parts.append(csr_matrix((values, (rows, tokens)), shape=(len(window), size)))
     weights = vstack(parts, format="csr")
+    if own is None:
+        return weights
     of_known = csr_matrix(weights.multiply(lexical.known.numpy()))
-    return csr_matrix(weights - of_known + of_known.multiply(own > 0)) if of_known.nnz else weights
+    return csr_matrix(weights - of_known + of_known.multiply(own > 0))
 
 
 def draw_snippets(tokenizer: Any, texts: list[str], seed: int, count: int = SNIPPETS) -> list[str]:
