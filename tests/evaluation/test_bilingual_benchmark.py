@@ -163,7 +163,10 @@ def test_cutting_columns_is_encoding_with_that_output(
         encoder, _ = isthmus.transfer(
             args.encoder, target_tokenizer=names, bridge=args.bridge, keep_source=True, output=output
         )
-        assert np.array_equal(encode_texts(encoder, texts, role="document").toarray(), cut)
+        encoded = encode_texts(encoder, texts, role="document").toarray()
+        # Another width is another order of adding in some processors' matrix products.
+        np.testing.assert_allclose(encoded, cut, rtol=1e-5, atol=1e-6)
+        assert ((encoded > 0) == (cut > 0)).all()
         assert cut.any()
         assert (cut != whole.toarray()).any(), "nothing was left out or folded"
 
