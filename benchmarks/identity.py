@@ -198,7 +198,7 @@ def left_out(token_map: str, vocabulary: str, stage: str) -> bool:
     """Combinations that say nothing: columns that are not written need no directions, and there are two students."""
     if token_map == "sembridge-own" and vocabulary != "target":
         return True
-    return stage == "distilled" and (token_map not in STUDENTS or vocabulary != "target")
+    return stage == "distilled" and token_map not in STUDENTS
 
 
 def measure(language: str, stage: str, args: argparse.Namespace) -> None:

@@ -84,7 +84,8 @@ def encoder_of(
     if rate is None:
         raise SystemExit(f"{name} has no learning rate; run study.py --only tune first")
     if stage == "distilled":
-        return load_model(str(distilled(name, language, rate, data, work)))
+        known = () if vocabulary == "target" else kept_tokens(language)
+        return load_model(str(distilled(name, language, rate, data, work, known)))
     folder, _ = fine_tuned(name, language, 0, rate, data, work)
     return load_model(str(folder))
 

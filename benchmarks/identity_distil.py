@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def taught_by() -> dict[str, Any]:
     return {"map": "the student's", "lexical": "echo", "pairs": asdict(PAIRS), "checkpoint": "last"}
 
 
-def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> Path:
+def distilled(name: str, language: str, rate: float, data: Path, work: Path, known: Collection[int]) -> Path:
     """The folder of the student that starts as a method's encoder; trained unless it has been."""
     run = work / f"{language}.{name}.distilled.{rate:g}"
     result, start, rows = run / "trained", run / "start", run / "rows.jsonl"
@@ -42,7 +43,7 @@ def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> 
         with atomic_folder(start, overwrite=True) as folder:
             encoder.save_pretrained(str(folder))
         passages = [row["passage"] for row in training_rows(data, language)]
-        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, run / "corpus.jsonl")]
+        lines = [json.dumps(row, ensure_ascii=False) for row in taught(encoder, passages, known, run / "corpus.jsonl")]
         atomic_write(rows, ("\n".join(lines) + "\n").encode())
         del encoder
         gc.collect()
@@ -52,14 +53,21 @@ def distilled(name: str, language: str, rate: float, data: Path, work: Path) -> 
     return result
 
 
-def taught(encoder: Any, passages: list[str], corpus: Path) -> list[dict[str, Any]]:
-    """Training rows with the scores of the encoder's echo, which reads as much as a student will."""
+def taught(encoder: Any, passages: list[str], known: Collection[int], corpus: Path) -> list[dict[str, Any]]:
+    """Training rows with the scores of the encoder's echo, which reads as much as a student will.
+
+    Args:
+        encoder: The student before training.
+        passages: Unlabelled text.
+        known: Ids of tokens that the transfer kept.
+        corpus: Where the passages are written.
+    """
     lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
     atomic_write(corpus, ("\n".join(lines) + "\n").encode())
     data, _ = with_negatives(pairs_from_text(corpus, PAIRS, seed=0), encoder.tokenizer, PAIRS.negatives)
     encoder.max_seq_length = TRAINING.max_length
     # Fitted on whole passages, as a user would; the command knows only those that it made pairs of.
-    teacher = add_lexical(encoder, passages, "echo", max_texts=SAMPLE, dtype="bfloat16")
+    teacher = add_lexical(encoder, passages, "echo", known=known, max_texts=SAMPLE, dtype="bfloat16")
     data = with_scores(data, teacher, encoder, dtype="bfloat16")
     return [
         {column: texts[i] for column, texts in data.texts.items()} | {"scores": scores}

@@ -109,19 +109,19 @@ def identity_trimmed(results: Path, *, markdown: Markdown) -> str:
 def identity_distilled(results: Path, *, markdown: Markdown) -> str:
     """Encoders that learnt an echo's scores, plain and with an echo again, beside the encoder before and its echo."""
     rows = _rows(results)
-    known = {place[0] for place in rows if place[3] == "distilled"}
     arms = ("plain", "echo", "hybrid")
     table = []
-    for language in sorted(known):
-        cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
-        plain = []
-        for stage in ("zero-shot", "distilled"):
-            found = [rows[language, "sembridge", "target", stage, arm] for arm in arms]
-            cells += [_marked(row) for row in found]
-            plain.append(found[0])
-        cells += [_number(rows.get((language, "shuffled", "target", "distilled", arm))) for arm in arms]
-        cells += [f"{row['matched']:.3f}" for row in plain]
-        table.append([language, *cells, *_dims(*plain)])
+    for vocabulary, kept in VOCABULARIES.items():
+        for language in _languages(rows, vocabulary=vocabulary, stage="distilled"):
+            cells = [_number(rows[language, "none", "target", "zero-shot", "bm25"])]
+            plain = []
+            for stage in ("zero-shot", "distilled"):
+                found = [rows[language, "sembridge", vocabulary, stage, arm] for arm in arms]
+                cells += [_marked(row) for row in found]
+                plain.append(found[0])
+            cells += [_number(rows.get((language, "shuffled", vocabulary, "distilled", arm))) for arm in arms]
+            cells += [f"{row['matched']:.3f}" for row in plain]
+            table.append([language + kept, *cells, *_dims(*plain)])
     header = [
         "", "BM25", *(f"before: {arm}" for arm in arms), *(f"taught: {arm}" for arm in arms),
         *(f"taught, shuffled: {arm}" for arm in arms),

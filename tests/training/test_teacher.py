@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer, SparseEncoder
 
+import isthmus
 from isthmus.errors import EncoderError, InputError, NotFoundError
 from isthmus.search import add_lexical, encode_texts
+from isthmus.token_map import Fate
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import with_scores
 from isthmus.training.unlabelled import TAUGHT
+from tests.tokenizers import wordpiece
 from tests.training.conftest import tensors
 
 WORDS = "the house home of war water school korea capital wars houses schools schooling homes and".split()
@@ -106,6 +109,31 @@ def test_a_sorted_corpus_does_not_decide_the_scale(student, dense_folder, rows, 
 def test_the_student_reads_what_it_will_read_in_training(student, rows):
     short = with_scores(rows, "echo", student, max_length=6)
     assert np.asarray(short.scores) != pytest.approx(np.asarray(with_scores(rows, "echo", student).scores), rel=1e-3)
+
+
+def test_tokens_that_a_transfer_kept_weigh_less_in_an_echo(sparse_folder, corpus, tmp_path, settings, monkeypatch):
+    folder = tmp_path / "kept"
+    wordpiece(["집", "학교", "물", "나라"], lowercase=False).save_pretrained(str(tmp_path / "korean"))
+    encoder, report = isthmus.transfer(
+        sparse_folder, target_tokenizer=tmp_path / "korean", method="mean", keep_source=True
+    )
+    encoder.save_pretrained(str(folder))
+    report.token_map.save(folder)
+    kept = report.token_map.rows(Fate.KEPT)
+    assert len(kept)
+    given = []
+
+    def watched(data, teacher, model, **options):
+        given.append((options["known"], with_scores(data, teacher, model, **options).scores))
+        return with_scores(data, teacher, model, **options | {"known": ()})
+
+    monkeypatch.setattr("isthmus.training.self_supervised.with_scores", watched)
+    train_self_supervised(folder, corpus, tmp_path / "out", settings(steps=1), teacher="echo")
+    [(known, scores)] = given
+    assert list(known) == kept.tolist()
+    rows = with_negatives(pairs_from_text(corpus, TAUGHT), encoder.tokenizer, 2)[0]
+    others = with_scores(rows, "echo", encoder, max_length=settings().max_length)
+    assert np.asarray(scores) != pytest.approx(np.asarray(others.scores), rel=1e-3)
 
 
 def test_a_student_learns_its_echo(sparse_folder, student, corpus, tmp_path, settings):

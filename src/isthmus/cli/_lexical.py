@@ -16,7 +16,7 @@ import typer
 from isthmus._files import atomic_folder, check_folder, read_json
 from isthmus.cli._output import working
 from isthmus.errors import EncoderError, InputError, OutputError
-from isthmus.token_map import Fate, TokenMap
+from isthmus.token_map import TokenMap
 
 Mode = Literal["echo", "hybrid", "none"]
 ModeOption = Annotated[
@@ -247,9 +247,9 @@ def new_encoder(
             _check_made_of(folder, {"texts": texts.read_all()})
         yield folder
         return
-    token_map = TokenMap.find(beside)
-    kept = [] if token_map is None else token_map.rows(Fate.KEPT).tolist()
-    result = options.add(encoder, texts, known=kept, show_progress_bar=False if quiet else None, **encoding)
+    result = options.add(
+        encoder, texts, known=TokenMap.kept_in(beside), show_progress_bar=False if quiet else None, **encoding
+    )
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
     names = {"model": Path(model).name, "corpus": Path(corpus).name}
     made_of |= {"texts": texts.read_all(), **names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from isthmus.corpora import Collection
 from isthmus.errors import InputError
 from isthmus.evaluation import BM25
+from isthmus.token_map import TokenMap
 from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
 from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
@@ -28,6 +30,7 @@ from isthmus.training.unlabelled import (
     check_teacher,
     pairs_from_text,
 )
+from isthmus.transfer.load import local_folder
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
@@ -96,11 +99,18 @@ def train_self_supervised(
         # What is longer is not read, and a snippet of it would not be found.
         pairs = replace(pairs, passage_words=max(LEAST_FOR_SNIPPET, settings.max_length // TOKENS_PER_WORD))
     found = pairs_from_text(corpus, pairs, seed=settings.seed, show_progress_bar=show_progress_bar)
+    task = text_task(
+        found,
+        settings,
+        pairs,
+        teacher,
+        known=TokenMap.kept_in(local_folder(model)),
+        trust_remote_code=trust_remote_code,
+        show_progress_bar=show_progress_bar,
+    )
     return run_task(
         model,
-        text_task(
-            found, settings, pairs, teacher, trust_remote_code=trust_remote_code, show_progress_bar=show_progress_bar
-        ),
+        task,
         folder,
         settings,
         development=development,
@@ -131,6 +141,7 @@ def text_task(
     pairs: PairSettings,
     teacher: str | Path | None,
     *,
+    known: Sequence[int] = (),
     trust_remote_code: bool,
     show_progress_bar: bool | None,
 ) -> Task:
@@ -141,6 +152,7 @@ def text_task(
         settings: How to train, ``bf16`` decided.
         pairs: How the pairs were made, and how many negatives they get.
         teacher: Who scores them, if anyone.
+        known: Ids of tokens that a transfer to the encoder kept.
         trust_remote_code: Run code that comes with the teacher.
         show_progress_bar: None shows it on a terminal.
     """
@@ -174,6 +186,7 @@ def text_task(
                 data,
                 loaded,
                 encoder,
+                known=known,
                 max_length=settings.max_length,
                 dtype="bfloat16" if settings.bf16 else "float32",
                 seed=settings.seed,

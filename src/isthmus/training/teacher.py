@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -80,6 +81,7 @@ def with_scores(
     teacher: Any,
     student: Any,
     *,
+    known: Collection[int] = (),
     max_length: int | None = None,
     dtype: DType = "float32",
     batch_size: int = 32,
@@ -96,6 +98,7 @@ def with_scores(
         teacher: A SparseEncoder or SentenceTransformer; or ``echo`` or ``hybrid``, the student as it is with that
             lexical part, fitted on the positives.
         student: The SparseEncoder that will be trained; not modified.
+        known: Ids of tokens that a transfer to the student kept, for its own lexical part.
         max_length: Tokens per text that the student reads in training, and its own echo with it; None is its limit.
         dtype: As for :func:`isthmus.search.encode_texts`.
         batch_size: Texts per encoding step.
@@ -118,7 +121,7 @@ def with_scores(
         if isinstance(teacher, str):
             positives = list(dict.fromkeys(data.texts["positive"]))
             mode = cast(LexicalMode, teacher)
-            teacher = add_lexical(student, positives, mode, max_texts=SAMPLE, seed=seed, **options)
+            teacher = add_lexical(student, positives, mode, known=known, max_texts=SAMPLE, seed=seed, **options)
     finally:
         student.max_seq_length = limit
     scores = _scores(teacher, data.texts, **options)
