@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import csr_matrix
 
 from isthmus._files import atomic_folder, check_folder
 from isthmus.errors import InputError
@@ -21,6 +21,7 @@ from isthmus.search.exact import best_positive
 from isthmus.search.format import LOCK, MANIFEST, Manifest, locked, verify
 from isthmus.search.hits import Hit, Match
 from isthmus.search.identity import open_encoder
+from isthmus.search.queries import check_columns, query_vectors
 from isthmus.search.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.search.segments import field_value
 
@@ -199,7 +200,7 @@ class SparseIndex:
         """
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
-        self._check_vectors(vector)
+        check_columns(vector, self.manifest.vocabulary_size, "the index")
         wanted = self._filter(filter)
         order = np.argsort(vector.indices[: vector.nnz], kind="stable")
         terms = vector.indices[order].astype(np.int64)
@@ -260,17 +261,8 @@ class SparseIndex:
             InputError: If they do not fit the index, or the model did not make it.
             NotFoundError: If the model is not there.
         """
-        if not issparse(queries):
-            from isthmus.search.encode import encode_texts
-
-            if self._encoder is None:
-                self._encoder = self._open_encoder()
-            dtype = self.manifest.settings.get("dtype", "float32")
-            texts = list(queries)
-            queries = encode_texts(self._encoder, texts, role="query", dtype=dtype, show_progress_bar=False)
-        self._check_vectors(queries)
-        matrix = csr_matrix(queries)
-        return [matrix[row] for row in range(matrix.shape[0])]
+        dtype, columns = self.manifest.settings.get("dtype", "float32"), self.manifest.vocabulary_size
+        return query_vectors(queries, self._opened, columns=columns, dtype=dtype, where="the index")
 
     def add(self, corpus: Any, *, update: bool = False, **options: Any) -> None:
         """Add documents and show them; arguments as for :func:`isthmus.search.change_index`."""
@@ -313,12 +305,10 @@ class SparseIndex:
             raise InputError(f"query must be one text or one row, got {query.shape[0]} rows; see search_many")
         return self.vectors([query] if isinstance(query, str) else query)[0]
 
-    def _check_vectors(self, vectors: csr_matrix) -> None:
-        if vectors.shape[1] != self.manifest.vocabulary_size:
-            raise InputError(
-                f"query vectors must have {self.manifest.vocabulary_size} dimensions as the index, got "
-                f"{vectors.shape[1]}; encode them with the model that made it"
-            )
+    def _opened(self) -> Any:
+        if self._encoder is None:
+            self._encoder = self._open_encoder()
+        return self._encoder
 
     def _filter(self, filter: Mapping[str, Any] | None) -> Filter | None:
         if not filter:

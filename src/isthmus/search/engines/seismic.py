@@ -32,6 +32,7 @@ from isthmus.search.engines.base import Location
 from isthmus.search.engines.contents import read_vectors
 from isthmus.search.format import check_version, read_manifest, stored
 from isthmus.search.index import SparseIndex
+from isthmus.search.queries import check_columns
 
 FOLDER = "seismic"
 # What the library puts behind the name it is given.
@@ -86,7 +87,7 @@ class SeismicEngine(SparseIndex):
             raise InputError(f"seismic cannot filter, got {dict(filter)}; search {self.folder} without seismic:")
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
-        self._check_vectors(vector)
+        check_columns(vector, self.manifest.vocabulary_size, "the index")
         if not vector.nnz:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         found = self._lists.search(

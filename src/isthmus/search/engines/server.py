@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import csr_matrix
 
 from isthmus.errors import InputError, OutputError
 from isthmus.search.build import Change, encoded_windows
@@ -16,6 +16,7 @@ from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, wanted_labels
 from isthmus.search.hits import Hit, Match
 from isthmus.search.identity import open_encoder, token_texts
+from isthmus.search.queries import query_vectors
 
 
 class Server(ABC):
@@ -138,20 +139,8 @@ class ServerEngine:
 
     def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
         """As :meth:`isthmus.search.SparseIndex.vectors`."""
-        matrix: Any = queries
-        if not issparse(queries):
-            from isthmus.search.encode import encode_texts
-
-            dtype = self.header.settings.get("dtype", "float32")
-            texts = list(queries)
-            matrix = encode_texts(self._opened(), texts, role="query", dtype=dtype, show_progress_bar=False)
-        if matrix.shape[1] != self.header.vocabulary_size:
-            raise InputError(
-                f"query vectors must have {self.header.vocabulary_size} dimensions as {self.server.where}, got "
-                f"{matrix.shape[1]}; encode them with the model that made it"
-            )
-        matrix = csr_matrix(matrix)
-        return [matrix[row] for row in range(matrix.shape[0])]
+        dtype, columns = self.header.settings.get("dtype", "float32"), self.header.vocabulary_size
+        return query_vectors(queries, self._opened, columns=columns, dtype=dtype, where=self.server.where)
 
     def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
         """As :meth:`isthmus.search.SparseIndex.search`, but equal scores come in the server's own order.
