@@ -162,10 +162,12 @@ def compare_on(pool: Collection, language: str, args: argparse.Namespace) -> Non
     words = read_scores(make_cell(language, pool.name, "none", "target", "zero-shot", args))
     for stage, vocabulary in product(STAGES, VOCABULARIES):
         cells = {name: make_cell(language, pool.name, name, vocabulary, stage, args) for name in MAPS}
-        known = {name: read_scores(cell) for name, cell in cells.items() if cell.done()}
-        for token_map, scores in known.items():
+        finished = {name: read_scores(cell) for name, cell in cells.items() if cell.done()}
+        for token_map, scores in finished.items():
             beside = MAPS_BESIDE if token_map == "sembridge" else MAPS_BESIDE[:1]
-            others = {"bm25": words} | {name: known[name] for name in beside if name in known and name != token_map}
+            others = {"bm25": words} | {
+                name: finished[name] for name in beside if name in finished and name != token_map
+            }
             content = read_json(cells[token_map].path)
             content["rows"] = [
                 {key: value for key, value in row.items() if "vs_" not in key}
@@ -260,8 +262,8 @@ def tuned_rates(folder: Path) -> dict[str, float]:
     rows = [row for row in read_json(path)["rows"] if row["learning_rate"] in RATES] if path.exists() else []
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
-        known = best.get(row["method"])
-        if known is None or row["development"]["best"] > known["development"]["best"]:
+        so_far = best.get(row["method"])
+        if so_far is None or row["development"]["best"] > so_far["development"]["best"]:
             best[row["method"]] = row
     return {method: row["learning_rate"] for method, row in best.items()}
 

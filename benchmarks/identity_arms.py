@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
@@ -107,16 +108,16 @@ class Vectors:
         self.encoder = encoder
         encoder.max_seq_length = MAX_LENGTH
         self.rows: dict[Role, dict[str, int]] = {"query": {}, "document": {}}
-        self.known: dict[Role, list[csr_matrix]] = {"query": [], "document": []}
+        self.made: dict[Role, list[csr_matrix]] = {"query": [], "document": []}
 
     def __call__(self, texts: list[str], role: Role) -> csr_matrix:
         """Shape (texts, columns)."""
         rows = self.rows[role]
         missing = [text for text in dict.fromkeys(texts) if text not in rows]
         if missing:
-            self.known[role].append(encode_texts(self.encoder, missing, role=role, dtype=DTYPE))
+            self.made[role].append(encode_texts(self.encoder, missing, role=role, dtype=DTYPE))
             rows |= {text: len(rows) + i for i, text in enumerate(missing)}
-        return csr_matrix(vstack(self.known[role], format="csr")[[rows[text] for text in texts]])
+        return csr_matrix(vstack(self.made[role], format="csr")[[rows[text] for text in texts]])
 
 
 def arms_of(
@@ -145,16 +146,18 @@ def arms_of(
     calibrated = tuple(csr_matrix(vectors.multiply(factors)) for vectors in plain)
     words = {}
     for mode in MODES:
-        lexical.known_share = KNOWN_SHARE[mode]
+        weighing = copy.copy(lexical)
+        weighing.known_share = KNOWN_SHARE[mode]
         words[mode] = tuple(
-            lexical_vectors(encoder, lexical, texts, role, 64, own)
+            lexical_vectors(encoder, weighing, texts, role, 64, own)
             for role, texts, own in (("query", queries, plain[0]), ("document", documents, plain[1]))
         )
     arms = {"plain": plain, "calibrated": calibrated} | {mode: joined(mode, calibrated, words[mode]) for mode in MODES}
     if trimmed:
         few = tuple(cut(vectors, dims) for vectors, dims in zip(calibrated, TRIM, strict=True))
         arms |= {f"{mode}-trimmed": joined(mode, few, words[mode]) for mode in MODES}
-    _check(fitted, queries[:16], arms["hybrid"][0][:16])
+    for role, texts, vectors in (("query", queries, arms["hybrid"][0]), ("document", documents, arms["hybrid"][1])):
+        _check(fitted, role, texts[:16], vectors[:16])
     return arms
 
 
@@ -165,9 +168,9 @@ def joined(mode: LexicalMode, own: Sides, words: Sides) -> Sides:
     return tuple(hstack([a, b], format="csr") for a, b in zip(own, words, strict=True))
 
 
-def _check(fitted: Any, queries: list[str], expected: csr_matrix) -> None:
-    found = encode_texts(fitted, queries, role="query", dtype=DTYPE)
-    # Batches of other texts round differently in bfloat16.
-    off = abs(found - expected).max() / expected.max()
-    if off > 0.05:
-        raise RuntimeError(f"the hybrid encoder's vectors are off by {off:.3f} of the largest weight")
+def _check(fitted: Any, role: Role, texts: list[str], expected: csr_matrix) -> None:
+    found = encode_texts(fitted, texts, role=role, dtype=DTYPE)
+    # Batches of other texts round differently in bfloat16, which may also empty a column that a known token needs.
+    off = (abs(found - expected) > 0.05 * expected.max()).sum() / expected.nnz
+    if off > 0.01:
+        raise RuntimeError(f"the hybrid encoder's vectors are off in {off:.1%} of their entries")

@@ -8,6 +8,7 @@ study, and its last step is kept: no label is seen.
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ from study_arms import TRAINING, transferred
 from training_pairs import training_rows
 
 from isthmus._files import atomic_folder, atomic_write
+from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.search import add_lexical
 from isthmus.training import TrainingSettings, pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
@@ -27,6 +29,13 @@ from isthmus.training.unlabelled import TAUGHT
 PAIRS = replace(TAUGHT, max_pairs=TRAINING.batch_size * (TRAINING.steps or 0), passage_words=48)
 
 
+def _run_folder(name: str, language: str, rate: float, work: Path, known: Collection[int]) -> Path:
+    """Of its own for everything that decides what is learnt."""
+    made_of = taught_by() | {"known": len(known), "known_share": KNOWN_SHARE["echo"], "training": TRAINING.identity()}
+    key = hashlib.blake2b(json.dumps(made_of, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+    return work / f"{language}.{name}.distilled.{rate:g}.{key}"
+
+
 def taught_by() -> dict[str, Any]:
     """Everything about the teacher and its rows that decides what is learnt."""
     return {"map": "the student's", "lexical": "echo", "pairs": asdict(PAIRS), "checkpoint": "last"}
@@ -34,7 +43,7 @@ def taught_by() -> dict[str, Any]:
 
 def distilled(name: str, language: str, rate: float, data: Path, work: Path, known: Collection[int]) -> Path:
     """The folder of the student that starts as a method's encoder; trained unless it has been."""
-    run = work / f"{language}.{name}.distilled.{rate:g}"
+    run = _run_folder(name, language, rate, work, known)
     result, start, rows = run / "trained", run / "start", run / "rows.jsonl"
     if (result / "training_report.json").is_file():
         return result

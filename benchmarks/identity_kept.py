@@ -65,15 +65,6 @@ def from_english(data: Path, language: str, within: Collection) -> Collection:
     return replace(found, corpus=found.corpus | further)
 
 
-def where_active(words: csr_matrix, own: csr_matrix, tokens: Sequence[int], share: float) -> csr_matrix:
-    """Lexical weights, those of ``tokens`` smaller and only where the encoder writes their columns itself."""
-    among = np.zeros(words.shape[1], dtype=np.float32)
-    among[list(tokens)] = 1
-    of_tokens = csr_matrix(words.multiply(among))
-    active = of_tokens.multiply(own.sign()) * np.float32(np.sqrt(share))
-    return csr_matrix(words - of_tokens + active)
-
-
 def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[int]) -> list[dict[str, Any]]:
     """NDCG@10 of BM25, of the encoder, and of echo and hybrid with and without weights for kept tokens."""
     queries, documents = list(collection.queries.values()), list(collection.corpus.values())
@@ -88,17 +79,14 @@ def measure(made: Vectors, collection: Collection, words: BM25, kept: Sequence[i
             # English has no tokens but those.
             continue
         left_out = kept if told == "none" else ()
-        fitted = add_lexical(
-            made.encoder, documents, "echo", leave_out=left_out, max_texts=SAMPLE, dtype=DTYPE, weight=1.0
-        )
+        options = {"known": kept, "known_share": share} if gated else {"leave_out": left_out}
+        fitted = add_lexical(made.encoder, documents, "echo", max_texts=SAMPLE, dtype=DTYPE, weight=1.0, **options)
         *_, scale, lexical = fitted.children()
         own = tuple(csr_matrix(vectors.multiply(scale.scale.numpy())) for vectors in plain)
-        held = (
-            lexical_vectors(made.encoder, lexical, queries, "query", 64),
-            lexical_vectors(made.encoder, lexical, documents, "document", 64),
+        held = tuple(
+            lexical_vectors(made.encoder, lexical, texts, role, 64, vectors if gated else None)
+            for role, texts, vectors in (("query", queries, own[0]), ("document", documents, own[1]))
         )
-        if gated:
-            held = tuple(where_active(words, vectors, kept, share) for words, vectors in zip(held, own, strict=True))
         for weight, mode in product(WEIGHTS, MODES):
             # Both sides carry the square root of the weight.
             vectors = joined(mode, own, tuple(side * np.float32(np.sqrt(weight)) for side in held))

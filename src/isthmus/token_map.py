@@ -260,12 +260,6 @@ class TokenMap:
         return cls.load(folder)
 
     @classmethod
-    def kept_in(cls, folder: str | Path | None) -> list[int]:
-        """Ids of the tokens that the transfer to ``folder`` kept; none where there is no folder, or no token map."""
-        found = cls.find(folder)
-        return [] if found is None else [int(row) for row in found.rows(Fate.KEPT)]
-
-    @classmethod
     def load(cls, folder: str | Path) -> TokenMap:
         """Read what :meth:`save` wrote.
 

@@ -373,7 +373,8 @@ def test_doctor_finds_nothing_wrong_with_the_lexical_part(call, run, folders, co
         assert errors <= {check for check, level in found["plain"].items() if level == "error"}
 
 
-def test_tokens_that_a_transfer_kept_are_known(call, folders, vectors, corpus, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("hub", [False, True])
+def test_tokens_that_a_transfer_kept_are_known(call, folders, vectors, corpus, tmp_path, monkeypatch, hub):  # noqa: F811
     words = ("집", "학교", "물")
     rows = [row | {"text": f"{row['text']} {words[i % 3]} {words[i // 3 % 3]}"} for i, row in enumerate(ROWS)]
     write_lines(corpus, rows)
@@ -382,8 +383,12 @@ def test_tokens_that_a_transfer_kept_are_known(call, folders, vectors, corpus, t
     arguments = keep_source(folders, vectors, tmp_path / "en-ko")
     call(*arguments)
     call(*keep_source(folders, vectors, tmp_path / "echo"), "--lexical", "echo", "--lexical-texts", texts)
+    if hub:
+        # What has no folder of its own lies in the cache of the hub.
+        monkeypatch.setattr("isthmus.transfer.load.local_folder", lambda name: None)
     call("index", tmp_path / "en-ko", corpus, "-o", tmp_path / "idx", "--lexical", "echo")
     kept = TokenMap.load(tmp_path / "en-ko").rows(Fate.KEPT)
     for folder in (tmp_path / "echo", tmp_path / "idx.encoder"):
         known = load_encoder(folder)[-1].known.numpy()
         assert known.nonzero()[0].tolist() == kept.tolist()
+        assert TokenMap.load(folder).rows(Fate.KEPT).tolist() == kept.tolist()

@@ -259,7 +259,9 @@ def test_where_the_echo_wins_the_encoder_learns_nothing() -> None:
 def test_saved_and_loaded_the_same(tmp_path: Path, mode: Any, make: Any) -> None:
     encoder = make(tmp_path / "model")
     plain = identify(encoder)
-    encoder.append(lexical_for(encoder, mode, power=0.5, k1=1.2, b=0.4))
+    known = torch.zeros(len(encoder.tokenizer), dtype=torch.bool)
+    known[encoder.tokenizer.convert_tokens_to_ids(["war", "the"])] = True
+    encoder.append(lexical_for(encoder, mode, power=0.5, k1=1.2, b=0.4, known=known, known_share=0.8))
     assert identify(encoder).encoder != plain.encoder
     texts = [text for text in TEXTS if text]
     expected = [encode_texts(encoder, texts, role=role) for role in ("query", "document")]
@@ -270,6 +272,8 @@ def test_saved_and_loaded_the_same(tmp_path: Path, mode: Any, make: Any) -> None
         load_encoder(tmp_path / "saved"),
         SparseEncoder(str(tmp_path / "saved"), trust_remote_code=True, device="cpu"),
     ):
+        assert loaded[-1].known_share == 0.8
+        assert loaded[-1].known.equal(known)
         assert loaded.get_embedding_dimension() == encoder.get_embedding_dimension()
         assert identify(loaded) == identify(encoder)
         for role, vectors in zip(("query", "document"), expected, strict=True):
@@ -279,11 +283,16 @@ def test_saved_and_loaded_the_same(tmp_path: Path, mode: Any, make: Any) -> None
 def test_other_numbers_are_another_encoder(tmp_path: Path) -> None:
     encoder = splade(tmp_path)
     prints = set()
-    for options in ({}, {"strength": 0.6}, {"power": 0.5}, {"k1": 1.2}, {"b": 0.1}, {"special_ids": ()}):
+    known = torch.arange(len(encoder.tokenizer)) == 7
+    changes: list[dict[str, Any]] = [
+        {}, {"strength": 0.6}, {"power": 0.5}, {"k1": 1.2}, {"b": 0.1}, {"special_ids": ()}, {"known": known},
+        {"known_share": 0.8},
+    ]  # fmt: skip
+    for options in changes:
         changed = copy.deepcopy(encoder)
         changed.append(lexical_for(encoder, "echo", **options))
         prints.add(identify(changed).encoder)
-    assert len(prints) == 6
+    assert len(prints) == len(changes)
 
 
 @pytest.mark.parametrize("name", ["scale", "echo", "hybrid"])

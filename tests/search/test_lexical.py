@@ -377,5 +377,31 @@ def test_tokens_left_out_get_no_weight(encoder: SparseEncoder, power: float) -> 
     others = np.setdiff1d(np.arange(size), kept)
     assert made[:, size:][:, others].nnz == full[:, others].nnz
     for name in ("leave_out", "known"):
-        with pytest.raises(InputError, match=f"{name} must hold ids of tokens, 0 to {size - 1}, got {size}"):
-            add_lexical(encoder, TEXTS, **{name: [size]})
+        for wrong in (size, True):
+            with pytest.raises(InputError, match=f"{name} must hold ids of tokens, 0 to {size - 1}, got {wrong}"):
+                add_lexical(encoder, TEXTS, **{name: [wrong]})
+
+
+def test_the_share_of_known_tokens(encoder: SparseEncoder) -> None:
+    known = encoder.tokenizer.convert_tokens_to_ids(["war", "the"])
+    chosen = {"echo": 0.5, "hybrid": 0.25}
+    for mode, share in chosen.items():
+        made = add_lexical(encoder, TEXTS, mode, known=(token for token in known))
+        assert made[-1].known_share == share
+        assert made[-1].known.nonzero().flatten().tolist() == sorted(known)
+        assert add_lexical(encoder, TEXTS, mode, known_share=0.8)[-1].known_share == 0.8
+    read = []
+    with pytest.raises(InputError, match=r"known_share must be between 0 and 1, got 2\.0"):
+        add_lexical(encoder, (read.append(text) or text for text in TEXTS), known_share=2.0)
+    assert not read
+
+
+@pytest.mark.parametrize("mode", ["echo", "hybrid"])
+def test_a_corpus_of_known_tokens_alone(encoder: SparseEncoder, mode: Any) -> None:
+    everything = range(len(encoder.tokenizer))
+    made = add_lexical(encoder, TEXTS, mode, known=everything)
+    words = lexical_vectors(encoder, made[-1], TEXTS, "document", 8)
+    assert words.nnz
+    found = encode_texts(made, TEXTS, role="document")
+    own = encode_texts(add_lexical(encoder, TEXTS, None), TEXTS, role="document")
+    assert found.sum() > own.sum()

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -6,9 +7,9 @@ import pytest
 from sentence_transformers import SentenceTransformer, SparseEncoder
 
 import isthmus
-from isthmus.errors import EncoderError, InputError, NotFoundError
+from isthmus.errors import EncoderError, InputError, NotFoundError, TokenMapError
 from isthmus.search import add_lexical, encode_texts
-from isthmus.token_map import Fate
+from isthmus.token_map import Fate, TokenMap
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import with_scores
@@ -111,7 +112,8 @@ def test_the_student_reads_what_it_will_read_in_training(student, rows):
     assert np.asarray(short.scores) != pytest.approx(np.asarray(with_scores(rows, "echo", student).scores), rel=1e-3)
 
 
-def test_tokens_that_a_transfer_kept_weigh_less_in_an_echo(sparse_folder, corpus, tmp_path, settings, monkeypatch):
+@pytest.mark.parametrize("hub", [False, True])
+def test_tokens_that_a_transfer_kept_weigh_less_in_an_echo(sparse_folder, corpus, tmp_path, settings, monkeypatch, hub):
     folder = tmp_path / "kept"
     wordpiece(["집", "학교", "물", "나라"], lowercase=False).save_pretrained(str(tmp_path / "korean"))
     encoder, report = isthmus.transfer(
@@ -128,12 +130,25 @@ def test_tokens_that_a_transfer_kept_weigh_less_in_an_echo(sparse_folder, corpus
         return with_scores(data, teacher, model, **options | {"known": ()})
 
     monkeypatch.setattr("isthmus.training.self_supervised.with_scores", watched)
+    if hub:
+        monkeypatch.setattr("isthmus.transfer.load.local_folder", lambda name: None)
     train_self_supervised(folder, corpus, tmp_path / "out", settings(steps=1), teacher="echo")
     [(known, scores)] = given
     assert list(known) == kept.tolist()
     rows = with_negatives(pairs_from_text(corpus, TAUGHT), encoder.tokenizer, 2)[0]
     others = with_scores(rows, "echo", encoder, max_length=settings().max_length)
     assert np.asarray(scores) != pytest.approx(np.asarray(others.scores), rel=1e-3)
+    assert TokenMap.load(tmp_path / "out").rows(Fate.KEPT).tolist() == kept.tolist()
+
+
+def test_a_damaged_token_map_matters_to_an_echo_alone(sparse_folder, corpus, tmp_path, settings):
+    folder = tmp_path / "model"
+    shutil.copytree(sparse_folder, folder)
+    (folder / "token_map.json").write_text("{")
+    with pytest.raises(TokenMapError, match="token_map"):
+        train_self_supervised(folder, corpus, tmp_path / "out", settings(steps=1), teacher="echo")
+    for number, teacher in enumerate((None, sparse_folder)):
+        train_self_supervised(folder, corpus, tmp_path / f"out{number}", settings(steps=1), teacher=teacher)
 
 
 def test_a_student_learns_its_echo(sparse_folder, student, corpus, tmp_path, settings):

@@ -16,7 +16,6 @@ import typer
 from isthmus._files import atomic_folder, check_folder, read_json
 from isthmus.cli._output import working
 from isthmus.errors import EncoderError, InputError, OutputError
-from isthmus.token_map import TokenMap
 
 Mode = Literal["echo", "hybrid", "none"]
 ModeOption = Annotated[
@@ -220,12 +219,11 @@ def new_encoder(
     """
     from isthmus.search.documents import Corpus
     from isthmus.search.identity import identify
-    from isthmus.training.output import CARRIED
-    from isthmus.transfer.load import load_encoder, local_folder
+    from isthmus.transfer.load import LEFT, kept_tokens, load_encoder, local_folder, transfer_folder
 
     _check_corpus(corpus)
-    beside = local_folder(model)
-    if beside is not None and beside.absolute() == folder.absolute():
+    own = local_folder(model)
+    if own is not None and own.absolute() == folder.absolute():
         raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
     source = Corpus(corpus)
     # As JSON has it, to be compared with what it will have become.
@@ -239,7 +237,8 @@ def new_encoder(
     with working("loading the model", quiet=quiet):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
     identity = identify(encoder)
-    made_of = asked | {"encoder": identity.encoder, "tokenizer": identity.tokenizer}
+    known = kept_tokens(model)
+    made_of = asked | {"encoder": identity.encoder, "tokenizer": identity.tokenizer, "kept_tokens": len(known)}
     texts = _Digested(document.content for document in source)
     if resumed:
         _check_made_of(folder, made_of)
@@ -247,15 +246,14 @@ def new_encoder(
             _check_made_of(folder, {"texts": texts.read_all()})
         yield folder
         return
-    result = options.add(
-        encoder, texts, known=TokenMap.kept_in(beside), show_progress_bar=False if quiet else None, **encoding
-    )
+    result = options.add(encoder, texts, known=known, show_progress_bar=False if quiet else None, **encoding)
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
     names = {"model": Path(model).name, "corpus": Path(corpus).name}
     made_of |= {"texts": texts.read_all(), **names}
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
-        for name in CARRIED:
+        beside = transfer_folder(model)
+        for name in LEFT:
             if beside is not None and (beside / name).is_file():
                 shutil.copyfile(beside / name, written / name)
         (written / SETTINGS).write_text(json.dumps(made_of, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -37,7 +37,7 @@ def command(
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose
         from isthmus.search.texts import read_samples
-        from isthmus.transfer.load import load_encoder, local_folder
+        from isthmus.transfer.load import load_encoder, local_folder, transfer_folder
 
         quiet_libraries()
     lines = None if texts is None else read_samples(texts)
@@ -47,7 +47,7 @@ def command(
     findings = diagnose(
         encoder,
         lines,
-        TokenMap.find(folder),
+        TokenMap.find(transfer_folder(model)),
         folder=folder,
         batch_size=batch_size,
         seed=seed,

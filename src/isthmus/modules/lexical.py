@@ -91,7 +91,7 @@ class Lexical(Module):  # type: ignore[misc]
         super().__init__()
         if mode not in MODES:
             raise UnknownNameError("mode", str(mode), MODES)
-        check_formula(power, k1, b, strength=strength, average_length=average_length)
+        check_formula(power, k1, b, known_share=known_share, strength=strength, average_length=average_length)
         idf = torch.as_tensor(idf).detach().float().clone()
         if idf.ndim != 1 or not len(idf) or not bool(torch.isfinite(idf).all() and (idf >= 0).all()):
             raise InputError(
@@ -103,10 +103,7 @@ class Lexical(Module):  # type: ignore[misc]
         self.strength, self.power, self.k1, self.b = float(strength), float(power), float(k1), float(b)
         self.special_ids = sorted({int(i) for i in special_ids if i < len(idf)})
         self.register_buffer("idf", idf)
-        known_share = KNOWN_SHARE[mode] if known_share is None else known_share
-        if not 0 <= known_share <= 1:
-            raise InputError(f"known_share must be between 0 and 1, got {known_share}")
-        self.known_share = float(known_share)
+        self.known_share = float(KNOWN_SHARE[mode] if known_share is None else known_share)
         known = torch.zeros(len(idf), dtype=torch.bool) if known is None else torch.as_tensor(known).bool().clone()
         if known.shape != idf.shape:
             raise InputError(f"known must have the shape of idf, {tuple(idf.shape)}, got {tuple(known.shape)}")
@@ -204,13 +201,14 @@ class Lexical(Module):  # type: ignore[misc]
         )
 
 
-def check_formula(power: float, k1: float, b: float, **positive: float) -> None:
+def check_formula(power: float, k1: float, b: float, *, known_share: float | None = None, **positive: float) -> None:
     """Check the numbers of the formula of :class:`Lexical`.
 
     Args:
         power: Exponent of the IDF.
         k1: Saturation.
         b: Normalisation by length.
+        known_share: Share of known tokens; None is the default.
         positive: Numbers that must be above zero, by name.
 
     Raises:
@@ -222,8 +220,9 @@ def check_formula(power: float, k1: float, b: float, **positive: float) -> None:
     for name, value in {"power": power, "k1": k1}.items():
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} must be 0 or more, got {value}")
-    if not 0 <= b <= 1:
-        raise InputError(f"b must be between 0 and 1, got {b}")
+    for name, value in {"b": b, "known_share": 0.0 if known_share is None else known_share}.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} must be between 0 and 1, got {value}")
 
 
-__all__ = ["MODES", "Lexical", "LexicalMode", "check_formula"]
+__all__ = ["KNOWN_SHARE", "MODES", "Lexical", "LexicalMode", "check_formula"]

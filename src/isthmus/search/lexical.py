@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,8 +54,8 @@ def add_lexical(
     k1: float = 1.5,
     b: float = 0.75,
     self_activation: SelfActivation | None = None,
-    leave_out: Collection[int] = (),
-    known: Collection[int] = (),
+    leave_out: Iterable[int] = (),
+    known: Iterable[int] = (),
     known_share: float | None = None,
     trim: tuple[int, int] | None = None,
     seed: int = 0,
@@ -84,7 +84,8 @@ def add_lexical(
         self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
         leave_out: Ids of tokens that get no lexical weight, besides special ones.
         known: Ids of tokens that the encoder was trained with, those that a transfer with ``keep_source`` kept:
-            ``report.token_map.rows(Fate.KEPT)``. They count only where the encoder writes their column itself.
+            ``report.token_map.rows(Fate.KEPT)``, or :func:`isthmus.transfer.load.kept_tokens` of its folder. They count
+            only where the encoder writes their column itself.
         known_share: Share of a known token in a score, of what another would have, 0 to 1; None is 0.5 for ``echo``
             and 0.25 for ``hybrid``.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
@@ -110,7 +111,7 @@ def add_lexical(
     if self_activation is not None:
         power, k1, b = self_activation.power, self_activation.k1, self_activation.b
     power = POWER if power is None else power
-    check_formula(power, k1, b)
+    check_formula(power, k1, b, known_share=known_share)
     check_encoder(encoder, mode, calibrate=calibrate)
     encode = _Encode(encoder, batch_size, dtype, show_progress_bar)
     weightless = _ids("leave_out", leave_out, encode.size)
@@ -280,11 +281,12 @@ def _check_arguments(mode: str | None, calibrate: bool, weight: float, self_acti
         )
 
 
-def _ids(name: str, tokens: Collection[int], size: int) -> list[int]:
-    wrong = next((int(i) for i in tokens if not 0 <= i < size), None)
+def _ids(name: str, tokens: Iterable[int], size: int) -> list[int]:
+    found = list(tokens)
+    wrong = next((i for i in found if isinstance(i, (bool, np.bool_)) or not 0 <= i < size), None)
     if wrong is not None:
         raise InputError(f"{name} must hold ids of tokens, 0 to {size - 1}, got {wrong}; leave it out")
-    return [int(i) for i in tokens]
+    return [int(i) for i in found]
 
 
 def _strength(

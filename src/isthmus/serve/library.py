@@ -17,7 +17,7 @@ from isthmus.search.identity import open_encoder
 from isthmus.serve.gate import Refusal
 from isthmus.serve.sources import Reader, open_source
 from isthmus.token_map import TokenMap
-from isthmus.transfer.load import local_folder
+from isthmus.transfer.load import transfer_folder
 
 # Below, the vocabulary head takes less time than choosing which of its columns to compute.
 _SHORT = 64
@@ -68,7 +68,7 @@ class Library:
             self._source.admit(reader, self.encoder)
             name = opened.identity.name
             self.model = Path(name).name if name is not None and Path(name).is_absolute() else name
-            self.token_map = TokenMap.find(local_folder(model) if isinstance(model, (str, Path)) else None)
+            self.token_map = TokenMap.find(transfer_folder(model) if isinstance(model, (str, Path)) else None)
         except BaseException:
             self.close()
             raise

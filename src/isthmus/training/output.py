@@ -13,13 +13,11 @@ import torch
 
 from isthmus._files import atomic_folder, atomic_write, check_folder, read_json
 from isthmus.errors import InputError, OutputError
-from isthmus.token_map import FILES
 from isthmus.training.report import TrainingReport
+from isthmus.transfer.load import LEFT
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
-# What a transfer leaves beside an encoder and stays true of a trained one.
-CARRIED = (*FILES, "transfer_report.json")
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -89,7 +87,7 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
     """
     with atomic_folder(folder, overwrite=True) as written:
         encoder.save_pretrained(str(written))
-        for name in CARRIED:
+        for name in LEFT:
             if source is not None and (source / name).is_file():
                 shutil.copyfile(source / name, written / name)
         if section:

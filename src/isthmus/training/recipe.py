@@ -27,7 +27,7 @@ from isthmus.training.report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
 from isthmus.transfer.card import read_license
-from isthmus.transfer.load import load_encoder, local_folder
+from isthmus.transfer.load import load_encoder, local_folder, transfer_folder
 
 
 def train(
@@ -126,9 +126,9 @@ def run_task(
         for warning in warned:
             # At once as well as in the report, which comes after hours.
             warnings.warn(warning, stacklevel=3)
-    source, processes = local_folder(model), int(os.environ.get("WORLD_SIZE", "1"))
+    source, processes = transfer_folder(model), int(os.environ.get("WORLD_SIZE", "1"))
     card = encoder.model_card_data
-    card.license = read_license(encoder, source)
+    card.license = read_license(encoder, local_folder(model))
     # The trainer would draw texts of the training data for the head of the model card.
     card.set_widget_examples = lambda dataset: None
     card.add_tags(list(task.tags))

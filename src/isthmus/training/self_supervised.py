@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from isthmus.corpora import Collection
 from isthmus.errors import InputError
 from isthmus.evaluation import BM25
-from isthmus.token_map import TokenMap
 from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
 from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
@@ -30,7 +28,7 @@ from isthmus.training.unlabelled import (
     check_teacher,
     pairs_from_text,
 )
-from isthmus.transfer.load import local_folder
+from isthmus.transfer.load import kept_tokens
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
@@ -84,6 +82,7 @@ def train_self_supervised(
         InputError: If too few pairs come of the corpus, or settings or checkpoints do not fit.
         EncoderError: If the model is none, or cannot learn from the teacher.
         OutputError: If the folder holds something else, or cannot be written.
+        TokenMapError: If the model is to teach itself and its token map is damaged.
         TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If a package is not installed.
     """
@@ -104,7 +103,7 @@ def train_self_supervised(
         settings,
         pairs,
         teacher,
-        known=TokenMap.kept_in(local_folder(model)),
+        model=model,
         trust_remote_code=trust_remote_code,
         show_progress_bar=show_progress_bar,
     )
@@ -141,7 +140,7 @@ def text_task(
     pairs: PairSettings,
     teacher: str | Path | None,
     *,
-    known: Sequence[int] = (),
+    model: str | Path,
     trust_remote_code: bool,
     show_progress_bar: bool | None,
 ) -> Task:
@@ -152,7 +151,7 @@ def text_task(
         settings: How to train, ``bf16`` decided.
         pairs: How the pairs were made, and how many negatives they get.
         teacher: Who scores them, if anyone.
-        known: Ids of tokens that a transfer to the encoder kept.
+        model: Name of the encoder, beside which a transfer may have left a token map.
         trust_remote_code: Run code that comes with the teacher.
         show_progress_bar: None shows it on a terminal.
     """
@@ -186,7 +185,7 @@ def text_task(
                 data,
                 loaded,
                 encoder,
-                known=known,
+                known=kept_tokens(model) if isinstance(loaded, str) else (),
                 max_length=settings.max_length,
                 dtype="bfloat16" if settings.bf16 else "float32",
                 seed=settings.seed,

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import EncoderError, NotFoundError, TokenizerError
+from isthmus.token_map import FILES, Fate, TokenMap
+
+# What a transfer leaves beside an encoder; it stays true of a trained one.
+LEFT = (*FILES, "transfer_report.json")
 
 
 def local_folder(name: str | Path) -> Path | None:
@@ -20,6 +24,49 @@ def local_folder(name: str | Path) -> Path | None:
 
     path = Path(resolve_model(name))
     return path if path.is_dir() else None
+
+
+def transfer_folder(name: str | Path) -> Path | None:
+    """The folder with what a transfer left beside an encoder: its own, or the hub's cache with these files downloaded.
+
+    Args:
+        name: As for :func:`load_encoder`, which has opened it.
+
+    Returns:
+        The folder; None for a hub id without a token map.
+
+    Raises:
+        NotFoundError: If ``name`` is a path that does not exist.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from sentence_transformers.util import load_file_path
+
+    folder = local_folder(name)
+    if folder is not None:
+        return folder
+    try:
+        record, *_ = [load_file_path(str(name), file) for file in LEFT]
+    except RepositoryNotFoundError:
+        # A short name, see stored_as_sparse.
+        return None
+    return None if record is None else Path(record).parent
+
+
+def kept_tokens(name: str | Path) -> list[int]:
+    """Ids of the tokens that the transfer to an encoder kept, for :func:`isthmus.search.add_lexical`.
+
+    Args:
+        name: As for :func:`load_encoder`, which has opened it.
+
+    Returns:
+        The ids, ascending; none where there is no token map.
+
+    Raises:
+        NotFoundError: If ``name`` is a path that does not exist.
+        TokenMapError: If its token map is damaged.
+    """
+    found = TokenMap.find(transfer_folder(name))
+    return [] if found is None else [int(row) for row in found.rows(Fate.KEPT)]
 
 
 def load_encoder(
