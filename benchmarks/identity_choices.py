@@ -9,11 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from isthmus._files import read_json
+from isthmus.modules.lexical import KNOWN_SHARE, LexicalMode
 
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 PAIRS = ("sections", "cloze")
 ARMS = ("plain", "calibrated", "echo")
-LEXICAL = ("echo", "hybrid")
+LEXICAL: tuple[LexicalMode, ...] = ("echo", "hybrid")
 WEIGHT = 2.0
 
 
@@ -107,6 +108,27 @@ def identity_kept(results: Path, *, markdown: Markdown) -> str:
     languages = ", ".join(sorted({row["language"] for row in found}))
     text = (
         f"nDCG@10 on the development pairs of the tables above, means over {languages}; the source kept.\n"
+        "From English: sections asked by their English headings. In English: English sections, by the Korean encoder.\n"
+    )
+    return markdown(["", *PAIRS, "from English", "in English"], table) + "\n" + text
+
+
+def identity_taught(results: Path, *, markdown: Markdown) -> str:
+    """What teaching an echo does within the language, from English, and in English."""
+    before, after = (read_json(results / f"identity_{name}.json")["rows"] for name in ("kept", "taught"))
+    languages = {row["language"] for row in after} - {"en"}
+    table = []
+    for when, every in (("before", before), ("taught", after)):
+        found = [row for row in every if row["language"] in languages]
+        english = [row for row in every if row["language"] == "en"]
+        for arm in ("plain", *LEXICAL):
+            wanted: dict[str, Any] = {"arm": arm}
+            if arm != "plain":
+                wanted |= {"kept_tokens": f"{KNOWN_SHARE[arm]:g} where active", "weight": WEIGHT}
+            cells = [_mean(found, wanted | {"pairs": name}) for name in (*PAIRS, "from English")]
+            table.append([f"{when}: {arm}", *(f"{value:.3f}" for value in (*cells, _mean(english, wanted)))])
+    text = (
+        f"nDCG@10 on development pairs, means over {', '.join(sorted(languages))}; the source kept.\n"
         "From English: sections asked by their English headings. In English: English sections, by the Korean encoder.\n"
     )
     return markdown(["", *PAIRS, "from English", "in English"], table) + "\n" + text

@@ -19,7 +19,14 @@ from typing import Any
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
 from domain_tables import domain, domain_choices
-from identity_choices import identity_head, identity_kept, identity_settings, identity_trims, own_directions
+from identity_choices import (
+    identity_head,
+    identity_kept,
+    identity_settings,
+    identity_taught,
+    identity_trims,
+    own_directions,
+)
 from identity_tables import (
     identity,
     identity_distilled,
@@ -331,6 +338,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
             identity_maps,
             identity_settings,
             identity_strata,
+            identity_taught,
             identity_trimmed,
             identity_trims,
             new_language_ready,
