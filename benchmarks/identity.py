@@ -243,7 +243,7 @@ def measure_arms(cell: Cell, pool: Collection, made: Vectors) -> None:
     """The cell of an encoder on a pool."""
     low = shares_few_words(pool, BM25(TOKENIZER.format(language=cell.language)))
     trimmed = has_trimmed(cell.token_map, cell.stage)
-    known = kept_tokens(cell.language) if cell.vocabulary != "target" else ()
+    known = kept_tokens(cell.language, cell.vocabulary)
     arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), known, trimmed=trimmed)
     scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
     write(cell, [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()], scores)

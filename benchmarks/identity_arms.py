@@ -85,15 +85,16 @@ def encoder_of(
     if rate is None:
         raise SystemExit(f"{name} has no learning rate; run study.py --only tune first")
     if stage == "distilled":
-        known = () if vocabulary == "target" else kept_tokens(language)
-        return load_model(str(distilled(name, language, rate, data, work, known)))
+        return load_model(str(distilled(name, language, rate, data, work, kept_tokens(language, vocabulary))))
     folder, _ = fine_tuned(name, language, 0, rate, data, work)
     return load_model(str(folder))
 
 
 @cache
-def kept_tokens(language: str) -> list[int]:
-    """Ids of English tokens in the vocabulary that keeps them, whatever the map."""
+def kept_tokens(language: str, vocabulary: str) -> list[int]:
+    """Ids of English tokens in the vocabulary that keeps them, whatever the map; none in one that does not."""
+    if vocabulary == "target":
+        return []
     _, report = isthmus.transfer(
         ENCODER, target_tokenizer=TOKENIZER.format(language=language), method="mean", keep_source=True
     )

@@ -132,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for code, name, collection, baseline in measured:
             place = {"language": code, "pairs": name, "queries": len(collection.queries)}
             place["documents"] = len(collection.corpus)
-            rows += [place | row for row in measure(made, collection, baseline, kept_tokens(language), shares)]
+            rows += [
+                place | row for row in measure(made, collection, baseline, kept_tokens(language, "keep-source"), shares)
+            ]
         del made
         gc.collect()
         atomic_write(args.output, (json.dumps({"rows": rows, "sample": SAMPLE}, indent=1) + "\n").encode())

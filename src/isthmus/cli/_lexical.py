@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -219,7 +218,7 @@ def new_encoder(
     """
     from isthmus.search.documents import Corpus
     from isthmus.search.identity import identify
-    from isthmus.transfer.load import LEFT, kept_tokens, load_encoder, local_folder, transfer_folder
+    from isthmus.transfer.load import carry_transfer, kept_tokens, load_encoder, local_folder, transfer_folder
 
     _check_corpus(corpus)
     own = local_folder(model)
@@ -237,7 +236,8 @@ def new_encoder(
     with working("loading the model", quiet=quiet):
         encoder = load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
     identity = identify(encoder)
-    known = kept_tokens(model)
+    beside = transfer_folder(model)
+    known = [] if beside is None else kept_tokens(beside)
     made_of = asked | {"encoder": identity.encoder, "tokenizer": identity.tokenizer, "kept_tokens": len(known)}
     texts = _Digested(document.content for document in source)
     if resumed:
@@ -252,10 +252,7 @@ def new_encoder(
     made_of |= {"texts": texts.read_all(), **names}
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
-        beside = transfer_folder(model)
-        for name in LEFT:
-            if beside is not None and (beside / name).is_file():
-                shutil.copyfile(beside / name, written / name)
+        carry_transfer(beside, written)
         (written / SETTINGS).write_text(json.dumps(made_of, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         yield written
 

@@ -288,27 +288,24 @@ class SparseIndex:
         later = type(self).open(self.folder)
         self.manifest, self._segments, self._firsts = later.manifest, later._segments, later._firsts
 
-    def _open_encoder(self) -> Any:
-        identity = self.manifest.identity
-        model = self._model
-        if model is None:
-            model = None if identity is None else identity.name
-        if model is None:
-            raise InputError(f"the index {self.folder} names no model; pass the one that made it (model=, --model)")
-        opened = open_encoder(model, trust_remote_code=self._trust_remote_code)
-        if identity is not None and not self._any_model:
-            identity.check(opened.identity, f"the index {self.folder}")
-        return opened.encoder
+    def _opened(self) -> Any:
+        if self._encoder is None:
+            identity = self.manifest.identity
+            model = self._model
+            if model is None:
+                model = None if identity is None else identity.name
+            if model is None:
+                raise InputError(f"the index {self.folder} names no model; pass the one that made it (model=, --model)")
+            opened = open_encoder(model, trust_remote_code=self._trust_remote_code)
+            if identity is not None and not self._any_model:
+                identity.check(opened.identity, f"the index {self.folder}")
+            self._encoder = opened.encoder
+        return self._encoder
 
     def _one(self, query: str | csr_matrix) -> csr_matrix:
         if not isinstance(query, str) and query.shape[0] != 1:
             raise InputError(f"query must be one text or one row, got {query.shape[0]} rows; see search_many")
         return self.vectors([query] if isinstance(query, str) else query)[0]
-
-    def _opened(self) -> Any:
-        if self._encoder is None:
-            self._encoder = self._open_encoder()
-        return self._encoder
 
     def _filter(self, filter: Mapping[str, Any] | None) -> Filter | None:
         if not filter:

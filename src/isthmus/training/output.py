@@ -14,7 +14,7 @@ import torch
 from isthmus._files import atomic_folder, atomic_write, check_folder, read_json
 from isthmus.errors import InputError, OutputError
 from isthmus.training.report import TrainingReport
-from isthmus.transfer.load import LEFT
+from isthmus.transfer.load import carry_transfer
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
@@ -87,9 +87,7 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
     """
     with atomic_folder(folder, overwrite=True) as written:
         encoder.save_pretrained(str(written))
-        for name in LEFT:
-            if source is not None and (source / name).is_file():
-                shutil.copyfile(source / name, written / name)
+        carry_transfer(source, written)
         if section:
             card = written / "README.md"
             card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{section}", encoding="utf-8")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import EncoderError, NotFoundError, TokenizerError
 from isthmus.token_map import FILES, Fate, TokenMap
 
-# What a transfer leaves beside an encoder; it stays true of a trained one.
-LEFT = (*FILES, "transfer_report.json")
+# What a transfer writes beside an encoder; it stays true of a trained one.
+TRANSFER_FILES = (*FILES, "transfer_report.json")
 
 
 def local_folder(name: str | Path) -> Path | None:
@@ -38,18 +39,25 @@ def transfer_folder(name: str | Path) -> Path | None:
     Raises:
         NotFoundError: If ``name`` is a path that does not exist.
     """
-    from huggingface_hub.errors import RepositoryNotFoundError
-    from sentence_transformers.util import load_file_path
-
     folder = local_folder(name)
     if folder is not None:
         return folder
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from sentence_transformers.util import load_file_path
+
     try:
-        record, *_ = [load_file_path(str(name), file) for file in LEFT]
+        record, *_ = [load_file_path(str(name), file) for file in TRANSFER_FILES]
     except RepositoryNotFoundError:
         # A short name, see stored_as_sparse.
         return None
     return None if record is None else Path(record).parent
+
+
+def carry_transfer(source: Path | None, folder: Path) -> None:
+    """Copy what a transfer left in ``source``, as :func:`transfer_folder` gives it, to another folder."""
+    for name in TRANSFER_FILES:
+        if source is not None and (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def kept_tokens(name: str | Path) -> list[int]:
