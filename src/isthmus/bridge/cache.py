@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from isthmus._files import atomic_write
+from isthmus.assets import cache_folder
 from isthmus.errors import OutputError
 
 
 def default_folder() -> Path:
-    """``$ISTHMUS_CACHE/bridge``, or ``~/.cache/isthmus/bridge`` where the variable is not set."""
-    return Path(os.environ.get("ISTHMUS_CACHE") or "~/.cache/isthmus").expanduser() / "bridge"
+    """``bridge`` in the folder of :func:`isthmus.assets.cache_folder`."""
+    return cache_folder() / "bridge"
 
 
 def path_for(folder: Path, identity: str, texts: Sequence[str]) -> Path:

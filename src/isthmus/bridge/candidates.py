@@ -145,6 +145,7 @@ class Candidates:
         desc: Label of the progress bar.
         show: Whether it is shown.
         crowded: Where given, shape (source,), similarities are 2 cos - ``crowded`` instead of cosines.
+        scale: Above 0; similarities are multiplied by it.
 
     Raises:
         InputError: If ``block`` or ``candidates`` do not fit.
@@ -161,6 +162,7 @@ class Candidates:
         desc: str,
         show: bool | None,
         crowded: Float64s | None = None,
+        scale: float = 1.0,
     ) -> None:
         if target.ndim != 2 or source.ndim != 2 or target.shape[1] != source.shape[1]:
             raise BridgeError(
@@ -187,6 +189,9 @@ class Candidates:
         if self.crowded is not None:
             # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
             self.margin = 2 * self.margin + 8 * 2.0**-24
+        self.scale = scale
+        # A product rounds once more; similarities are at most 3.
+        self.margin = scale * (self.margin + 4 * 2.0**-24)
 
     def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
         """Yield (candidates per row, source ids, float64 similarities) of each block, best first within a row.
@@ -202,11 +207,13 @@ class Candidates:
             if self.crowded is not None:
                 similarities *= 2
                 similarities -= self.crowded.astype(np.float32)
+            similarities *= np.float32(self.scale)
             limit = (bound(similarities) - self.margin).astype(np.float32)
             row, column = np.divmod(np.flatnonzero(similarities >= limit[:, None]), len(self.ids))
             values = self._cosines(start, stop, row, column)
             if self.crowded is not None:
                 values = 2 * values - self.crowded[column]
+            values *= self.scale
             order = np.lexsort((column, -values, row))
             yield np.bincount(row, minlength=stop - start), self.ids[column[order]], values[order]
 

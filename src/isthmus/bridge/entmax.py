@@ -85,6 +85,7 @@ def bridge_weights(
     candidates: NDArray[np.int64] | None = None,
     margin: float | None = None,
     csls: int | None = None,
+    scale: float = 1.0,
     top_k: int = 64,
     block: int = 512,
     dtype: type[np.floating[Any]] = np.float64,
@@ -107,6 +108,7 @@ def bridge_weights(
         csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
             similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
             left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
+        scale: Similarities are multiplied by it first, above 0.
         top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
         block: Target rows per step.
         dtype: Type of the weights; they are computed in float64.
@@ -131,7 +133,7 @@ def bridge_weights(
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
     data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
-    chosen = Candidates(target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded)
+    chosen = Candidates(target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded, scale=scale)
 
     def bound(similarities: NDArray[np.float32]) -> Float64s:
         reach = None if margin is None else similarities.max(axis=1).astype(np.float64) - margin
