@@ -39,10 +39,10 @@ BASELINES = (
 )
 # arXiv 2605.26002; its tables were not read.
 IN_THE_PAPER = {
-    "zero-shot": "sembridge is not above all in the paper either: by a summary of it, opensearch-neural-sparse has .127\n"
-    "with it on MIRACL, and .141 with the multivariate Gaussian.",
-    "fine-tuned": "In the paper OFA and the multivariate Gaussian are nearly level after training: by a summary of it,\n"
-    ".640 and .644 on WebFAQ, .292 and .307 on MIRACL (splade-v3).",
+    "zero-shot": "sembridge is not above all in the paper either: by a summary of it, opensearch-neural-sparse\n"
+    "has .127 with it on MIRACL, and .141 with the multivariate Gaussian.",
+    "fine-tuned": "In the paper OFA and the multivariate Gaussian are nearly level after training: by a summary\n"
+    "of it, .640 and .644 on WebFAQ, .292 and .307 on MIRACL (splade-v3).",
 }
 
 
