@@ -239,7 +239,7 @@ def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias, *, tied: boo
         result[own] = old[own]
         return result
     if not tied:
-        result += old.double().mean()
+        result += old.float().mean()
     kept = min(target, len(old))
     result[:kept] = old[:kept]
     return result
