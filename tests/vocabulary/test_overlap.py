@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.errors import InputError
 from isthmus.token_map import COPIES, FATES, Fate
 from isthmus.vocabulary import Kind, Token, Vocabulary, match
+from tests import released
 from tests.tokenizers import (
     byte_bpe,
     byte_fallback_bpe,
@@ -261,7 +263,7 @@ def test_bytes_do_not_match_words():
 
 
 class TestAsReleased:
-    """METHODS.md, section 1, item 2."""
+    """The released code of arXiv 2605.26002."""
 
     def test_special_tokens_match_by_spelling_not_by_role(self):
         found = overlap(wordpiece([]), unigram(["▁a"]), as_released=True)
@@ -271,29 +273,95 @@ class TestAsReleased:
     def test_unused_tokens_match_by_spelling(self):
         assert overlap(wordpiece([]), wordpiece([]), as_released=True)["[unused0]"] == ("[unused0]", Fate.EXACT)
 
+    # Source ids ascend in the order given.
     @pytest.mark.parametrize(
         ("token", "source", "expected"),
         [
-            ("House", ["house", "##house"], ("##house", Fate.FUZZY)),
-            ("House", ["##house", "house"], ("house", Fate.FUZZY)),
-            ("House", ["house", "##HOUSE", "hOuse"], ("hOuse", Fate.FUZZY)),
-            ("house", ["house", "##house"], ("house", Fate.EXACT)),
+            ("house", ["##house", "house", "HOUSE"], ("house", Fate.EXACT)),
             ("##a", ["a", "##a", "A"], ("##a", Fate.EXACT)),
+            # No candidate's canonical form is "house": the lowest id.
+            ("House", ["house", "hOuse", "##HOUSE"], ("house", Fate.FUZZY)),
+            ("House", ["##HOUSE", "hOuse", "house"], ("##HOUSE", Fate.FUZZY)),
+            # "##house" goes in front wherever it stands.
+            ("House", ["##house", "house"], ("##house", Fate.FUZZY)),
+            ("House", ["house", "##house"], ("##house", Fate.FUZZY)),
+            ("##HOUSE", ["HOUSE", "##house", "house", "hOuse"], ("##house", Fate.FUZZY)),
+            # Punctuation without marker starts a word as well.
+            ("##.", ["."], (".", Fate.SYMBOL)),
+            ("##2", ["2", "##2"], ("##2", Fate.SYMBOL)),
+            # Not ASCII: no symbol there.
+            ("。", ["。"], ("。", Fate.EXACT)),
         ],
     )
-    def test_highest_id_wins(self, token, source, expected):
+    def test_preferences(self, token, source, expected):
         assert overlap(wordpiece([token]), wordpiece(source), as_released=True)[token] == expected
 
-    def test_bytes_that_do_not_decode_match_each_other(self):
-        source = byte_fallback_bpe([])
-        found = overlap(byte_bpe(["ìķ"]), source, as_released=True)
-        assert found["ì"] == found["ìķ"] == found["½"] == ("<0xFF>", Fate.EXACT)
-        assert found["A"] == ("<0x41>", Fate.EXACT)
+    def test_undecodable_bytes_match_each_other_and_the_highest_id_wins(self):
+        source = byte_bpe(["ìķ", "ìĸ", "Ġìķ"], style="modernbert")
+        found = overlap(byte_bpe(["Ġìĸ"]), source, as_released=True)
+        assert found["ì"] == found["½"] == ("ìĸ", Fate.EXACT)
+        assert found["Ġìĸ"] == ("Ġìķ", Fate.EXACT)
+        # Without a word start among them, those in lower case and no word start are in front, the last first.
+        source = byte_bpe(["ìķ", "ìĸ"], style="modernbert")
+        assert overlap(byte_bpe(["Ġìĸ"]), source, as_released=True)["Ġìĸ"] == ("ìĸ", Fate.FUZZY)
+
+    def test_bytes_that_are_written_out_match_themselves_alone(self):
+        source = byte_fallback_bpe(["▁a"])
+        found = overlap(byte_bpe(), source, as_released=True)
+        assert found["ì"] == found["B"] == (None, Fate.BRIDGED)
+        assert overlap(source, source, as_released=True)["<0xEC>"] == ("<0xEC>", Fate.EXACT)
+
+    @pytest.mark.parametrize("source", [wordpiece(["a"]), unigram(["▁a"])], ids=["wordpiece", "unigram"])
+    def test_bytes_of_white_space_match_nothing(self, source):
+        found = overlap(byte_bpe(), source, as_released=True)
+        for byte in "\t\n\v\f\r\x1c\x1d\x1e\x1f":
+            assert found[byte_spelling(byte)] == (None, Fate.BRIDGED), ascii(byte)
 
     def test_punctuation_of_wordpiece_is_a_word_start(self):
         found = overlap(wordpiece([".", "##."]), unigram(["▁.", "."]), as_released=True, symbol=False, fuzzy=False)
         assert found["."] == ("▁.", Fate.EXACT)
         assert found["##."] == (".", Fate.EXACT)
+
+    def test_needs_a_tokenizer(self):
+        vocabulary = Vocabulary((Token(0, "a", "a", "▁a", Kind.WORD_START),), "unigram", {})
+        with pytest.raises(InputError, match=r"use Vocabulary\.from_tokenizer"):
+            match(vocabulary, vocabulary, as_released=True)
+
+    @pytest.mark.parametrize(("target", "source"), PAIRS)
+    def test_against_the_rule_retold(self, target, source):
+        assert_as_released(BUILD[target](), BUILD[source]())
+
+
+def assert_as_released(target, source):
+    ours = [Vocabulary.from_tokenizer(tokenizer) for tokenizer in (target, source)]
+    for exact, fuzzy in itertools.product([True, False], repeat=2):
+        copied = match(*ours, exact=exact, fuzzy=fuzzy, symbol=False, as_released=True).source_ids
+        expected = released.overlap(target, source, exact=exact, fuzzy=fuzzy)
+        assert {id: int(copied[id]) for id in np.flatnonzero(copied >= 0).tolist()} == expected
+    # Symbols, where words match as well, are words.
+    everything, words = (match(*ours, symbol=symbol, as_released=True).source_ids for symbol in (True, False))
+    assert np.array_equal(everything, words)
+
+
+SPELLED = {
+    "wordpiece": lambda words: wordpiece([("" if start else "##") + text for start, text in words], lowercase=False),
+    "unigram": lambda words: unigram(["▁" * start + text for start, text in words]),
+    "byte-bpe": lambda words: byte_bpe([byte_spelling(" " * start + text) for start, text in words]),
+    "byte pieces": lambda words: byte_bpe([byte_spelling(" " * start + text)[:2] for start, text in words]),
+    "bpe": lambda words: byte_fallback_bpe(["▁" * start + text for start, text in words]),
+}
+tricky = st.lists(
+    st.tuples(st.booleans(), st.text(alphabet="aAbBßſİiK2½.。#집中", min_size=1, max_size=2)),
+    min_size=1,
+    max_size=25,
+    unique=True,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(sorted(SPELLED)), st.sampled_from(sorted(SPELLED)), tricky, tricky)
+def test_as_released_against_the_rule_retold(target, source, target_words, source_words):
+    assert_as_released(SPELLED[target](target_words), SPELLED[source](source_words))
 
 
 words = st.lists(

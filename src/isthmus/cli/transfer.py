@@ -80,7 +80,9 @@ def command(
     strip_marker: Annotated[bool, typer.Option(help="Show continuation pieces to the bridge without marker.")] = True,
     bias: Annotated[
         Literal["mixed", "zero", "position", "matched"],
-        typer.Option(help="Decoder bias: as the rows, none, left by position, or matched on --sample-texts."),
+        typer.Option(
+            help="Decoder bias: as the rows, none, as a resize leaves it (position), or matched on --sample-texts."
+        ),
     ] = "mixed",
     norm: Annotated[
         Literal["mixed", "restored"],

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from isthmus.errors import EncoderError, UnknownNameError
@@ -179,8 +178,10 @@ def swap_vocabulary(
         model: A transformers model; not modified.
         token_map: Map of shape (target, source).
         roles: Target id of each special role the target tokenizer has ("pad" at least).
-        bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``position`` keeps the source bias by id and
-            gives ids beyond the source the mean bias, as code that only resizes does. ``matched`` starts as ``mixed``.
+        bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``matched`` starts as ``mixed``. ``position``
+            is what transformers' ``resize_token_embeddings`` leaves, and so the released code of arXiv 2605.26002:
+            target token k keeps the bias of source token k, and ids beyond the source have none where decoder and
+            input embeddings are tied, the mean bias where they are not.
         norm: ``restored`` scales mixed rows to the mean length of those they are made of.
         own_direction: Length of a random direction that is added to every mixed row, as a multiple of the row's own;
             then the row is scaled back to that.
@@ -210,7 +211,7 @@ def swap_vocabulary(
                 rows = add_own_directions(token_map, rows, own_direction, seed)
             result.update({name: rows.clone() for name in names})
     for name in head.bias:
-        result[name] = mix_bias(token_map, state[name], bias)
+        result[name] = mix_bias(token_map, state[name], bias, tied=head.tied)
     config = _target_config(model.config, token_map.shape[0], roles, tied=head.tied)
     if head.positions is not None:
         shift = roles["pad"] - head.positions.padding_idx
@@ -227,20 +228,20 @@ def mix(token_map: TokenMap, tensor: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(token_map.apply(rows)).to(tensor.device, tensor.dtype)
 
 
-def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias) -> torch.Tensor:
+def mix_bias(token_map: TokenMap, tensor: torch.Tensor, bias: Bias, *, tied: bool) -> torch.Tensor:
     """Target bias of shape (target,) from a source bias of shape (rows,); see :func:`swap_vocabulary`."""
-    target = token_map.shape[0]
     if bias in ("mixed", "matched"):
         return mix(token_map, tensor)
+    target, old = token_map.shape[0], tensor.detach()
+    result = torch.zeros(target, dtype=old.dtype, device=old.device)
     if bias == "zero":
-        result = torch.zeros(target, dtype=tensor.dtype, device=tensor.device)
-        own = torch.from_numpy(token_map.rows(Fate.KEPT)).to(tensor.device)
-        result[own] = tensor.detach()[own]
+        own = torch.from_numpy(token_map.rows(Fate.KEPT)).to(old.device)
+        result[own] = old[own]
         return result
-    kept = min(target, len(tensor))
-    mean = float(np.mean(tensor.detach().to("cpu", torch.float64).numpy()))
-    result = torch.full((target,), mean, dtype=tensor.dtype, device=tensor.device)
-    result[:kept] = tensor.detach()[:kept]
+    if not tied:
+        result += old.float().mean()
+    kept = min(target, len(old))
+    result[:kept] = old[:kept]
     return result
 
 

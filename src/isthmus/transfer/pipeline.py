@@ -77,9 +77,10 @@ def transfer(
         strip_marker: The bridge reads "ing" for "##ing".
         pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
             makes continuation pieces of continuation pieces alone, ``all`` takes everything.
-        bias: Decoder bias: ``mixed`` as the rows, ``zero``, left by ``position``, or ``matched``: such that mixed
-            columns are active on ``sample_texts`` as often as what they are made of
-            (:func:`isthmus.transfer.activation.match_activation`).
+        bias: Decoder bias: ``mixed`` as the rows; ``zero``; ``position``: token k keeps that of source token k, as
+            code that only resizes leaves it (ids beyond the source have none, or the mean where the decoder is not
+            tied to the embeddings); or ``matched``: such that mixed columns are active on ``sample_texts`` as often as
+            what they are made of (:func:`isthmus.transfer.activation.match_activation`).
         norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
         own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
             its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.

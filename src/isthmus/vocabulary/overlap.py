@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.token_map import COPIES, FATES, Fate
-from isthmus.vocabulary.spelling import START, is_han, read_spelled_bytes
+from isthmus.vocabulary.spelling import START, is_han, is_written_byte
 from isthmus.vocabulary.token import TEXT_KINDS, Kind, Token, Vocabulary
 
 _Match = tuple[int, Fate]
@@ -55,15 +56,19 @@ def match(
         fuzzy: Match texts that are equal in lower case, word start or not.
         symbol: Match special tokens without a shared role by spelling, and numeric, punctuation and whitespace tokens,
             exactly or fuzzily, whatever ``exact`` and ``fuzzy`` say.
-        as_released: Match as SemBridge's released code does (arXiv 2605.26002): by spelling only, special tokens too;
-            the highest id among several candidates of any kind; all bytes that are no text alone are U+FFFD.
+        as_released: Match as SemBridge's released code does (arXiv 2605.26002): by spelling only, special tokens too.
+            The highest id among equal canonical forms; among equal texts the highest that is in lower case and no
+            word start, else the lowest. All bytes of byte-level BPE that are no text alone are U+FFFD, and match.
         kept: Mask of target ids, shape (target.size,), that are the source's own tokens under the same id and stay as
             they are; None where there are none.
 
     Returns:
         The match and its reason for every target id.
+
+    Raises:
+        InputError: If ``as_released`` is set on a vocabulary that was not read from a tokenizer.
     """
-    lookup: _Lookup | _ReleasedLookup = _ReleasedLookup(source) if as_released else _Lookup(source)
+    lookup: _Lookup | _ReleasedLookup = _ReleasedLookup(target, source) if as_released else _Lookup(source)
     source_ids = np.full(target.size, -1, dtype=np.int64)
     fates = np.full(target.size, FATES.index(Fate.BACKGROUND), dtype=np.uint8)
     for token in target.tokens:
@@ -157,19 +162,30 @@ class _Lookup:
 
 
 class _ReleasedLookup:
-    """The two views of the released code, in which later source tokens displace earlier ones."""
+    """The two views of the released code, and its forms of the target tokens.
 
-    def __init__(self, source: Vocabulary) -> None:
+    Among source tokens of one canonical form the last one counts. For a fuzzy key it is the last one whose canonical
+    form is the key itself (in lower case, not a word start); where there is none, the first.
+    """
+
+    def __init__(self, target: Vocabulary, source: Vocabulary) -> None:
         self.exact: dict[str, int] = {}
         self.fuzzy: dict[str, int] = {}
-        for token in source.tokens:
-            canonical, text = _released_forms(token, source.family)
-            self.exact[canonical] = token.id
-            self.fuzzy[text] = token.id
+        for id, (canonical, text) in _released_forms(source).items():
+            self.exact[canonical] = id
+            if canonical == text:
+                self.fuzzy[text] = id
+            else:
+                self.fuzzy.setdefault(text, id)
+        self.forms = _released_forms(target)
+        self.specials = {token.raw for token in target.tokens if token.kind is Kind.SPECIAL}
 
     def find(self, token: Token, family: str, exact: bool, fuzzy: bool, symbol: bool) -> _Match | None:
-        canonical, text = _released_forms(token, family)
-        symbol = symbol and token.kind in (Kind.SPECIAL, Kind.SYMBOL)
+        canonical, text = self.forms[token.id]
+        # Nothing but ASCII counts as punctuation there, and "[CLS]" in lower case is no special token.
+        symbol = symbol and (
+            text in self.specials or text.isnumeric() or text.isspace() or set(text) <= set(string.punctuation)
+        )
         if (exact or symbol) and canonical in self.exact:
             return self.exact[canonical], Fate.SYMBOL if symbol else Fate.EXACT
         if (fuzzy or symbol) and text in self.fuzzy:
@@ -177,18 +193,23 @@ class _ReleasedLookup:
         return None
 
 
-def _released_forms(token: Token, family: str) -> tuple[str, str]:
-    """Canonical form and fuzzy key of a token as the released code sees them, bytes decoded one token at a time."""
-    if token.kind in (Kind.SPECIAL, Kind.UNUSED):
-        return token.raw, token.raw.lower()
-    if family == "wordpiece" and token.kind is Kind.SYMBOL:
-        start = token.raw == token.surface
-    else:
-        start = token.canonical.startswith(START)
-    text = token.surface if token.surface.strip() else token.canonical.removeprefix(START)
-    if not token.surface:
-        text = read_spelled_bytes(text).decode(errors="replace")
-    return START * start + text, text.lower()
+def _released_forms(vocabulary: Vocabulary) -> dict[int, tuple[str, str]]:
+    """Canonical form and fuzzy key of every token as the released code makes them, from one decoded token at a time.
+
+    White space before a text is stripped, so the bytes of tab, newline and their like are "". Bytes that are no text
+    alone are U+FFFD where they are decoded; those written as "<0xE2>" are not and stay as they are written.
+    """
+    forms = {}
+    for token, decoded in zip(vocabulary.tokens, vocabulary.decoded(), strict=True):
+        if vocabulary.family == "wordpiece":
+            canonical = decoded[2:] if decoded.startswith("##") else START + decoded
+        elif vocabulary.family in ("unigram", "bpe") and is_written_byte(token.raw):
+            canonical = token.raw
+        else:
+            marker = "Ġ" if vocabulary.family == "byte-bpe" else START
+            canonical = START * token.raw.startswith(marker) + decoded.lstrip()
+        forms[token.id] = canonical, canonical.replace(START, "").lower()
+    return forms
 
 
 def _byte_value(token: Token, family: str) -> int | None:

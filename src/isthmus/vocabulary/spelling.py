@@ -140,9 +140,9 @@ def spell_bytes(data: bytes) -> str:
     return "".join(f"<0x{value:02X}>" for value in data)
 
 
-def read_spelled_bytes(text: str) -> bytes:
-    """Read what :func:`spell_bytes` wrote."""
-    return bytes.fromhex("".join(_BYTE.findall(text)))
+def is_written_byte(raw: str) -> bool:
+    """Whether a token is one byte as :func:`spell_bytes` writes it."""
+    return _BYTE.fullmatch(raw) is not None
 
 
 def backend_of(tokenizer: Any) -> Any:

@@ -82,7 +82,7 @@ class Vocabulary:
         tokens: Ascending by id; ids that belong to no token (holes) are absent.
         family: "wordpiece", "byte-bpe", "unigram", "bpe" or "wordlevel".
         roles: Id of the special token of each role that the tokenizer has.
-        decode: The tokenizer's own decoding of one id each; only ``bridge_texts(as_released=True)`` needs it.
+        decode: The tokenizer's own decoding of one id each; only what ``as_released`` asks for needs it.
     """
 
     tokens: tuple[Token, ...]
@@ -183,6 +183,16 @@ class Vocabulary:
         """Return the raw token of every id, "" at holes; length ``size``."""
         return ["" if token is None else token.raw for token in self._by_id]
 
+    def decoded(self) -> list[str]:
+        """Return the tokenizer's own decoding of every token alone, in the order of ``tokens``.
+
+        Raises:
+            InputError: If the vocabulary was not read from a tokenizer.
+        """
+        if self.decode is None:
+            raise InputError("as_released must be False for a vocabulary without decode; use Vocabulary.from_tokenizer")
+        return self.decode([token.id for token in self.tokens])
+
     def bridge_texts(self, *, strip_marker: bool, as_released: bool = False) -> list[str]:
         """Return what the bridge reads for every id; length ``size``, "" at holes.
 
@@ -197,12 +207,7 @@ class Vocabulary:
         """
         texts = [""] * self.size
         if as_released:
-            if self.decode is None:
-                raise InputError(
-                    "as_released must be False for a vocabulary without decode; use Vocabulary.from_tokenizer"
-                )
-            decoded = self.decode([token.id for token in self.tokens])
-            for token, text in zip(self.tokens, decoded, strict=True):
+            for token, text in zip(self.tokens, self.decoded(), strict=True):
                 text = text.strip()
                 texts[token.id] = token.raw if not text or (text[0] == "[" and text[-1] == "]") else text
             return texts
