@@ -24,32 +24,66 @@ class Server(ABC):
 
     Attributes:
         where: The URL, for messages.
+        name: The index or collection that the URL names.
         weights: How the server keeps weights, for people.
     """
 
     where: str
+    name: str
     weights: str
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether an index of this name is there, made by Isthmus or not."""
+        """Whether an index or alias of this name is there, made by Isthmus or not."""
 
     @abstractmethod
+    def read(self) -> tuple[str, Header]:
+        """The index's own name, another one where the URL names an alias, and what was stored by :meth:`create`.
+
+        Raises:
+            NotFoundError: If there is no such index.
+            IndexFileError: If Isthmus did not make it, or the name is an alias of several.
+            EngineError: If the server does not answer, or with something else.
+        """
+
     def header(self) -> Header:
         """What was stored by :meth:`create`.
 
         Raises:
-            NotFoundError: If there is no such index.
-            IndexFileError: If Isthmus did not make it.
+            IsthmusError: As for :meth:`read`.
         """
+        return self.read()[1]
+
+    def check_own(self) -> None:
+        """Refuse what must not be dropped.
+
+        Raises:
+            OutputError: If the name is an alias: what is behind it is somebody's choice, and may change any time.
+            IsthmusError: As for :meth:`read`.
+        """
+        found, _ = self.read()
+        if found != self.name:
+            raise OutputError(
+                f"{self.name} is an alias of {found}; --overwrite replaces an index by its own name: name {found}, or "
+                "choose another name"
+            )
 
     @abstractmethod
     def create(self, header: Header) -> None:
         """Make an empty index; there is none of this name."""
 
-    @abstractmethod
     def drop(self) -> None:
-        """Remove the index."""
+        """Remove the index, after another look at what it is now.
+
+        Raises:
+            IsthmusError: As for :meth:`check_own`.
+        """
+        self.check_own()
+        self.remove()
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove the index without a look; :meth:`drop` is what to call."""
 
     @abstractmethod
     def put(self, documents: Sequence[Document], vectors: csr_matrix, *, text: bool) -> None:
@@ -246,7 +280,7 @@ class ServerBackend:
         """Make an index and fill it; after an interruption, an update with the same corpus completes it.
 
         Raises:
-            OutputError: If an index of this name is there and ``overwrite`` is off.
+            OutputError: If an index of this name is there and ``overwrite`` is off, or the name is an alias.
             IndexFileError: If Isthmus did not make the one that is to be overwritten.
             InputError: If ``weights`` is not f32: a server stores them in its own way.
         """
@@ -260,10 +294,11 @@ class ServerBackend:
                     f"{location.url} already exists; choose another name, or pass --overwrite, or --update to add to it"
                 )
             if exists:
-                server.header()
+                server.check_own()
             options = {"batch_size": batch_size, **settings}
             opened, windows, kept, _ = encoded_windows(model, corpus, options, trust_remote_code, show_progress_bar)
-            if exists:
+            # Encoders are opened in between, and others may be at work.
+            if overwrite and server.exists():
                 server.drop()
             server.create(Header(opened.identity, opened.vocabulary_size, kept, text))
             return _fill(server, windows, text=text)
