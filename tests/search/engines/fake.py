@@ -40,6 +40,10 @@ class Fake:
         parts = urlsplit(request.path)
         name, _, what = unquote(parts.path).strip("/").partition("/")
         query = parse_qs(parts.query)
+        if name == "_aliases":
+            for (change,) in (action.values() for action in json.loads(request.body)["actions"]):
+                self.aliases.setdefault(change["alias"], []).append(change["index"])
+            return 200, {"acknowledged": True}
         if request.method == "PUT":
             if name in self.indexes:
                 return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}

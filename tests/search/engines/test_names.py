@@ -30,9 +30,9 @@ from tests.search.vectors import IDENTITY, SIZE
 HEADER = Header(IDENTITY, SIZE, {"dtype": "float32"})
 TEXTS = [{"id": "a", "text": "the house of water"}, {"id": "b", "text": "war"}]
 OF_ALL = [
-    "*", "test-*", "test-?", "docs?", "a,b", "docs,", "*,-docs", "<docs-{now}>", "<docs>", "%3Cdocs%3E", "_all", "_docs",
-    "-docs", "+docs", ".", "..", ".docs", "%2A", "%2a", "%252A", "docs%00", "docs%2Cb", "docs%2F_all", "a/b", "a//b",
-    "/docs", "docs//", "docs/_all", "docs#x", "docs?pretty", "do cs", " docs", "docs ", "do\tcs", "docs\n", "do\0cs",
+    "*", "test-*", "test-?", "docs?", "a,b", "docs,", "*,-docs", "<docs-{now}>", "<docs>", "%3Cdocs%3E", "_all",
+    "_docs", "-docs", "+docs", ".", "..", ".docs", "%2A", "%2a", "%252A", "docs%00", "docs%2Cb", "docs%2F_all", "a/b",
+    "a//b", "/docs", "docs//", "docs/_all", "docs#x", "docs?pretty", "do cs", " docs", "docs ", "do\tcs", "docs\n", "do\0cs",
     "docs\x7f", "docs\\b", 'do"cs', "a:b", "remote:docs", "a|b", "d@cs", "a" * 256, "집" * 86, "docs\u200b", "＊",
     "do\u2028cs", "\ud800",
 ]  # fmt: skip
@@ -59,9 +59,7 @@ def listener() -> Iterator[socket.socket]:
 
 def check_refused(listener: socket.socket, scheme: str, name: str) -> None:
     for verb in VERBS:
-        with pytest.raises(
-            InputError, match=f"must be .*(letters|{scheme}://HOST:PORT/NAME)|must not hold credentials"
-        ):
+        with pytest.raises(InputError, match=rf"must (be .*(letters|{scheme}://HOST:PORT/NAME)|not hold)"):
             verb(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/{name}")
         assert select.select([listener], [], [], 0)[0] == [], "a request left"
 
@@ -75,8 +73,9 @@ def test_a_name_that_may_mean_another_index_is_refused_before_anything_is_sent(
 
 @given(name=st.text(st.sampled_from("ab9*?,<>{}/%+-_.:;#&=@!~|\\\"' \t\r\n\0AZé\u0301ßİ💧"), max_size=12))
 def test_no_name_gets_through_but_plain_ones(listener: socket.socket, name: str) -> None:
-    plain = re.fullmatch(r"[^\W_A-Z][a-z0-9._ß-]*|[aé\u0301ßb9][aé\u0301ßb9._-]*", name.removesuffix("/"))
-    if not plain:
+    if re.fullmatch("[ab9éß][ab9éß\u0301._-]*/?", name):
+        assert Location.parse(f"opensearch://h/{name}").name == name.rstrip("/")
+    else:
         check_refused(listener, "opensearch", name)
     if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*/?", name):
         check_refused(listener, "milvus", name)
@@ -245,7 +244,9 @@ def test_what_came_while_the_encoder_was_opened_is_not_dropped(
     monkeypatch.setattr(server, "encoded_windows", meanwhile)
     with pytest.raises(IndexFileError, match="was not made by isthmus index"):
         build_engine(url, encoder, TEXTS, overwrite=True)
-    assert opened._mapping() == (opened.name, {"properties": {}})
+    found = opened._mapping()
+    assert found is not None
+    assert "_meta" not in found[1]
     opened.remove()
 
 
@@ -256,7 +257,7 @@ def test_what_came_while_the_encoder_was_opened_is_not_dropped(
 )  # fmt: skip
 def test_a_reply_that_is_no_mapping_is_told(fake: Fake, reply: Any) -> None:
     fake.script = [(200, {}, reply)]
-    with pytest.raises((EngineError, IndexFileError), match="must answer with the mapping|was not made by isthmus"):
+    with pytest.raises((EngineError, IndexFileError), match=r"must answer with the mapping|was not made by isthmus"):
         open_engine(f"opensearch://127.0.0.1:{fake.port}/docs")
 
 

@@ -15,7 +15,7 @@ BUSY = (429, 502, 503, 504)
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 _REASON = 300
 BLOCKED = (
-    "it blocks this, often because a disk is full: free space, or lift the block (index.blocks.* in the index settings), "
+    "it blocks this, often because a disk is full: free space, or lift the block (index.blocks.* in its settings), "
     "then go on with --update"
 )
 
