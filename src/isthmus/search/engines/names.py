@@ -34,7 +34,7 @@ def check_name(scheme: str, name: str) -> None:
     else:
         return
     shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "..."
-    raise InputError(f"the {what} in a {scheme} URL must be {allowed}, got {shown!r}; {_remedy(name)}")
+    raise InputError(f"the {what} in a URL of {scheme} must be {allowed}, got {shown!r}; {_remedy(name)}")
 
 
 def _is_index(name: str) -> bool:
