@@ -53,18 +53,20 @@ VERBS: list[Callable[[str], object]] = [
 @pytest.fixture(scope="module")
 def listener() -> Iterator[socket.socket]:
     """Somebody who listens, and whom nobody must call."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
-        # Who calls waits for no answer.
-        patch.setattr(http, "ATTEMPTS", 0)
-        patch.setattr(http, "_READ_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
 
 def check_refused(listener: socket.socket, scheme: str, name: str) -> None:
-    for verb in VERBS:
-        with pytest.raises(InputError, match=rf"must (be .*(letters|{scheme}://HOST:PORT/NAME)|not hold)"):
-            verb(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/{name}")
-        assert select.select([listener], [], [], 0)[0] == [], "a request left"
+    url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/{name}"
+    with pytest.MonkeyPatch.context() as patch:
+        # Nobody answers: who calls is not to wait.
+        patch.setattr(http, "ATTEMPTS", 0)
+        patch.setattr(http, "_READ_SECONDS", 0.1)
+        for verb in VERBS:
+            with pytest.raises(InputError, match=rf"must (be .*(letters|{scheme}://HOST:PORT/NAME)|not hold)"):
+                verb(url)
+            assert select.select([listener], [], [], 0)[0] == [], "a request left"
 
 
 @pytest.mark.parametrize(("scheme", "name"), HOSTILE)
