@@ -18,10 +18,10 @@ from isthmus.errors import EngineError, IndexFileError, InputError, IsthmusError
 from isthmus.search.documents import Document
 from isthmus.search.engines import build_engine, change_engine, http, open_engine, server
 from isthmus.search.engines.base import Header, Location
+from isthmus.search.engines.connection import Server
 from isthmus.search.engines.http import Http
 from isthmus.search.engines.milvus import LITE_COLLECTION, Milvus
 from isthmus.search.engines.opensearch import OpenSearch
-from isthmus.search.engines.server import Server
 from tests.encoders import splade
 from tests.search.engines.conftest import FOUND, VECTORS
 from tests.search.engines.fake import Fake

@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import EngineError, InputError, MissingExtraError, NotFoundError
 from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, entries, labels, refuse_in_clear
-from isthmus.search.engines.server import Server, ServerBackend
+from isthmus.search.engines.connection import Server
+from isthmus.search.engines.server import ServerBackend
 from isthmus.search.hits import Hit
 
 PORT = 19530

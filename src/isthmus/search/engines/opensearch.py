@@ -21,8 +21,9 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, entries, labels
+from isthmus.search.engines.connection import Server
 from isthmus.search.engines.http import ATTEMPTS, BLOCKED, BUSY, Http, is_block, reason_of
-from isthmus.search.engines.server import Server, ServerBackend
+from isthmus.search.engines.server import ServerBackend
 from isthmus.search.hits import Hit
 
 PORT = 9200
