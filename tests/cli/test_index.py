@@ -124,6 +124,7 @@ def test_another_model_has_to_be_asked_for(call, run, folders, corpus, tmp_path)
         (["index", "MODEL", "-o", "idx"], "CORPUS must be given"),
         (["index", "MODEL", "CORPUS", "-o", "idx", "--compact"], "must come with --add or --update"),
         (["index", "MODEL", "CORPUS", "-o", "idx", "--add", "--overwrite"], "--overwrite builds a new index"),
+        (["index", "MODEL", "CORPUS", "-o", "opensearch://h/test-*", "--overwrite"], "wildcards, lists"),
         (["index", "MODEL", "none.jsonl", "-o", "idx"], "none.jsonl does not exist"),
         (["index", "none/model/x", "CORPUS", "-o", "idx"], "does not exist"),
         (["encode", "MODEL", "corpus.txt", "-o", "enc"], "must end in .jsonl, .csv or .parquet"),

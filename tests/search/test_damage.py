@@ -116,6 +116,15 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, own):
         check_free(tmp_path / "mine", overwrite=True)
 
 
+@pytest.mark.parametrize("content", ['{"name": "My web page", "icons": []}', "[1]", "no JSON"])
+def test_a_manifest_of_somebody_else_is_left_alone(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(
+        OutputError, match=r"must be empty or an index, got another manifest\.json; choose another folder"
+    ):
+        check_free(tmp_path, overwrite=True)
+
+
 def test_what_a_killed_build_left_is_no_obstacle(folder):
     (folder / "manifest.json").unlink()
     (folder / ".manifest.json.x7").touch()

@@ -13,7 +13,16 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import InputError, OutputError
 from isthmus.search.bar import corpus_bar
 from isthmus.search.documents import Corpus, Document, in_windows
-from isthmus.search.format import LOCK, MANIFEST, SEGMENT_NAME, SEGMENTS, Manifest, is_leftover, read_manifest
+from isthmus.search.format import (
+    LOCK,
+    MANIFEST,
+    SEGMENT_NAME,
+    SEGMENTS,
+    Manifest,
+    is_index,
+    is_leftover,
+    read_manifest,
+)
 from isthmus.search.identity import OpenEncoder, open_encoder
 from isthmus.search.parts import (
     HEADER,
@@ -279,6 +288,8 @@ def check_free(folder: Path, overwrite: bool) -> None:
     if (folder / MANIFEST).exists():
         if not overwrite:
             raise OutputError(f"{folder} already exists; choose another folder, or pass --overwrite, --add or --update")
+        if not is_index(folder):
+            raise OutputError(f"{folder} must be empty or an index, got another {MANIFEST}; choose another folder")
     elif folder.exists():
         others = _others(folder) if folder.is_dir() else [folder]
         if others:

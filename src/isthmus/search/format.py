@@ -148,6 +148,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise IndexFileError(f"{path} is damaged ({error!r}); {REBUILD}") from error
 
 
+def is_index(folder: Path) -> bool:
+    """Whether ``manifest.json``, a name that others use too, is one of an index; it may be damaged."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return (folder / SEGMENTS).is_dir()
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
 def check_version(content: Any, path: Path, kind: str, version: int) -> None:
     """Refuse a file of another kind or of a later version.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,14 +57,34 @@ def emulator() -> Iterator[str]:
         yield running.url
 
 
-@pytest.fixture(params=["opensearch, fake", "elasticsearch, fake", "opensearch, emulator", "milvus lite"])
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real OpenSearch of one node, which ``cluster.py`` in the folder ISTHMUS_OPENSEARCH starts."""
+    folder = os.environ.get("ISTHMUS_OPENSEARCH")
+    if not folder:
+        pytest.skip("no OpenSearch: set ISTHMUS_OPENSEARCH to a folder with cluster.py")
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        pytest.skip("no Java for OpenSearch: install one, or set JAVA_HOME")
+    place = str(tmp_path_factory.mktemp("opensearch"))
+    program = [sys.executable, str(Path(folder) / "cluster.py")]
+    try:
+        started = subprocess.run([*program, "start", place, "--nodes", "1"], check=True, stdout=subprocess.PIPE)
+        yield json.loads(started.stdout)["url"]
+    finally:
+        subprocess.run([*program, "stop", place], check=False, stdout=subprocess.DEVNULL)
+
+
+KINDS = ["opensearch, fake", "elasticsearch, fake", "opensearch, emulator", "opensearch, cluster", "milvus lite"]
+
+
+@pytest.fixture(params=KINDS)
 def url(request: Any, tmp_path: Path) -> str:
     """A place on each kind of server where nothing is yet."""
     if request.param == "milvus lite":
         pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'isthmus[milvus]'")
         pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed: pip install 'isthmus[milvus]'")
         return f"milvus:{tmp_path / 'vectors.db'}"
-    if request.param.endswith("emulator"):
-        address = request.getfixturevalue("emulator").removeprefix("http://")
+    if request.param.endswith(("emulator", "cluster")):
+        address = request.getfixturevalue(request.param.split()[1]).removeprefix("http://")
         return f"opensearch://{address}/{tmp_path.name.replace('_', '-').lower()}"
     return f"{request.param.split(',')[0]}://127.0.0.1:{request.getfixturevalue('fake').port}/docs"

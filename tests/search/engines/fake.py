@@ -1,14 +1,18 @@
-"""A small server that speaks as much of OpenSearch as the engine uses, and remembers every request."""
+"""A small server that speaks as much of OpenSearch as the engine uses, and remembers every request.
+
+It takes wildcards, lists, ``_all`` and aliases wherever it takes a name, as OpenSearch does.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Request(NamedTuple):
@@ -25,6 +29,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.indexes: dict[str, dict[str, Any]] = {}
+        self.aliases: dict[str, list[str]] = {}
         self.requests: list[Request] = []
         self.script: list[Any] = []
         self.busy_items: list[int] = []
@@ -33,23 +38,31 @@ class Fake:
     def reply(self, request: Request) -> tuple[int, Any]:
         """Status and body, as OpenSearch would answer."""
         parts = urlsplit(request.path)
-        name, _, what = parts.path.strip("/").partition("/")
+        name, _, what = unquote(parts.path).strip("/").partition("/")
         query = parse_qs(parts.query)
+        if name == "_aliases":
+            for (change,) in (action.values() for action in json.loads(request.body)["actions"]):
+                self.aliases.setdefault(change["alias"], []).append(change["index"])
+            return 200, {"acknowledged": True}
         if request.method == "PUT":
             if name in self.indexes:
                 return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
             self.indexes[name] = {"mappings": json.loads(request.body)["mappings"], "rows": {}}
             return 200, {"acknowledged": True}
-        if name not in self.indexes:
+        names = self.named(name)
+        if not names:
             reason = {"type": "index_not_found_exception", "reason": f"no such index [{name}]"}
             return 404, {"error": reason | {"root_cause": [reason]}, "status": 404}
         if request.method == "DELETE":
-            del self.indexes[name]
+            if name in self.aliases:
+                return 400, {"error": {"type": "illegal_argument_exception", "reason": "matches an alias"}}
+            for one in names:
+                del self.indexes[one]
             return 200, {"acknowledged": True}
-        index = self.indexes[name]
+        index = self.indexes[names[0]]
         rows = index["rows"]
         answers = {
-            "_mapping": lambda: {name: {"mappings": index["mappings"]}},
+            "_mapping": lambda: {one: {"mappings": self.indexes[one]["mappings"]} for one in names},
             "_bulk": lambda: self._bulk(rows, request.body),
             "_count": lambda: {"count": len(rows)},
             "_stats/store": lambda: {"_all": {"primaries": {"store": {"size_in_bytes": 7}}}},
@@ -58,6 +71,15 @@ class Fake:
             "_search": lambda: self._search(rows, json.loads(request.body)),
         }
         return 200, answers[what]()
+
+    def named(self, expression: str) -> list[str]:
+        """What is meant by a name, an alias, a list, or a wildcard."""
+        found: list[str] = []
+        for part in expression.split(","):
+            part = "*" if part == "_all" else part
+            pattern = re.escape(part).replace("\\*", ".*")
+            found += self.aliases.get(part) or [name for name in self.indexes if re.fullmatch(pattern, name)]
+        return found
 
     def _mget(self, rows: dict[str, Any], ids: list[str], fields: list[str] | None) -> Any:
         docs = []

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError
+from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError, OutputError
 from isthmus.search import SparseIndex
-from isthmus.search.engines import change_engine, open_engine
+from isthmus.search.engines import build_engine, change_engine, open_engine
 from isthmus.search.engines.parity import compare
+from isthmus.search.engines.seismic import make_lists
 from isthmus.search.format import Manifest
 from isthmus.search.writer import IndexWriter
 from tests.search.engines.conftest import FOUND, QUERIES
@@ -64,6 +65,29 @@ class TestSeismic:
         header.write_text(json.dumps(json.loads(header.read_text()) | {"version": 9}))
         with pytest.raises(IndexFileError, match="format version 9"):
             open_engine(url)
+
+    def test_a_folder_of_somebody_else_stays(self, index: SparseIndex) -> None:
+        url = f"seismic:{index.folder}"
+        place = index.folder / "seismic"
+        place.mkdir()
+        (place / "measurements.csv").write_text("mine")
+        with pytest.raises(OutputError, match=r"must hold Seismic's lists alone, got measurements\.csv; move it away"):
+            change_engine(url)
+        with pytest.raises(OutputError, match=r"got measurements\.csv"):
+            build_engine(url, "nothing", [], overwrite=True)
+        with pytest.raises(OutputError, match=r"got measurements\.csv"):
+            make_lists(index.folder)
+        assert (place / "measurements.csv").read_text() == "mine"
+        (place / "measurements.csv").rename(place / "header.json")
+        with pytest.raises(InputError, match=r"header\.json must be a JSON file"):
+            change_engine(url)
+        assert (place / "header.json").read_text() == "mine"
+        (place / "header.json").unlink()
+        change_engine(url)
+        # Lists that were lost are made again.
+        (place / "lists.index.seismic").unlink()
+        change_engine(url)
+        assert len(open_engine(url)) == len(FOUND)
 
     def test_vocabularies_above_sixteen_bits(self, tmp_path: Path) -> None:
         size = 70_000

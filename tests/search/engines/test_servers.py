@@ -16,10 +16,11 @@ from isthmus.search import SparseIndex
 from isthmus.search.documents import Document
 from isthmus.search.engines import build_engine, change_engine, milvus, open_engine
 from isthmus.search.engines.base import Header, Location
+from isthmus.search.engines.connection import Server
 from isthmus.search.engines.milvus import Milvus
 from isthmus.search.engines.opensearch import OpenSearch
 from isthmus.search.engines.parity import compare
-from isthmus.search.engines.server import Server, ServerEngine
+from isthmus.search.engines.server import ServerEngine
 from tests.encoders import splade
 from tests.search.engines.conftest import FOUND, QUERIES, VECTORS
 from tests.search.vectors import IDENTITY, SIZE

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import IndexFileError, InputError
 from isthmus.search.build import Change
 from isthmus.search.documents import Document
+from isthmus.search.engines.names import check_name
 from isthmus.search.hits import Hit, Match
 from isthmus.search.identity import Identity
 from isthmus.search.segments import field_value
@@ -24,6 +25,8 @@ VERSION = 1
 _SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
 # Engines that are never on a server.
 _LOCAL = ("seismic",)
+# What no host or port holds: urlsplit would cut it off, or drop it without a word.
+_NO_AUTHORITY = re.compile(r"[\s\\?#\x00-\x20\x7f]")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -77,6 +80,9 @@ class Location:
         host: Of a server, else "".
         port: Of a server, None where it is not given.
         name: Index or collection of a server.
+
+    Raises:
+        InputError: If ``name`` may mean anything else than one index or collection.
     """
 
     url: str
@@ -87,13 +93,17 @@ class Location:
     port: int | None = None
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if self.host:
+            check_name(self.scheme, self.name)
+
     @classmethod
     def parse(cls, url: str) -> Location:
         """Take a URL apart; what has no scheme is a folder.
 
         Raises:
-            InputError: If a server's URL has no host, no name, a port that is none, or credentials in it; or a folder's
-                URL names a server.
+            InputError: If a server's URL has no host, no name of one index, a port that is none, or credentials in it;
+                or a folder's URL names a server.
         """
         found = _SCHEME.fullmatch(url)
         if found is None:
@@ -103,18 +113,21 @@ class Location:
             return cls(url, scheme, tls, rest)
         if scheme in _LOCAL:
             raise InputError(f"{url!r} must be {scheme}:FOLDER, without //")
-        parts = urlsplit("//" + rest[2:])
-        if parts.username is not None or parts.password is not None:
+        # Neither a host nor a name has an @; a password may have any character.
+        if "@" in rest:
             raise InputError(
                 f"a {scheme} URL must not hold credentials, because commands are seen by others; put them into the "
                 "environment, see docs/engines.md"
             )
+        authority, _, name = rest[2:].partition("/")
         try:
+            parts = urlsplit("//" + authority)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise InputError(f"{url!r} must have a port number ({error})") from error
-        name = parts.path.strip("/")
-        if not host or not name or "/" in name or parts.query or parts.fragment:
+        # Not by urlsplit, which leaves out line ends and cuts at ? and #.
+        name = name.removesuffix("/")
+        if not host or not name or "/" in name or _NO_AUTHORITY.search(authority):
             raise InputError(f"{url!r} must be {scheme}://HOST:PORT/NAME; the name is that of the index or collection")
         return cls(url, scheme, tls, rest, host, port, name)
 

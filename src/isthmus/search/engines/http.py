@@ -14,6 +14,10 @@ ATTEMPTS = 6
 BUSY = (429, 502, 503, 504)
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 _REASON = 300
+BLOCKED = (
+    "it blocks this, often because a disk is full: free space, or lift the block (index.blocks.* in its settings), "
+    "then go on with --update"
+)
 
 
 class Http:
@@ -85,7 +89,10 @@ class Http:
         except ValueError:
             value = reply.data[:_REASON].decode("utf-8", errors="replace")
         if reply.status >= 300 and reply.status not in known:
-            raise EngineError(f"{method} {self.base}{path} was refused with status {reply.status}: {reason_of(value)}")
+            remedy = f"; {BLOCKED}" if is_block(value) else ""
+            raise EngineError(
+                f"{method} {self.base}{path} was refused with status {reply.status}: {reason_of(value)}{remedy}"
+            )
         return reply.status, value
 
     def close(self) -> None:
@@ -120,6 +127,14 @@ def credentials(location: Location) -> tuple[dict[str, str], str | None]:
     return headers, ca_certs or None
 
 
+def is_block(value: Any) -> bool:
+    """Whether an error that a server sent is a block that somebody has to lift; one of a starting server goes away."""
+    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error, dict) or error.get("type") != "cluster_block_exception":
+        return False
+    return "SERVICE_UNAVAILABLE/" not in str(error.get("reason"))
+
+
 def reason_of(value: Any) -> str:
     """The reason in an error that a server sent."""
     error = value.get("error", value) if isinstance(value, dict) else value
@@ -128,6 +143,6 @@ def reason_of(value: Any) -> str:
         deeper = error.get("caused_by") or (causes[0] if causes[0] != error else None)
         found = error.get("reason")
         if not isinstance(deeper, dict) or not deeper.get("reason") or deeper["reason"] == found:
-            return str(found or error)[:_REASON]
+            return str(found or error)[:_REASON].rstrip("; ")
         error = deeper
     return str(error)[:_REASON]

@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import EngineError, InputError, MissingExtraError, NotFoundError
 from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, entries, labels, refuse_in_clear
-from isthmus.search.engines.server import Server, ServerBackend
+from isthmus.search.engines.connection import Server
+from isthmus.search.engines.server import ServerBackend
 from isthmus.search.hits import Hit
 
 PORT = 19530
@@ -55,14 +56,14 @@ class Milvus(Server):
         self.where = location.url
         self._file = None if location.host else Path(location.path)
         if self._file is None:
-            self._collection = location.name
+            self.name = location.name
             token = os.environ.get("MILVUS_TOKEN", "")
             if token:
                 refuse_in_clear(location)
             scheme = "https" if location.tls else "http"
             target = {"uri": f"{scheme}://{location.host}:{location.port or PORT}", "token": token}
         else:
-            self._collection = LITE_COLLECTION
+            self.name = LITE_COLLECTION
             _check_lite(location)
             target = {"uri": location.path}
         with self._refusals():
@@ -72,20 +73,23 @@ class Milvus(Server):
     def exists(self) -> bool:
         """Whether the collection is there."""
         with self._refusals():
-            return bool(self._client.has_collection(self._collection))
+            return bool(self._client.has_collection(self.name))
 
-    def header(self) -> Header:
+    def read(self) -> tuple[str, Header]:
         """Read the row that holds it."""
         if not self.exists():
             raise NotFoundError(f"{self.where} does not exist; make it with isthmus index")
+        with self._refusals():
+            told = self._client.describe_collection(self.name)
+        name = told["collection_name"]
+        if name == self.name and name in told.get("aliases", ()):
+            # Milvus Lite and some servers drop what is behind an alias.
+            name = "another collection"
         try:
-            self._open()
-            rows = self._client.query(
-                self._collection, ids=[_HEADER_ID], output_fields=["document"], consistency_level="Strong"
-            )
-        except self._pymilvus.MilvusException:
+            rows = self._rows([_HEADER_ID], "document")
+        except EngineError:
             rows = []
-        return Header.from_dict(rows[0]["document"] if rows else None, self.where)
+        return name, Header.from_dict(rows[0]["document"] if rows else None, self.where)
 
     def create(self, header: Header) -> None:
         """Make schema and index, and store the header."""
@@ -100,16 +104,14 @@ class Milvus(Server):
         indexes = self._client.prepare_index_params()
         indexes.add_index("vector", index_type="SPARSE_INVERTED_INDEX", **_METRIC)
         with self._refusals():
-            self._client.create_collection(
-                self._collection, schema=schema, index_params=indexes, consistency_level="Strong"
-            )
+            self._client.create_collection(self.name, schema=schema, index_params=indexes, consistency_level="Strong")
             row = {"id": _HEADER_ID, "vector": {header.vocabulary_size: 1.0}, "document": header.to_dict()}
-            self._client.upsert(self._collection, [row | {"labels": []}])
+            self._client.upsert(self.name, [row | {"labels": []}])
 
-    def drop(self) -> None:
+    def remove(self) -> None:
         """Drop the collection."""
         with self._refusals():
-            self._client.drop_collection(self._collection)
+            self._client.drop_collection(self.name)
 
     def put(self, documents: Sequence[Document], vectors: csr_matrix, *, text: bool) -> None:
         """Upsert by id; documents without an active entry are left out, because Milvus takes no empty vector."""
@@ -124,36 +126,31 @@ class Milvus(Server):
                 rows.append({"id": document.id, "vector": vector, "document": stored, "labels": found[:_LABELS]})
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             with self._refusals():
-                self._client.upsert(self._collection, rows[start : start + _ROWS_AT_ONCE])
+                self._client.upsert(self.name, rows[start : start + _ROWS_AT_ONCE])
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Ask for the ids."""
         found: set[str] = set()
-        self._open()
         for start in range(0, len(ids), _ROWS_AT_ONCE):
-            part = list(ids[start : start + _ROWS_AT_ONCE])
-            with self._refusals():
-                found |= {row["id"] for row in self._client.query(self._collection, ids=part, output_fields=["id"])}
+            found |= {row["id"] for row in self._rows(ids[start : start + _ROWS_AT_ONCE], "id")}
         return [identifier for identifier in ids if identifier not in found or identifier == _HEADER_ID]
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete by id."""
         for start in range(0, len(ids), _ROWS_AT_ONCE):
             with self._refusals():
-                self._client.delete(self._collection, ids=list(ids[start : start + _ROWS_AT_ONCE]))
+                self._client.delete(self.name, filter=_among(ids[start : start + _ROWS_AT_ONCE]))
 
     def flush(self) -> None:
         """Flush."""
         with self._refusals():
-            self._client.flush(self._collection)
+            self._client.flush(self.name)
 
     def count(self) -> int:
         """Count the documents, which are those with an active entry."""
         self._open()
         with self._refusals():
-            rows = self._client.query(
-                self._collection, filter="", output_fields=["count(*)"], consistency_level="Strong"
-            )
+            rows = self._client.query(self.name, filter="", output_fields=["count(*)"], consistency_level="Strong")
         return int(rows[0]["count(*)"]) - 1
 
     def size(self) -> int | None:
@@ -167,12 +164,11 @@ class Milvus(Server):
         terms, weights = entries(vector, self.where)
         if not terms:
             return []
-        # JSON's quotes and escapes are those of Milvus's expressions.
-        either = [f"array_contains_any(labels, {json.dumps(list(some), ensure_ascii=False)})" for some in labels]
+        either = [f"array_contains_any(labels, {_quoted(some)})" for some in labels]
         self._open()
         with self._refusals():
             (found,) = self._client.search(
-                self._collection,
+                self.name,
                 [dict(zip(terms, weights.tolist(), strict=True))],
                 anns_field="vector",
                 limit=top_k,
@@ -185,30 +181,31 @@ class Milvus(Server):
 
     def stored(self, identifier: str) -> Mapping[int, float] | None:
         """Read the vector back."""
-        self._open()
-        with self._refusals():
-            rows = self._client.query(
-                self._collection, ids=[identifier], output_fields=["vector"], consistency_level="Strong"
-            )
+        rows = self._rows([identifier], "vector")
         return {int(term): float(weight) for term, weight in rows[0]["vector"].items()} if rows else None
 
     def document(self, identifier: str) -> Document | None:
         """Read the row back; the header is none."""
-        self._open()
-        with self._refusals():
-            rows = self._client.query(
-                self._collection, ids=[identifier], output_fields=["document"], consistency_level="Strong"
-            )
+        rows = self._rows([identifier], "document")
         return _document(rows[0]["document"]) if rows and identifier != _HEADER_ID else None
 
     def close(self) -> None:
         """Close the connection; Milvus Lite gives up its lock."""
         self._client.close()
 
+    def _rows(self, ids: Sequence[str], field: str) -> list[dict[str, Any]]:
+        """One field of the rows with these ids."""
+        self._open()
+        with self._refusals():
+            rows: list[dict[str, Any]] = self._client.query(
+                self.name, filter=_among(ids), output_fields=[field], consistency_level="Strong"
+            )
+        return rows
+
     def _open(self) -> None:
         if not self._opened:
             with self._refusals():
-                self._client.load_collection(self._collection)
+                self._client.load_collection(self.name)
             self._opened = True
 
     @contextmanager
@@ -245,6 +242,17 @@ def _check_id(identifier: str, where: str) -> None:
         raise InputError(
             f"id must have at most {_ID_BYTES} bytes for {where} and not be {_HEADER_ID!r}, got {identifier[:60]!r}"
         )
+
+
+def _among(ids: Sequence[str]) -> str:
+    """An expression for the rows with these ids. Given ids, pymilvus 3.0.2 writes them into one without escapes."""
+    return f"id in {_quoted(ids)}"
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    """A list in Milvus's expressions. Its escapes are not all of JSON's: Milvus Lite does not know those with u."""
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
+    return "[" + ", ".join(f'"{text.translate(escapes)}"' for text in texts) + "]"
 
 
 def _document(stored: Any) -> Document:

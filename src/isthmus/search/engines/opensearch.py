@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.errors import EngineError, InputError, NotFoundError
+from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, entries, labels
-from isthmus.search.engines.http import ATTEMPTS, BUSY, Http, reason_of
-from isthmus.search.engines.server import Server, ServerBackend
+from isthmus.search.engines.connection import Server
+from isthmus.search.engines.http import ATTEMPTS, BLOCKED, BUSY, Http, is_block, reason_of
+from isthmus.search.engines.server import ServerBackend
 from isthmus.search.hits import Hit
 
 PORT = 9200
@@ -103,7 +104,7 @@ class OpenSearch(Server):
     ) -> None:
         if not location.host:
             raise InputError(f"{location.url!r} must be {location.scheme}://HOST:PORT/INDEX")
-        self.where = location.url
+        self.where, self.name = location.url, location.name
         self._http = Http(location, PORT, backoff=backoff)
         self._index = "/" + quote(location.name, safe="")
         self._backoff = backoff
@@ -111,23 +112,22 @@ class OpenSearch(Server):
 
     def exists(self) -> bool:
         """Whether the index is there."""
-        return self._http.ask("GET", f"{self._index}/_mapping", known=(404,))[0] != 404
+        return self._mapping() is not None
 
-    def header(self) -> Header:
+    def read(self) -> tuple[str, Header]:
         """Read ``_meta`` of the mapping."""
-        status, reply = self._http.ask("GET", f"{self._index}/_mapping", known=(404,))
-        if status == 404:
+        found = self._mapping()
+        if found is None:
             raise NotFoundError(f"{self.where} does not exist; make it with isthmus index")
-        # The key is the index behind an alias.
-        made = next(iter(reply.values()))["mappings"]
-        found = made.get("_meta", {}).get("isthmus")
-        return Header.from_dict(found, self.where)
+        name, made = found
+        meta = made.get("_meta")
+        return name, Header.from_dict(meta.get("isthmus") if isinstance(meta, dict) else None, self.where)
 
     def create(self, header: Header) -> None:
         """Put the mapping."""
         self._http.ask("PUT", self._index, mapping(header))
 
-    def drop(self) -> None:
+    def remove(self) -> None:
         """Delete the index."""
         self._http.ask("DELETE", self._index, known=(404,))
 
@@ -209,11 +209,32 @@ class OpenSearch(Server):
         """Close the connections."""
         self._http.close()
 
+    def _mapping(self) -> tuple[str, dict[str, Any]] | None:
+        """The index's own name and its mapping; None where nothing is there.
+
+        Raises:
+            IndexFileError: If the name is an alias of several.
+            EngineError: If something else than a mapping comes back.
+        """
+        status, reply = self._http.ask("GET", f"{self._index}/_mapping", known=(404,))
+        if status == 404:
+            return None
+        if isinstance(reply, dict) and len(reply) > 1:
+            raise IndexFileError(f"{self.where} is an alias of {', '.join(sorted(reply))}; name one of them")
+        # The key is the index behind an alias.
+        for name, entry in reply.items() if isinstance(reply, dict) else ():
+            made = entry.get("mappings") if isinstance(entry, dict) else None
+            if isinstance(made, dict):
+                return name, made
+        raise EngineError(
+            f"{self.where} must answer with the mapping of one index, got {str(reply)[:60]!r}; check HOST:PORT"
+        )
+
     def _bulk(self, actions: Sequence[bytes]) -> None:
         """Send actions; those that the server was too busy for are sent again.
 
         Raises:
-            EngineError: If one is refused, or the server stays busy.
+            EngineError: If one is refused, the index is blocked, or the server stays busy.
         """
         for attempt in range(ATTEMPTS):
             items = self._http.ask("POST", f"{self._index}/_bulk", b"".join(actions))[1]["items"]
@@ -224,14 +245,19 @@ class OpenSearch(Server):
                 for action, (kind, result) in zip(actions, results, strict=True)
                 if result["status"] >= 300 and not (kind == "delete" and result["status"] == 404)
             ]
-            refused = [result for _, result in failed if result["status"] not in BUSY]
-            if refused:
-                raise EngineError(f"{self.where} refused document {refused[0]['_id']!r}: {reason_of(refused[0])}")
             if not failed:
                 return
+            # A full disk comes with the status of a busy server, and no patience helps.
+            for result in (result for _, result in failed if is_block(result)):
+                raise EngineError(f"{self.where} takes no documents: {reason_of(result)}; {BLOCKED}")
+            for result in (result for _, result in failed if result["status"] not in BUSY):
+                raise EngineError(f"{self.where} refused document {result['_id']!r}: {reason_of(result)}")
+            reason = reason_of(failed[0][1])
             actions = [action for action, _ in failed]
             self._sleep(self._backoff * 2**attempt)
-        raise EngineError(f"{self.where} stays too busy for {len(actions)} documents; try again later with --update")
+        raise EngineError(
+            f"{self.where} stays too busy for {len(actions)} documents ({reason}); try again later with --update"
+        )
 
 
 def batches(actions: Iterator[bytes], size: int) -> Iterator[list[bytes]]:

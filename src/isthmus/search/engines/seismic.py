@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from isthmus._files import atomic_folder, read_json
-from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError
+from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError, OutputError
 from isthmus.search.build import Change, build_index, change_index
 from isthmus.search.engines.base import Location
 from isthmus.search.engines.contents import read_vectors
@@ -134,6 +134,7 @@ class SeismicBackend:
     def build(self, location: Location, model: Any, corpus: Any, **options: Any) -> Change:
         """Build the index, then the lists."""
         _library()
+        _check_lists(Path(location.path))
         change = build_index(model, corpus, location.path, **options)
         make_lists(Path(location.path))
         return change
@@ -141,6 +142,7 @@ class SeismicBackend:
     def change(self, location: Location, **options: Any) -> Change:
         """Change the index, if anything is to be changed, and make the lists anew: they cannot be changed."""
         _library()
+        _check_lists(Path(location.path))
         if any(options.get(name) for name in ("corpus", "delete", "compact")):
             change = change_index(location.path, **options)
         else:
@@ -160,10 +162,11 @@ def make_lists(folder: str | Path, knobs: Knobs | None = None) -> None:
         NotFoundError: If there is no index.
         InputError: If it is empty, or a weight is negative.
         MissingExtraError: If pyseismic-lsr is not installed.
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or the one of the lists holds something else.
     """
     library = _library()
     folder, knobs = Path(folder), knobs or Knobs()
+    _check_lists(folder)
     index = SparseIndex.open(folder)
     size = index.manifest.vocabulary_size
     ids: list[str] = []
@@ -186,6 +189,18 @@ def make_lists(folder: str | Path, knobs: Knobs | None = None) -> None:
         header = {"format": FORMAT, "version": VERSION, "state": _state(index), "knobs": asdict(knobs)}
         header["lists"] = asdict(stored(temporary / LISTS))
         (temporary / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def _check_lists(folder: Path) -> None:
+    """Refuse to replace a folder of this name that holds anything else than lists."""
+    place = folder / FOLDER
+    if not place.exists():
+        return
+    others = sorted(path.name for path in place.iterdir() if path.name not in (HEADER, LISTS)) if place.is_dir() else []
+    if others or not place.is_dir():
+        raise OutputError(f"{place} must hold Seismic's lists alone, got {(others or ['a file'])[0]}; move it away")
+    if (place / HEADER).exists() and not (place / LISTS).exists():
+        check_version(read_json(place / HEADER), place / HEADER, FORMAT, VERSION)
 
 
 def _header(engine: SeismicEngine) -> dict[str, Any]:

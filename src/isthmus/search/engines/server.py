@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,88 +13,10 @@ from isthmus.errors import InputError, OutputError
 from isthmus.search.build import Change, encoded_windows
 from isthmus.search.documents import Document
 from isthmus.search.engines.base import Header, Location, wanted_labels
+from isthmus.search.engines.connection import Server
 from isthmus.search.hits import Hit, Match
 from isthmus.search.identity import open_encoder, token_texts
 from isthmus.search.queries import query_vectors
-
-
-class Server(ABC):
-    """A connection to one index or collection; what has to be written for each kind of server.
-
-    Attributes:
-        where: The URL, for messages.
-        weights: How the server keeps weights, for people.
-    """
-
-    where: str
-    weights: str
-
-    @abstractmethod
-    def exists(self) -> bool:
-        """Whether an index of this name is there, made by Isthmus or not."""
-
-    @abstractmethod
-    def header(self) -> Header:
-        """What was stored by :meth:`create`.
-
-        Raises:
-            NotFoundError: If there is no such index.
-            IndexFileError: If Isthmus did not make it.
-        """
-
-    @abstractmethod
-    def create(self, header: Header) -> None:
-        """Make an empty index; there is none of this name."""
-
-    @abstractmethod
-    def drop(self) -> None:
-        """Remove the index."""
-
-    @abstractmethod
-    def put(self, documents: Sequence[Document], vectors: csr_matrix, *, text: bool) -> None:
-        """Add or replace documents by id, so that a repetition changes nothing.
-
-        Args:
-            documents: What to store.
-            vectors: One row each.
-            text: Store title and text.
-        """
-
-    @abstractmethod
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Which of ``ids`` are not there."""
-
-    @abstractmethod
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete documents."""
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Make everything visible to searches."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """Number of documents."""
-
-    @abstractmethod
-    def size(self) -> int | None:
-        """Bytes on the server's disks; None where it does not tell."""
-
-    @abstractmethod
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
-        """Best documents of one row that have one of every list of labels."""
-
-    @abstractmethod
-    def stored(self, identifier: str) -> Mapping[int, float] | None:
-        """Weights of a document by dimension; None where it is not there."""
-
-    @abstractmethod
-    def document(self, identifier: str) -> Document | None:
-        """What is stored of a document beside its vector; None where it is not there."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the connection."""
 
 
 class ServerEngine:
@@ -246,7 +167,7 @@ class ServerBackend:
         """Make an index and fill it; after an interruption, an update with the same corpus completes it.
 
         Raises:
-            OutputError: If an index of this name is there and ``overwrite`` is off.
+            OutputError: If an index of this name is there and ``overwrite`` is off, or the name is an alias.
             IndexFileError: If Isthmus did not make the one that is to be overwritten.
             InputError: If ``weights`` is not f32: a server stores them in its own way.
         """
@@ -260,10 +181,11 @@ class ServerBackend:
                     f"{location.url} already exists; choose another name, or pass --overwrite, or --update to add to it"
                 )
             if exists:
-                server.header()
+                server.check_own()
             options = {"batch_size": batch_size, **settings}
             opened, windows, kept, _ = encoded_windows(model, corpus, options, trust_remote_code, show_progress_bar)
-            if exists:
+            # Encoders are opened in between, and others may be at work.
+            if overwrite and server.exists():
                 server.drop()
             server.create(Header(opened.identity, opened.vocabulary_size, kept, text))
             return _fill(server, windows, text=text)
