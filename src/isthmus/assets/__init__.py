@@ -66,7 +66,8 @@ def resolve_published(name: str) -> Path:
 def resolve_model(name: str | Path) -> str:
     """Turn a built-in name, path or hub id into what ``from_pretrained`` takes.
 
-    Built-in and published names become their folder; anything that looks like a path must exist; the rest is left to the hub.
+    Built-in and published names become their folder; anything that looks like a path must exist; the rest is left to
+    the hub.
 
     Raises:
         UnknownNameError: If ``name`` starts with ``isthmus/`` and is not built in.

@@ -134,6 +134,31 @@ def crowding(
     return means
 
 
+def cosine_moments(target: Floats, source: Floats) -> tuple[float, float]:
+    """Mean and standard deviation of the cosines of all pairs of rows, from the moments of both sides.
+
+    Args:
+        target: Vectors of shape (rows, dim), none of them zero.
+        source: Vectors of shape (source, dim), likewise.
+
+    Returns:
+        a . b and sqrt(tr(A B) - (a . b)^2), where a, b are the means of x and A, B those of x x^T over unit rows; zero
+        where a side has no rows.
+    """
+    moments = []
+    for rows in (target, source):
+        total, square = np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2)
+        for first in range(0, len(rows), PAIRS):
+            part = rows[first : first + PAIRS].astype(np.float64)
+            part /= np.linalg.norm(part, axis=1, keepdims=True)
+            total += part.sum(axis=0)
+            square += part.T @ part
+        moments.append((total / max(len(rows), 1), square / max(len(rows), 1)))
+    (a, first_square), (b, second_square) = moments
+    mean = float(a @ b)
+    return mean, max(float(np.sum(first_square * second_square)) - mean**2, 0.0) ** 0.5
+
+
 class Candidates:
     """Walks over the target rows in blocks and keeps, for each, the source candidates above a bound.
 

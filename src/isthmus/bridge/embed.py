@@ -23,6 +23,19 @@ MARKERS = "▁Ġ#"
 
 
 @dataclass(frozen=True, eq=False)
+class Sentences:
+    """Unlabelled sentences of a language in the bridge's space.
+
+    Attributes:
+        texts: The sentences.
+        vectors: Shape (sentences, dim), unit length.
+    """
+
+    texts: list[str]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class BridgeVectors:
     """Vectors of both vocabularies in the bridge's space.
 
@@ -30,11 +43,13 @@ class BridgeVectors:
         source: Shape (source.size, dim), unit length; zero rows at holes and at tokens the bridge knows nothing of.
         target: Shape (target.size, dim), likewise.
         identity: Hash of the bridge, or of the file's vectors.
+        sentences: Of each side, source first, what :func:`isthmus.bridge.sentences.add_sentences` embedded.
     """
 
     source: NDArray[np.float32]
     target: NDArray[np.float32]
     identity: str
+    sentences: tuple[Sentences | None, Sentences | None] = (None, None)
 
     def __post_init__(self) -> None:
         if self.source.ndim != 2 or self.target.ndim != 2 or self.source.shape[1] != self.target.shape[1]:
@@ -86,13 +101,7 @@ def embed_vocabularies(
         NotFoundError: If ``bridge`` names nothing that can be opened.
         BridgeError: If it is no SentenceTransformer, gives NaN, or knows less than half of a vocabulary.
     """
-    model = _open(bridge, trust_remote_code) if isinstance(bridge, (str, Path)) else bridge
-    if not (hasattr(model, "encode") and hasattr(model, "state_dict")):
-        raise BridgeError(f"bridge must be a SentenceTransformer, a name or a path, got {type(model).__name__}")
-    if any(type(module).__name__ == "SpladePooling" for module in model.modules()):
-        raise BridgeError(
-            "bridge must be a dense model, got a sparse encoder; choose a multilingual SentenceTransformer"
-        )
+    model = open_bridge(bridge, trust_remote_code=trust_remote_code)
     identity = bridge_identity(model)
     folder = disk.default_folder() if cache_folder is None else Path(cache_folder)
 
@@ -106,7 +115,8 @@ def embed_vocabularies(
         known.update(zip(texts, rows, strict=True) if rows is not None else ())
     missing = sorted({*distinct[0], *distinct[1]} - known.keys(), key=lambda text: (len(text), text))
     if missing:
-        known.update(zip(missing, _encode(model, missing, batch_size, show_progress_bar), strict=True))
+        # No prompt: a default one would pull all single words together.
+        known.update(zip(missing, encode_texts(model, missing, "", batch_size, show_progress_bar), strict=True))
     if cache:
         for texts, path, rows in zip(distinct, paths, cached, strict=True):
             if rows is None and texts:
@@ -216,7 +226,24 @@ def _tokenizer_settings(tokenizer: Any) -> str | None:
     return json.dumps(pipeline, sort_keys=True)
 
 
-def _open(name: str | Path, trust_remote_code: bool) -> Any:
+def open_bridge(bridge: Any | str | Path, *, trust_remote_code: bool = False) -> Any:
+    """Open a bridge by its name, or check one that is open.
+
+    Raises:
+        NotFoundError: If ``bridge`` names nothing that can be opened.
+        BridgeError: If it is no dense SentenceTransformer.
+    """
+    model = _load(bridge, trust_remote_code) if isinstance(bridge, (str, Path)) else bridge
+    if not (hasattr(model, "encode") and hasattr(model, "state_dict")):
+        raise BridgeError(f"bridge must be a SentenceTransformer, a name or a path, got {type(model).__name__}")
+    if any(type(module).__name__ == "SpladePooling" for module in model.modules()):
+        raise BridgeError(
+            "bridge must be a dense model, got a sparse encoder; choose a multilingual SentenceTransformer"
+        )
+    return model
+
+
+def _load(name: str | Path, trust_remote_code: bool) -> Any:
     from sentence_transformers import SentenceTransformer
 
     from isthmus.assets import resolve_model
@@ -235,11 +262,22 @@ def _open(name: str | Path, trust_remote_code: bool) -> Any:
         ) from error
 
 
-def _encode(model: Any, texts: list[str], batch_size: int, show: bool | None) -> NDArray[np.float32]:
-    # The empty prompt switches a default prompt off, which would pull all single words together.
+def encode_texts(model: Any, texts: list[str], prompt: str, batch_size: int, show: bool | None) -> NDArray[np.float32]:
+    """Unit vectors of texts by a bridge, shape (texts, dim); zero where the model gives zero.
+
+    Args:
+        model: A SentenceTransformer.
+        texts: What to embed.
+        prompt: Put before each; an empty one switches a default prompt off.
+        batch_size: Texts per forward pass.
+        show: None shows a bar when stderr is a terminal.
+
+    Raises:
+        BridgeError: If it gives NaN, or no dense vectors.
+    """
     rows = model.encode(
         texts,
-        prompt="",
+        prompt=prompt,
         batch_size=batch_size,
         show_progress_bar=wanted(show),
         convert_to_numpy=True,
@@ -251,6 +289,12 @@ def _encode(model: Any, texts: list[str], batch_size: int, show: bool | None) ->
             f"bridge must give one dense vector per text, got {type(rows).__name__}; choose a dense model"
         )
     return _normalise(rows.astype(np.float32), texts)
+
+
+def unit_rows(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Scale rows of shape (rows, dim) to unit length; zero rows stay."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def _unread(tokenizer: Any, texts: list[str]) -> list[str]:

@@ -20,10 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.bridge.candidates import Candidates, Float64s, Floats, Ints, crowding, group_maxima, row_starts
+from isthmus.bridge.candidates import (
+    Candidates,
+    Float64s,
+    Floats,
+    Ints,
+    cosine_moments,
+    crowding,
+    group_maxima,
+    row_starts,
+)
 from isthmus.errors import InputError
 
 GROUPS = 1024
+# Spread that standardised cosines have; chosen on development pairs.
+STANDARD_SPREAD = 0.3
+LEAST_SPREAD = 1e-5
 
 
 def entmax_rows(similarities: Floats, alpha: float) -> Float64s:
@@ -85,7 +97,7 @@ def bridge_weights(
     candidates: NDArray[np.int64] | None = None,
     margin: float | None = None,
     csls: int | None = None,
-    scale: float = 1.0,
+    standardize: bool = False,
     top_k: int = 64,
     block: int = 512,
     dtype: type[np.floating[Any]] = np.float64,
@@ -108,7 +120,8 @@ def bridge_weights(
         csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
             similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
             left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
-        scale: Similarities are multiplied by it first, above 0.
+        standardize: Divide similarities by the standard deviation of the cosines of all pairs , so
+            that one alpha means the same for every bridge; not with ``margin``, which is a difference of cosines.
         top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
         block: Target rows per step.
         dtype: Type of the weights; they are computed in float64.
@@ -129,11 +142,18 @@ def bridge_weights(
     crowded = None
     if csls is not None:
         crowded = crowding(target, source, csls, candidates=candidates, show_progress_bar=show_progress_bar)
+    scale = 1.0
+    if standardize and margin is None:
+        ids = slice(None) if candidates is None else candidates
+        spread = cosine_moments(target, source[ids])[1]
+        scale = STANDARD_SPREAD / spread if spread > LEAST_SPREAD else 1.0
     if alpha < 2 or (margin is not None and margin > 0.1):
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
     data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
-    chosen = Candidates(target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded, scale=scale)
+    chosen = Candidates(
+        target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded, scale=scale
+    )
 
     def bound(similarities: NDArray[np.float32]) -> Float64s:
         reach = None if margin is None else similarities.max(axis=1).astype(np.float64) - margin

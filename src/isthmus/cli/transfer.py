@@ -46,6 +46,17 @@ def command(
     vectors: Annotated[
         Path | None, typer.Option(help="Bridge vectors computed elsewhere: safetensors with `source` and `target`.")
     ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Take off what all vectors of the bridge share.")
+    ] = True,
+    bridge_texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Unlabelled target text, 1,000 sentences or more, from which the bridge teaches token vectors; a file "
+            "like --sample-texts, any number."
+        ),
+    ] = None,
+    bridge_source_texts: Annotated[list[Path] | None, typer.Option(help="The same in the encoder's language.")] = None,
     method: Annotated[
         str | None, typer.Option(help="Initialisation method; see `isthmus methods`.", show_default="sembridge")
     ] = None,
@@ -57,6 +68,12 @@ def command(
     ] = None,
     csls: Annotated[
         bool | None, typer.Option("--csls/--no-csls", help="Correct cosines for hubs (sembridge); on by default.")
+    ] = None,
+    standardize: Annotated[
+        bool | None,
+        typer.Option(
+            "--standardize/--no-standardize", help="Cosines in units of their spread (sembridge); on by default."
+        ),
     ] = None,
     texts: Annotated[
         Path | None, typer.Option(help="Target text to learn the space of focus from; a file like --sample-texts.")
@@ -146,9 +163,9 @@ def command(
     given = {
         "encoder": encoder, "target_tokenizer": target_tokenizer or None, "keep_source": keep_source or None,
         "method": method, "bridge": bridge, "language": language, "alpha": alpha, "pool": pool,
-        "adaptive": adaptive or None, "margin": margin, "csls": csls, "texts": texts, "space": space,
-        "dim": dim, "min_count": min_count, "word_vectors": word_vectors, "source_word_vectors": source_word_vectors,
-        "neighbours": neighbours, "temperature": temperature, "std": std,
+        "adaptive": adaptive or None, "margin": margin, "csls": csls, "standardize": standardize,
+        "texts": texts, "space": space, "dim": dim, "min_count": min_count, "word_vectors": word_vectors,
+        "source_word_vectors": source_word_vectors, "neighbours": neighbours, "temperature": temperature, "std": std,
     }  # fmt: skip
     options = _with_preset(preset, {name: value for name, value in given.items() if value is not None})
     check_folder(folder, overwrite=overwrite, marker="modules.json")
@@ -166,11 +183,14 @@ def command(
     words = None if lexical_texts is None else read_samples(lexical_texts)
     if texts is not None:
         options["texts"] = read_samples(texts)
+    for name, paths in (("bridge_texts", bridge_texts), ("bridge_source_texts", bridge_source_texts)):
+        options[name] = [text for path in paths for text in read_samples(path)] if paths else None
     options |= {
         "vectors": vectors, "as_released": as_released, "exact": exact, "fuzzy": fuzzy, "symbol": symbol,
-        "strip_marker": strip_marker, "bias": bias, "norm": norm, "own_direction": own_direction, "output": output,
-        "fold": fold, "sample_texts": samples, "idf_texts": documents, "seed": seed,
-        "trust_remote_code": trust_remote_code, "show_progress_bar": False if json else None,
+        "strip_marker": strip_marker, "refine": refine, "bias": bias, "norm": norm,
+        "own_direction": own_direction, "output": output, "fold": fold, "sample_texts": samples,
+        "idf_texts": documents, "seed": seed, "trust_remote_code": trust_remote_code,
+        "show_progress_bar": False if json else None,
     }  # fmt: skip
     # Training a tokenizer takes minutes: what can be told without one is told before.
     check_options(**options)

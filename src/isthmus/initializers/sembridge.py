@@ -39,6 +39,8 @@ class SemBridge:
         margin: Of the cosines with ``adaptive``, above 0; without it, it has no effect.
         csls: Correct the cosines for hubs with the 10 nearest tokens (CSLS, arXiv 1710.04087), among those of the rows
             to be made. Differences count double, for alpha and margin alike. Not the paper's; it measured better.
+        standardize: Measure cosines in units of their own spread, so that one alpha serves bridges whose cosines lie
+            close together and others; not with ``adaptive``. Not the paper's.
     """
 
     alpha: float = 4.0
@@ -47,6 +49,7 @@ class SemBridge:
     adaptive: bool = False
     margin: float = 0.05
     csls: bool = True
+    standardize: bool = True
 
     name: ClassVar[str] = "sembridge"
     summary: ClassVar[str] = "sparse mixture of the source tokens closest in a multilingual model (alpha-entmax)"
@@ -59,6 +62,7 @@ class SemBridge:
         if self.as_released:
             # A frozen dataclass has no other way to normalise its fields.
             object.__setattr__(self, "csls", False)
+            object.__setattr__(self, "standardize", False)
 
     def token_map(self, problem: Problem) -> TokenMap:
         """Mix the row of every readable token without a match."""
@@ -73,6 +77,7 @@ class SemBridge:
                 candidates=candidates,
                 margin=self.margin if self.adaptive else None,
                 csls=NEIGHBOURS if self.csls else None,
+                standardize=self.standardize,
                 show_progress_bar=problem.show_progress_bar,
             )
             for group, candidates in groups

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 
+from isthmus.bridge.embed import unit_rows
 from isthmus.errors import MissingExtraError
-from isthmus.initializers.vectors import unit_rows
 
 WINDOW = 5
 SMOOTHING = 0.75

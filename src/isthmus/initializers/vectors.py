@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus._files import read_lines
 from isthmus._progress import progress
+from isthmus.bridge.embed import unit_rows
 from isthmus.errors import InputError, NotFoundError
 from isthmus.initializers.base import Tokenize
 
@@ -100,9 +101,3 @@ def subword_vectors(
         raise InputError(f"{path} must hold at least one word, got none; fetch the file again")
     # The direction of a mean is that of the sum, and cosines are all that is asked for.
     return [unit_rows(total) for total in sums]
-
-
-def unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Scale rows of shape (rows, dim) to unit length; zero rows stay."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge import BridgeVectors
+from isthmus.bridge import BridgeVectors, Refinement
+from isthmus.bridge.candidates import cosine_moments
 from isthmus.bridge.entmax import heaviest_cosines
+from isthmus.bridge.refine import known_rows
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Coverage, Vocabulary
+from isthmus.vocabulary.script import letter_script
 
 SCRIPT_TOKENS = 20
 SCRIPT_OF_VOCABULARY = 0.05
@@ -20,6 +23,8 @@ SCRIPT_SHARE = 1 / 3
 UNK_RATE = 0.01
 POSITIONS = 1024
 KEPT_SAMPLE = 500
+# What any two tokens have in common, and how far their cosines lie apart.
+FLAT_MEAN, FLAT_SPREAD = 0.3, 0.05
 
 
 def best_similarities(token_map: TokenMap, vectors: BridgeVectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -63,6 +68,20 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
                 )
                 break
     return found
+
+
+def flat_warning(vectors: BridgeVectors, refinement: Refinement | None) -> str | None:
+    """Warn when a bridge, as it comes, hardly tells tokens apart: nearly all cosines are the same."""
+    if refinement is None:
+        mean, spread = cosine_moments(known_rows(vectors.target), known_rows(vectors.source))
+    else:
+        mean, spread = refinement.mean, refinement.spread
+    if (mean < FLAT_MEAN and spread > FLAT_SPREAD) or (refinement is not None and refinement.texts is not None):
+        return None
+    what = f"the bridge's similarities are flat: {mean:.2f} on average, and nearly all within {2 * spread:.2f} of it; "
+    if refinement is None:
+        return what + "leave out as_released and no-refine, which keep them so"
+    return what + "they were centred, and texts of both languages (bridge_texts, --bridge-texts) teach it better ones"
 
 
 def _margins_of_kept(token_map: TokenMap, vectors: BridgeVectors) -> NDArray[np.float64]:
@@ -119,12 +138,9 @@ def position_warning(source_pad: int, target_pad: int) -> str | None:
 
 
 def _script(text: str) -> str | None:
-    """Script of the first letter, as its Unicode name begins: Hangul, Latin, CJK."""
-    letter = next((character for character in text if character.isalpha()), None)
-    if letter is None:
-        return None
-    name = unicodedata.name(letter, "UNKNOWN").replace("-", " ").split()[0]
-    return name if name == "CJK" else name.title()
+    """Script of the first letter, for people: Hangul, Latin, CJK."""
+    name = letter_script(text)
+    return name if name is None or name == "CJK" else name.title()
 
 
 def _blank_or_shared(target: Vocabulary, vectors: NDArray[np.float32], ids: Sequence[int]) -> set[int]:

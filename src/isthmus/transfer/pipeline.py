@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors
+from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors, open_bridge, refine_vectors
 from isthmus.errors import InputError
 from isthmus.initializers import Problem
 from isthmus.initializers.base import Pool, tokenize_with
@@ -43,6 +43,9 @@ def transfer(
     fuzzy: bool = True,
     symbol: bool = True,
     strip_marker: bool = True,
+    refine: bool = True,
+    bridge_texts: Sequence[str] | None = None,
+    bridge_source_texts: Sequence[str] | None = None,
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
@@ -75,6 +78,10 @@ def transfer(
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
         strip_marker: The bridge reads "ing" for "##ing".
+        refine: Take off what all vectors of the bridge share (:func:`isthmus.bridge.refine_vectors`).
+        bridge_texts: Unlabelled texts of the target languages, 1,000 or more, from which token vectors are learned that
+            explain what the bridge makes of sentences (:mod:`isthmus.bridge.sentences`); None for none.
+        bridge_source_texts: The same in the source's language.
         pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
             makes continuation pieces of continuation pieces alone, ``all`` takes everything.
         bias: Decoder bias: ``mixed`` as the rows; ``zero``; ``position``: token k keeps that of source token k, as
@@ -114,8 +121,8 @@ def transfer(
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
     """
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, own_direction, keep_source,
-        output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, refine, bridge_texts, bridge_source_texts, pool,
+        bias, norm, own_direction, keep_source, output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
     given = bridge is not None or vectors is not None
@@ -131,8 +138,8 @@ def transfer(
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
         if vectors is not None:
             return load_vectors(vectors, source, target)
-        texts = settings.bridge_texts()
-        return embed_vocabularies(bridge, source, target, trust_remote_code=trust_remote_code, **texts)
+        model = open_bridge(bridge, trust_remote_code=trust_remote_code)
+        return settings.with_sentences(model, embed_vocabularies(model, source, target, **settings.token_texts()))
 
     languages = languages_of(language)
     if not languages:
@@ -184,6 +191,9 @@ def transfer_encoder(
     fuzzy: bool = True,
     symbol: bool = True,
     strip_marker: bool = True,
+    refine: bool = True,
+    bridge_texts: Sequence[str] | None = None,
+    bridge_source_texts: Sequence[str] | None = None,
     pool: Pool = "kind",
     bias: Bias = "mixed",
     norm: Norm = "mixed",
@@ -214,6 +224,9 @@ def transfer_encoder(
         fuzzy: Copy tokens that are equal in lower case.
         symbol: Copy numbers, punctuation and white space.
         strip_marker: The bridge reads "ing" for "##ing".
+        refine: Take off what all vectors of the bridge share.
+        bridge_texts: Unlabelled texts of the target languages to learn token vectors from.
+        bridge_source_texts: The same in the source's language.
         pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
         bias: Decoder bias, ``mixed``, ``zero``, ``position`` or ``matched``.
         norm: Length of mixed rows, ``mixed`` or ``restored``.
@@ -241,14 +254,15 @@ def transfer_encoder(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
     settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, pool, bias, norm, own_direction, keep_source,
-        output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
+        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, refine, bridge_texts, bridge_source_texts, pool,
+        bias, norm, own_direction, keep_source, output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
     )  # fmt: skip
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
         if vectors is not None:
             return vectors
-        return embed_vocabularies(bridge, source, target, cache=False, **settings.bridge_texts())
+        made = embed_vocabularies(bridge, source, target, cache=False, **settings.token_texts())
+        return settings.with_sentences(bridge, made, cache=False)
 
     given = bridge is not None or vectors is not None
     tokenizers = list(tokenizer) if isinstance(tokenizer, (list, tuple)) else [tokenizer]
@@ -294,9 +308,13 @@ def _run(
         check_finite(module.model)
     vectors = make_vectors(source, target) if initializer.needs_bridge and make_vectors is not None else None
     overlap = settings.overlap(target, source, made.kept)
+    tokenize = tokenize_with(parts.tokenizer), tokenize_with(tokenizer)
+    refined, refinement = vectors, None
+    if vectors is not None and settings.refine_in_effect:
+        refined, refinement = refine_vectors(vectors, source, target, *tokenize)
     problem = Problem(
-        source, target, overlap, vectors, settings.seed, settings.show_progress_bar,
-        tokenize_source=tokenize_with(parts.tokenizer), tokenize_target=tokenize_with(tokenizer),
+        source, target, overlap, refined, settings.seed, settings.show_progress_bar,
+        tokenize_source=tokenize[0], tokenize_target=tokenize[1],
     )  # fmt: skip
     token_map = settings.check_mixed(initializer.token_map(problem))
     roles = dict(target.roles)
@@ -324,6 +342,7 @@ def _run(
     warnings = [
         checks.bare_warning(encoder),
         *(checks.script_warnings(target, token_map, vectors) if vectors is not None else ()),
+        checks.flat_warning(vectors, refinement) if vectors is not None else None,
         license_warning(license),
         checks.unk_warning(coverages[1]) if coverages is not None else None,
         checks.frame_warning(parts.tokenizer, tokenizer),
@@ -334,7 +353,8 @@ def _run(
         settings.method,
         target,
         settings=settings.recorded(sparse=parts.sparse),
-        vectors=vectors,
+        vectors=refined,
+        refinement=refinement,
         coverages=coverages,
         license=license,
         warnings=tuple(warning for warning in warnings if warning is not None),

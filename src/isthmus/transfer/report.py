@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isthmus._files import atomic_write
-from isthmus.bridge import BridgeVectors
+from isthmus.bridge import BridgeVectors, Refinement
 from isthmus.token_map import COPIES, Fate, TokenMap
 from isthmus.transfer.checks import best_similarities
 from isthmus.transfer.pairs import indistinguishable
@@ -32,13 +32,15 @@ class TransferReport:
         support_mean: Mean number of source tokens of a bridged row; 0 where there is none.
         support_p95: 95th percentile of it.
         support_max: Largest of it.
-        best_similarity: Mean cosine, in the bridge, of a bridged token with its best source token; None without one.
+        best_similarity: Mean cosine, in the bridge as it was used, of a bridged token with its best source token; None
+            without one.
         indistinguishable: Pairs of target tokens that stand for text whose rows have a cosine above .99, background
             rows aside; None where the rows are too dense to count.
         indistinguishable_examples: Some of them: token, token, cosine.
         source_coverage: How the source tokenizer splits the sample texts, or None without any.
         target_coverage: How the target tokenizer splits them.
         license: Licence of the source, or None where it states none.
+        refinement: What was done to the vectors of the bridge; None where nothing was, or there is no bridge.
         warnings: What the result may suffer from.
         settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
             ``token_map.info``.
@@ -57,6 +59,7 @@ class TransferReport:
     source_coverage: Coverage | None = None
     target_coverage: Coverage | None = None
     license: str | None = None
+    refinement: Refinement | None = None
     warnings: tuple[str, ...] = field(default=())
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -103,6 +106,8 @@ class TransferReport:
 
     def _bridged(self) -> str:
         best = f"; best similarity {self.best_similarity:.2f}" if self.best_similarity is not None else ""
+        if self.refinement is not None:
+            best += f", {self.refinement.describe()}"
         sizes = f"95 % at most {self.support_p95:.0f}, most {self.support_max}"
         return f": {self.support_mean:.1f} source tokens each, {sizes}{best}"
 
@@ -147,6 +152,7 @@ class TransferReport:
             "indistinguishable_examples": [list(example) for example in self.indistinguishable_examples],
             **{f"{side}_fertility": found and found.fertility for side, found in coverages.items()},
             **{f"{side}_unk_rate": found and found.unk_rate for side, found in coverages.items()},
+            "bridge_refinement": None if self.refinement is None else self.refinement.to_dict(),
             "license": self.license,
             "warnings": list(self.warnings),
             "seconds": self.seconds,
@@ -174,6 +180,7 @@ def summarise(
     target: Vocabulary,
     *,
     vectors: BridgeVectors | None = None,
+    refinement: Refinement | None = None,
     coverages: tuple[Coverage, Coverage] | None = None,
     license: str | None = None,
     warnings: tuple[str, ...] = (),
@@ -186,6 +193,7 @@ def summarise(
         method: Name of the method.
         target: The target vocabulary.
         vectors: Bridge vectors the map was made from, if any.
+        refinement: What was done to them before.
         coverages: How source and target tokenizer split the sample texts, if there were any.
         license: Licence of the source.
         warnings: Warnings to carry.
@@ -207,6 +215,7 @@ def summarise(
         source_coverage=coverages[0] if coverages else None,
         target_coverage=coverages[1] if coverages else None,
         license=license,
+        refinement=refinement,
         warnings=warnings,
         settings=settings or {},
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge import BridgeVectors
+from isthmus.bridge import BridgeVectors, add_sentences
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
@@ -37,6 +37,9 @@ class Settings:
     fuzzy: bool
     symbol: bool
     strip_marker: bool
+    refine: bool
+    bridge_texts: Sequence[str] | None
+    bridge_source_texts: Sequence[str] | None
     pool: Pool
     bias: Bias
     norm: Norm
@@ -64,6 +67,11 @@ class Settings:
             raise InputError(
                 f"sample_texts must be {MIN_TEXTS} or more with bias 'matched', got {found}; pass texts of the new "
                 "language, in which activations are counted"
+            )
+        if (self.bridge_texts, self.bridge_source_texts) != (None, None) and not self.refine_in_effect:
+            raise InputError(
+                "bridge_texts must come with refine and without as_released, which learn nothing from texts, got "
+                f"refine={self.refine} and as_released={self.as_released}; leave them out"
             )
         if self.keep_source and (self.as_released or self.pool == "all"):
             raise InputError(
@@ -197,11 +205,17 @@ class Settings:
             )
         return self.fold
 
+    @property
+    def refine_in_effect(self) -> bool:
+        """Whether the bridge's vectors are refined, which the released code does not."""
+        return self.refine and not self.as_released
+
     def recorded(self, *, sparse: bool = True) -> dict[str, Any]:
         """What took effect beside the options of the method, as JSON values; dense encoders have no bias nor output."""
         switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol, "as_released": self.as_released}
         return switches | {
-            "strip_marker": self.bridge_texts()["strip_marker"],
+            "strip_marker": self.token_texts()["strip_marker"],
+            "refine": self.refine_in_effect,
             "bias": self.bias_in_effect if sparse else None,
             "norm": self.norm_in_effect,
             "own_direction": self.own_direction_in_effect,
@@ -210,7 +224,14 @@ class Settings:
             "fold": self.fold_in_effect if sparse else None,
         }
 
-    def bridge_texts(self) -> dict[str, Any]:
+    def with_sentences(self, bridge: Any, vectors: BridgeVectors, *, cache: bool = True) -> BridgeVectors:
+        """Add the sentences to learn from, where there are any."""
+        return add_sentences(
+            vectors, bridge, self.bridge_source_texts, self.bridge_texts,
+            seed=self.seed, cache=cache, show_progress_bar=self.show_progress_bar,
+        )  # fmt: skip
+
+    def token_texts(self) -> dict[str, Any]:
         """How token texts reach the bridge, as arguments of ``embed_vocabularies``."""
         return {
             "strip_marker": self.strip_marker and not self.as_released,

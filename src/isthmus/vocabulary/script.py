@@ -36,6 +36,12 @@ def main_script(texts: Iterable[str]) -> str:
     return script if count > _SCRIPT_SHARE * total else "LATIN" if latin else script
 
 
+def letter_script(text: str) -> str | None:
+    """Script of the first letter, as its Unicode name begins: "HANGUL", "LATIN", "CJK"; None without a letter."""
+    letter = next((character for character in text if character.isalpha()), None)
+    return None if letter is None else unicodedata.name(letter, "UNKNOWN").replace("-", " ").partition(" ")[0]
+
+
 def normalizer_of(script: str, *, lowercase: bool = True, language: str | None = None) -> Any:
     """What a tokenizer of a script does to text: Unicode form, case, and marks as its readers ignore them.
 
