@@ -81,7 +81,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", help="file to align on, perhaps with {language} in it; default: rows of MLQA")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the recipe's setting")
     parser.add_argument("--limit", type=int, help="ask at most so many questions of a collection, drawn by the seed")
-    parser.add_argument("--passages", type=int, help="keep at most so many irrelevant passages; WebFAQ and MIRACL")
+    parser.add_argument("--passages", type=int, help="beside what is judged keep so many passages; WebFAQ, MIRACL")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of evaluation")
     parser.add_argument("--batch-size", type=int, default=32, help="of evaluation")
     parser.add_argument("--seed", type=int, default=0)

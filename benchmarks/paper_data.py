@@ -201,17 +201,17 @@ def parallel(name: str, language: str, limit: int | None, seed: int) -> Parallel
 
 
 def smaller(collection: Collection, limit: int | None, passages: int | None, seed: int) -> Collection:
-    """At most ``limit`` questions, drawn, and beside what is relevant to them at most ``passages`` of the others."""
+    """At most ``limit`` questions, drawn, and beside what is judged for them at most ``passages`` of the others."""
     ids = list(collection.queries)
     if limit is not None and limit < len(ids):
         ids = [ids[place] for place in np.sort(np.random.default_rng(seed).choice(len(ids), limit, replace=False))]
     qrels, corpus = {query: collection.qrels[query] for query in ids}, collection.corpus
     if passages is not None:
-        relevant = {passage for grades in qrels.values() for passage in grades}
-        others = [passage for passage in corpus if passage not in relevant]
+        kept = {passage for grades in qrels.values() for passage in grades}
+        others = [passage for passage in corpus if passage not in kept]
         if passages < len(others):
             drawn = np.random.default_rng(seed).choice(len(others), passages, replace=False)
-            kept = relevant | {others[place] for place in drawn}
+            kept |= {others[place] for place in drawn}
             corpus = {passage: text for passage, text in corpus.items() if passage in kept}
     return replace(collection, corpus=corpus, queries={query: collection.queries[query] for query in ids}, qrels=qrels)
 

@@ -155,8 +155,9 @@ def test_zero_shot(call, tmp_path):
     assert (code, found["rows"]) == (0, before)
     assert "models:" not in printed.err
     code, found, _ = call("sembridge-zero-shot", *options, "--limit", "1", "--passages", "2", "--methods", "base")
+    # MIRACL judges an irrelevant passage for every question, which stays.
     added = found["rows"][len(before) :]
-    assert [(row["queries"], row["documents"]) for row in added] == [(1, 3), (1, 3)]
+    assert [(row["queries"], row["documents"]) for row in added] == [(1, 3), (1, 4)]
 
 
 def test_fine_tuned_goes_on_where_it_was_interrupted(call, paper, monkeypatch, tmp_path):
