@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,6 +71,9 @@ def recipe_settings(context: typer.Context, name: str, command: Command, values:
         if source is not None and source.name == "COMMANDLINE":
             given[field] = value
     settings = recipe.settings(**given)
+    if os.environ.get("RANK", "0") != "0":
+        # Under torchrun the first process tells.
+        return settings
     errors.print(f"{name}: {recipe.title}, arXiv {recipe.arxiv}", soft_wrap=True, markup=False)
     replaced = {"steps"} if "epochs" in given else set()
     for field, value in recipe.values.items():

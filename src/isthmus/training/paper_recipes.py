@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.training.align_settings import OWN, SHARED, AlignSettings
@@ -280,7 +280,19 @@ def find_recipe(name: str, command: Command | None = None) -> PaperRecipe:
     return found
 
 
-def paper_settings(name: str, **given: Any) -> Any:
+@overload
+def paper_settings(name: Literal["clear-paper", "proximity-paper"], **given: Any) -> AlignSettings: ...
+
+
+@overload
+def paper_settings(name: Literal["sembridge-paper"], **given: Any) -> TrainingSettings: ...
+
+
+@overload
+def paper_settings(name: str, **given: Any) -> AlignSettings | TrainingSettings: ...
+
+
+def paper_settings(name: str, **given: Any) -> AlignSettings | TrainingSettings:
     """Settings by the name of a paper's recipe; what is given beside it comes first.
 
     ::
