@@ -41,10 +41,10 @@ def test_align_tells_a_recipe_and_takes_what_is_given_first(run, transferred, se
     assert report["settings"]["scale"] == {"clear-paper": 20, "proximity-paper": 1}[name]
     told = {line.split()[0]: " ".join(line.split()[1:]) for line in err.splitlines() if line.startswith("  ")}
     assert err.startswith(f"{name}: {RECIPES[name].title}, arXiv {RECIPES[name].arxiv}")
-    assert told["batch_size"].startswith("2 given, in the place of 64 ")
+    assert told["batch_size"].startswith("2 given; the recipe has 64 ")
     if name == "clear-paper":
         assert told["alpha"] == "0.4 [code]"
-        assert told["bf16"] == "no given, in the place of yes [code]"
+        assert told["bf16"] == "no given; the recipe has yes [code]"
         assert told["skip"].startswith("50 [inf]")
 
 

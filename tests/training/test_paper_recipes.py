@@ -146,9 +146,10 @@ def test_align_by_a_recipe_says_where_its_values_are_from(dense_folder, write, t
     assert saved["changed"] == {
         "steps": 2, "batch_size": 4, "mini_batch_size": 2, "max_length": 24, "bf16": False, "limit_rows": 6,
     }  # fmt: skip
-    assert "recipe      clear-paper, 6 values changed" in str(report)
+    assert "recipe      clear-paper; changed: " in str(report)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "`clear-paper`: what is known of the training of CLEAR (arXiv 2604.05821)." in card
+    assert "[inf] inferred" in card
     assert "| `scheduler` | cosine | [code] |" in card
     assert "| `seed` | 0 | ours: not known |" in card
 

@@ -78,7 +78,7 @@ def recipe_settings(context: typer.Context, name: str, command: Command, values:
     replaced = {"steps"} if "epochs" in given else set()
     for field, value in recipe.values.items():
         if field in given or field in replaced:
-            told = f"{show(given.get(field))}  given, in the place of {show(value.value)} {value.source}"
+            told = f"{show(given.get(field))}  given; the recipe has {show(value.value)} {value.source}"
         else:
             told = f"{show(value.value)}  {value.source}"
         errors.print(f"  {field:<32}{told}", soft_wrap=True, markup=False)

@@ -318,11 +318,13 @@ def describe(stated: Mapping[str, Any]) -> str:
     """A section of Markdown for the model card, from what :meth:`PaperRecipe.stated` gives."""
     recipe = RECIPES[stated["recipe"]]
     changed = ", ".join(f"{name} {show(value)}" for name, value in stated["changed"].items())
+    legend = "; ".join(f"[{tag}] {meaning}" for tag, meaning in KNOWN.items() if tag != "ours")
     lines = [
         "## The recipe",
         "",
         f"`{recipe.name}`: what is known of the training of {recipe.title} (arXiv {recipe.arxiv}). "
         f"{f'Changed here: {changed}.' if changed else 'Nothing was changed.'}",
+        f'{legend}; "{KNOWN["ours"]}": the default of Isthmus stands in.',
         "",
         recipe.table(),
     ]

@@ -79,8 +79,8 @@ class TrainingReport:
         if "unlabelled" in self.data:
             lines.append(f"  pairs       {_made(self.data['unlabelled'])}")
         if self.recipe is not None:
-            changed = len(self.recipe["changed"])
-            lines.append(f"  recipe      {self.recipe['recipe']}{f', {changed} values changed' if changed else ''}")
+            changed = ", ".join(self.recipe["changed"])
+            lines.append(f"  recipe      {self.recipe['recipe']}{f'; changed: {changed}' if changed else ''}")
         rows, size = self.rows_per_step, self.settings["batch_size"]
         if rows is not None and rows < size:
             lines.append(f"  rows        {rows:.1f} per step, of a batch size of {size}")
