@@ -3,10 +3,10 @@
     make models && ISTHMUS_DATA=... python benchmarks/bridges.py
 
 Every cell is one transfer: a language, an encoder, a bridge, what was done to it, the vocabulary replaced or kept. It
-is measured on development pairs, where choices are made (*sections*, *cloze* and, with the source kept, sections asked by
-their English headings), and on XQuAD or KorQuAD, which are only measured. Texts that a bridge learns from are sentences
-of parallel files, the English ones from another file than those of the language, without the prose that development
-reads. Bridges run in bfloat16. One row a cell in one file, resumable.
+is measured on development pairs, where choices are made (*sections*, *cloze* and, with the source kept, sections asked
+by their English headings), and on XQuAD or KorQuAD, which are only measured. Texts that a bridge learns from are
+sentences of parallel files, the English ones from another file than those of the language, without the prose that
+development reads. Bridges run in bfloat16. One row a cell in one file, resumable.
 """
 
 from __future__ import annotations

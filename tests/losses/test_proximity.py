@@ -51,6 +51,18 @@ def test_eps_can_sit_inside_the_logarithms():
     torch.testing.assert_close(total(loss.compute_loss_from_embeddings(inputs)), expected)
 
 
+def test_eps_can_sit_outside_the_root():
+    inputs = vectors(PROXIMITY)
+    p, q = ([literal.softmax(row) for row in inputs[i]] for i in (2, 0))
+    expected = literal.mean([literal.jsd(a, b) ** 0.5 + 0.01 for a, b in zip(p, q, strict=True)])
+    loss = ProximityLoss(None, PROXIMITY, eps=0.01, eps_placement="outside", nce_weight=0.0)
+    value = total(loss.compute_loss_from_embeddings(inputs))
+    torch.testing.assert_close(value, expected)
+    moved = [inputs[i] for i in (0, 2)]
+    for one, other in zip(torch.autograd.grad(value, moved), torch.autograd.grad(expected, moved), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_the_divergence_has_its_bounds(sparse_encoder):
     one, other = torch.eye(4)[:2], torch.eye(4)[2:]
     loss = ProximityLoss(sparse_encoder, PROXIMITY)
@@ -63,7 +75,7 @@ def test_the_divergence_has_its_bounds(sparse_encoder):
 @pytest.mark.parametrize("kind", ["identical", "zero", "one zero"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("placement", ["root", "log"])
+@pytest.mark.parametrize("placement", ["root", "outside", "log"])
 def test_identical_and_zero_vectors_are_finite(sparse_encoder, kind, dtype, sparse, placement):
     fill = {"identical": (2.0, 2.0, 2.0), "zero": (0.0, 0.0, 0.0), "one zero": (0.0, 2.0, 2.0)}[kind]
     inputs = [torch.full((3, 5), value, dtype=dtype).requires_grad_() for value in fill]

@@ -22,6 +22,7 @@ from isthmus.cli import (
     parity,
     presets,
     quickstart,
+    recipes,
     search,
     serve,
     tokenizer,
@@ -46,6 +47,7 @@ app.command("transfer")(transfer.command)
 app.command("inspect")(inspect.command)
 app.command("methods")(methods.command)
 app.command("presets")(presets.command)
+app.command("recipes")(recipes.command)
 app.command("evaluate")(evaluate.command)
 app.command("audit")(audit.command)
 app.command("train")(train.command)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from isthmus.cli._output import errors
+
+if TYPE_CHECKING:
+    from isthmus.training.paper_recipes import Command
 
 StepsOption = Annotated[int | None, typer.Option(help="Optimiser steps; instead of --epochs.")]
 EpochsOption = Annotated[float | None, typer.Option(help="Passes over the data.", show_default="1")]
 BatchSizeOption = Annotated[int, typer.Option(help="Rows per step and process.")]
 LearningRateOption = Annotated[float, typer.Option(help="Peak learning rate.")]
+SchedulerOption = Annotated[
+    Literal["linear", "cosine"], typer.Option(help="How the learning rate falls from its peak to zero.")
+]
+RateWarmupOption = Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")]
+LimitRowsOption = Annotated[
+    int | None, typer.Option(help="Train on the first so many rows of --train.", show_default="all")
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help="Settings of a paper, see `isthmus recipes`; what is given beside it comes first."),
+]
 MaxLengthOption = Annotated[
     int | None, typer.Option(help="Tokens per text while training.", show_default="the encoder's")
 ]
@@ -34,3 +52,36 @@ LoggingStepsOption = Annotated[int, typer.Option(help="Steps between log entries
 EvalOption = Annotated[str | None, typer.Option(help="Development collection: keep the best nDCG@10, stop early.")]
 LanguageOption = Annotated[str | None, typer.Option(help="ISO 639-1 code of the collection's language.")]
 PatienceOption = Annotated[int, typer.Option(help="Evaluations without progress before stopping.")]
+
+
+def recipe_settings(context: typer.Context, name: str, command: Command, values: Mapping[str, Any]) -> Any:
+    """The settings of a paper's recipe, replaced by those ``values`` whose options were given; tells each on stderr.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+        InputError: If it is for another command, or a value does not fit.
+    """
+    from isthmus.training.paper_recipes import find_recipe, show
+
+    recipe = find_recipe(name, command)
+    options = {"gather_across_devices": "gather"}
+    given = {}
+    for field, value in values.items():
+        source = context.get_parameter_source(options.get(field, field))
+        if source is not None and source.name == "COMMANDLINE":
+            given[field] = value
+    settings = recipe.settings(**given)
+    if os.environ.get("RANK", "0") != "0":
+        # Under torchrun the first process tells.
+        return settings
+    errors.print(f"{name}: {recipe.title}, arXiv {recipe.arxiv}", soft_wrap=True, markup=False)
+    replaced = {"steps"} if "epochs" in given else set()
+    for field, value in recipe.values.items():
+        if field in given or field in replaced:
+            told = f"{show(given.get(field))}  given; the recipe has {show(value.value)} {value.source}"
+        else:
+            told = f"{show(value.value)}  {value.source}"
+        errors.print(f"  {field:<32}{told}", soft_wrap=True, markup=False)
+    for note in recipe.notes:
+        errors.print(f"  {note}", soft_wrap=True, markup=False)
+    return settings

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -14,17 +13,20 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.training.align_settings import AlignSettings
+from isthmus.training.settings import TrainingSettings
 
 DEFAULT = AlignSettings()
 TRAINING = DEFAULT.training
 
 
 def command(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
     ],
     train: Annotated[str, typer.Option(help="Rows by role, as `isthmus pairs` writes them; or a hub dataset id.")],
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder of the result; holds checkpoints until then.")],
+    recipe: _training.RecipeOption = None,
     loss: Annotated[Literal["clear", "proximity", "infonce"], typer.Option(help="What to train with.")] = DEFAULT.loss,
     column: Annotated[
         list[str] | None,
@@ -64,11 +66,20 @@ def command(
         int | None,
         typer.Option(help="Hard negatives to mine where the data has none.", show_default="5; 0 for proximity"),
     ] = None,
+    skip: Annotated[
+        int, typer.Option(help="Of mined negatives: leave out this many of the best ranked.")
+    ] = DEFAULT.skip,
+    last_rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Of mined negatives: draw from the ranks up to this one.", show_default="take the first after --skip"
+        ),
+    ] = None,
     query_prompt: Annotated[
-        str | None, typer.Option(help="Put before queries from now on.", show_default="the encoder's")
+        str | None, typer.Option(help="Put before queries from now on; '' for none.", show_default="the encoder's")
     ] = None,
     passage_prompt: Annotated[
-        str | None, typer.Option(help="Put before passages from now on.", show_default="the encoder's")
+        str | None, typer.Option(help="Put before passages from now on; '' for none.", show_default="the encoder's")
     ] = None,
     steps: _training.StepsOption = None,
     epochs: _training.EpochsOption = None,
@@ -78,6 +89,9 @@ def command(
     ] = None,
     gather: Annotated[bool, typer.Option("--gather", help="Rank the candidates of all processes, not of one.")] = False,
     learning_rate: _training.LearningRateOption = TRAINING.learning_rate,
+    scheduler: _training.SchedulerOption = TRAINING.scheduler,
+    warmup: _training.RateWarmupOption = TRAINING.warmup,
+    limit_rows: _training.LimitRowsOption = None,
     max_length: _training.MaxLengthOption = None,
     query_regularizer_weight: _training.QueryWeightOption = TRAINING.query_regularizer_weight,
     document_regularizer_weight: _training.DocumentWeightOption = TRAINING.document_regularizer_weight,
@@ -106,45 +120,26 @@ def command(
         raise InputError(f"--steps and --epochs must not come together, got {steps} and {epochs}; leave one out")
     if language is not None and eval is None:
         raise InputError(f"--language must come with --eval, got {language!r} alone; name the collection")
-    settings = AlignSettings(
-        loss=loss,
-        training=replace(
-            TRAINING,
-            steps=steps,
-            epochs=TRAINING.epochs if epochs is None else epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            max_length=max_length,
-            query_regularizer_weight=query_regularizer_weight,
-            document_regularizer_weight=document_regularizer_weight,
-            regularizer_warmup=regularizer_warmup,
-            target_active_dims=target_active_dims,
-            freeze=freeze,
-            stock_head=stock_head,
-            bf16=bf16,
-            seed=seed,
-            save_steps=save_steps,
-            logging_steps=logging_steps,
-            max_active_share=max_active_share,
-            patience=patience,
-        ),
-        mini_batch_size=mini_batch_size,
-        negatives=negatives,
-        gather_across_devices=gather,
-        query_prompt=query_prompt,
-        passage_prompt=passage_prompt,
-        similarity=similarity,
-        scale=scale,
-        alpha=alpha,
-        beta=beta,
-        kl=kl,
-        temperature=temperature,
-        normalize=normalize,
-        jsd_weight=jsd_weight,
-        nce_weight=nce_weight,
-        anchor=anchor,
-        positive=positive,
-    )
+    training: dict[str, Any] = {
+        "steps": steps, "epochs": TRAINING.epochs if epochs is None else epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "scheduler": scheduler, "warmup": warmup, "limit_rows": limit_rows,
+        "max_length": max_length, "query_regularizer_weight": query_regularizer_weight,
+        "document_regularizer_weight": document_regularizer_weight, "regularizer_warmup": regularizer_warmup,
+        "target_active_dims": target_active_dims, "freeze": freeze, "stock_head": stock_head, "bf16": bf16,
+        "seed": seed, "save_steps": save_steps, "logging_steps": logging_steps,
+        "max_active_share": max_active_share, "patience": patience,
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        "loss": loss, "mini_batch_size": mini_batch_size, "negatives": negatives, "skip": skip,
+        "last_rank": last_rank, "gather_across_devices": gather, "query_prompt": query_prompt,
+        "passage_prompt": passage_prompt, "similarity": similarity, "scale": scale, "alpha": alpha, "beta": beta,
+        "kl": kl, "temperature": temperature, "normalize": normalize, "jsd_weight": jsd_weight,
+        "nce_weight": nce_weight, "anchor": anchor, "positive": positive,
+    }  # fmt: skip
+    if recipe is None:
+        settings = AlignSettings(training=TrainingSettings(**training), **own)
+    else:
+        settings = _training.recipe_settings(context, recipe, "align", own | training)
     columns = _columns(column or [])
     check_names([model])
     with working("loading libraries", quiet=json):

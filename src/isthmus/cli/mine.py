@@ -19,10 +19,15 @@ def command(
     file: Annotated[Path, typer.Option("--file", "-o", help="JSONL file to write.")],
     negatives: Annotated[int, typer.Option(help="Negatives per row; rows with fewer are left out.")] = 5,
     skip: Annotated[int, typer.Option(help="Leave out this many of the best ranked.")] = 1,
+    last_rank: Annotated[
+        int | None,
+        typer.Option(help="Draw from the ranks up to this one.", show_default="take the first after --skip"),
+    ] = None,
     max_score: Annotated[
         float, typer.Option(help="Take only what scores below this share of the positive's score.")
     ] = 0.95,
     batch_size: Annotated[int, typer.Option(help="Texts per batch.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of the draw with --last-rank.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
@@ -45,6 +50,8 @@ def command(
         data,
         negatives=negatives,
         skip=skip,
+        last_rank=last_rank,
+        seed=seed,
         max_score=max_score,
         batch_size=batch_size,
         show_progress_bar=False if json else None,

@@ -20,6 +20,7 @@ DEFAULT, PAIRS = TrainingSettings(), PairSettings()
 
 
 def command(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
     ],
@@ -67,6 +68,7 @@ def command(
             metavar="echo|hybrid|MODEL",
         ),
     ] = None,
+    recipe: _training.RecipeOption = None,
     loss: Annotated[
         Literal["auto", "contrastive", "margin-mse", "kl"],
         typer.Option(help="auto: margin-mse where the data has scores or there is a teacher, else contrastive."),
@@ -75,6 +77,9 @@ def command(
     epochs: _training.EpochsOption = None,
     batch_size: _training.BatchSizeOption = DEFAULT.batch_size,
     learning_rate: _training.LearningRateOption = DEFAULT.learning_rate,
+    scheduler: _training.SchedulerOption = DEFAULT.scheduler,
+    warmup: _training.RateWarmupOption = DEFAULT.warmup,
+    limit_rows: _training.LimitRowsOption = None,
     max_length: _training.MaxLengthOption = None,
     query_regularizer_weight: _training.QueryWeightOption = DEFAULT.query_regularizer_weight,
     document_regularizer_weight: _training.DocumentWeightOption = DEFAULT.document_regularizer_weight,
@@ -114,25 +119,19 @@ def command(
     pairs = _pair_settings(kinds, keep_snippet, max_pairs, mine_negatives, train=train, teacher=teacher)
     if language is not None and eval is None:
         raise InputError(f"--language must come with --eval, got {language!r} alone; name the collection")
-    settings = TrainingSettings(
-        loss=loss,
-        steps=steps,
-        epochs=DEFAULT.epochs if epochs is None else epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        max_length=max_length,
-        query_regularizer_weight=query_regularizer_weight,
-        document_regularizer_weight=document_regularizer_weight,
-        regularizer_warmup=regularizer_warmup,
-        target_active_dims=target_active_dims,
-        stock_head=stock_head,
-        freeze=freeze,
-        bf16=bf16,
-        seed=seed,
-        save_steps=save_steps,
-        logging_steps=logging_steps,
-        max_active_share=max_active_share,
-        patience=patience,
+    if recipe is not None and train is None:
+        raise InputError(f"--recipe must come with --train, got {recipe!r} with --self-supervised; leave one out")
+    values: dict[str, Any] = {
+        "loss": loss, "steps": steps, "epochs": DEFAULT.epochs if epochs is None else epochs,
+        "batch_size": batch_size, "learning_rate": learning_rate, "scheduler": scheduler, "warmup": warmup,
+        "limit_rows": limit_rows, "max_length": max_length, "query_regularizer_weight": query_regularizer_weight,
+        "document_regularizer_weight": document_regularizer_weight, "regularizer_warmup": regularizer_warmup,
+        "target_active_dims": target_active_dims, "stock_head": stock_head, "freeze": freeze, "bf16": bf16,
+        "seed": seed, "save_steps": save_steps, "logging_steps": logging_steps,
+        "max_active_share": max_active_share, "patience": patience,
+    }  # fmt: skip
+    settings = (
+        TrainingSettings(**values) if recipe is None else _training.recipe_settings(context, recipe, "train", values)
     )
     check_teacher(teacher)
     check_names([model] if teacher is None or teacher in OWN_TEACHERS else [model, teacher])

@@ -10,7 +10,7 @@ from isthmus.losses.columns import ROLES
 
 Similarity = Literal["cosine", "dot"]
 Detach = Literal["none", "forward", "reverse"]
-EpsPlacement = Literal["root", "log"]
+EpsPlacement = Literal["root", "outside", "log"]
 
 # Default scale of each similarity: cosines need one to be told apart, products of sparse vectors do not.
 SCALES: dict[str, float] = {"cosine": 20.0, "dot": 1.0}

@@ -32,8 +32,9 @@ class ProximityLoss(AlignmentLoss):
         temperature: Divides the vectors before the softmax; shares of sparse vectors have none.
         normalize: Scale the vectors to length 1 before the softmax; of no use to shares.
         eps: Added so that the root has a slope where both distributions are equal.
-        eps_placement: ``root`` adds it to JSD, below the root; ``log`` adds it to P, Q and M inside the logarithms, and
-            a row whose distributions are equal then gets no gradient.
+        eps_placement: ``root`` adds it to JSD, below the root; ``outside`` adds it to the root, as notes on the paper
+            print it; ``log`` adds it to P, Q and M inside the logarithms. With the last two, a row whose distributions
+            are equal gets no gradient.
         jsd_weight: Weight of L_JSD.
         nce_weight: Weight of L_NCE.
         similarity: As for the base; of L_NCE.
@@ -104,7 +105,8 @@ class ProximityLoss(AlignmentLoss):
         if self.eps_placement == "root":
             # Rounding can leave a little less than 0.
             return (jsd.clamp_min(0) + self.eps).sqrt()
-        return torch.where(jsd > 0, torch.where(jsd > 0, jsd, 1.0).sqrt(), 0.0)
+        root = torch.where(jsd > 0, torch.where(jsd > 0, jsd, 1.0).sqrt(), 0.0)
+        return root + self.eps if self.eps_placement == "outside" else root
 
     def get_config_dict(self) -> dict[str, Any]:
         """What a model card has to state."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isthmus.training.align_settings import AlignSettings
+from isthmus.training.paper_recipes import paper_settings
 from isthmus.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "align",
     "mine",
     "pairs_from_text",
+    "paper_settings",
     "read_training_data",
     "train",
     "train_self_supervised",

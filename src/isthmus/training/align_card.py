@@ -44,7 +44,7 @@ def describe(report: dict[str, Any]) -> str:
     for positive, mean in data["mined"].items():
         lines.append(
             f"- Negatives of {positive}: mined with the model as it was before, {mean:.1f} per row (skip "
-            f"{settings['skip']}, max_score {settings['max_score']})"
+            f"{settings['skip']}, {_last_rank(settings)}max_score {settings['max_score']})"
         )
     rows = report["rows_per_step"]
     mean = "" if rows is None else f"{rows:.1f} rows in the mean, "
@@ -56,5 +56,9 @@ def describe(report: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _last_rank(settings: dict[str, Any]) -> str:
+    return "" if settings["last_rank"] is None else f"last_rank {settings['last_rank']}, "
+
+
 def _stated(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
+    return {name: value for name, value in settings.items() if value not in (None, "")}

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,12 @@ class AlignData:
 
 
 def read_align_data(
-    source: str | Path, required: list[str], columns: Mapping[str, str] | None = None, *, negatives: list[str]
+    source: str | Path,
+    required: list[str],
+    columns: Mapping[str, str] | None = None,
+    *,
+    negatives: list[str],
+    limit: int | None = None,
 ) -> AlignData:
     """Read rows; files and hub ids as for :func:`isthmus.training.read_training_data`.
 
@@ -55,6 +61,7 @@ def read_align_data(
         columns: By role (or ``negative_ROLE_N``, ``language``, ``translated_by``, ``source``), the name that the data
             has for it; those not given have their own. Columns that are neither are left out.
         negatives: Roles whose negatives are wanted.
+        limit: Read the first so many rows; None reads all.
 
     Raises:
         NotFoundError: If it is not there.
@@ -68,7 +75,9 @@ def read_align_data(
                 f"columns must be of {', '.join(ROLES)}, negative_ROLE_N, {', '.join(PROVENANCE)}; got {name!r}; write "
                 "ROLE=NAME"
             )
-    return _collect(_renamed(read_rows(source), mapping, set(required)), str(source), required, negatives)
+    return _collect(
+        _renamed(islice(read_rows(source), limit), mapping, set(required)), str(source), required, negatives
+    )
 
 
 def _renamed(rows: Iterator[Row], mapping: Mapping[str, str], required: set[str]) -> Iterator[Row]:

@@ -81,7 +81,8 @@ def align(
     settings = settings or AlignSettings()
     terms = find_terms(settings)
     positives = [positive for _, positive in terms]
-    data = read_align_data(train_data, _required(settings), columns, negatives=positives)
+    limit = settings.training.limit_rows
+    data = read_align_data(train_data, _required(settings), columns, negatives=positives, limit=limit)
     task = Task(
         data.name,
         data.digest,
@@ -168,6 +169,8 @@ def mine_negatives(
             list(dict.fromkeys(positives)),
             negatives=settings.mined,
             skip=settings.skip,
+            last_rank=settings.last_rank,
+            seed=settings.training.seed,
             max_score=settings.max_score,
             batch_size=settings.mini_batch_size or settings.training.batch_size,
             show_progress_bar=show_progress_bar,

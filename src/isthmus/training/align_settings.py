@@ -18,7 +18,7 @@ from isthmus.losses.options import (
     check_proximity,
     check_similarity,
 )
-from isthmus.training.settings import TrainingSettings
+from isthmus.training.settings import TrainingSettings, check_ranks
 
 AlignLoss = Literal["clear", "proximity", "infonce"]
 
@@ -48,9 +48,12 @@ class AlignSettings:
         negatives: Hard negatives to mine for every positive that the data has none of; None takes 5, and 0 for
             ``proximity``.
         skip: Leave out this many of the best ranked.
+        last_rank: Draw the negatives, by the seed, from the ranks after ``skip`` up to this one; None takes the first
+            of them.
         max_score: Take only negatives that score below this share of the positive; None takes all.
         gather_across_devices: Rank the candidates of all processes.
-        query_prompt: Put before queries, in training and by the result; None keeps the encoder's own.
+        query_prompt: Put before queries, in training and by the result; None keeps the encoder's own, and an empty text
+            takes it away.
         passage_prompt: The same for passages.
         similarity: Of all losses.
         scale: Of all losses.
@@ -76,6 +79,7 @@ class AlignSettings:
     mini_batch_size: int | None = None
     negatives: int | None = None
     skip: int = 1
+    last_rank: int | None = None
     max_score: float | None = 0.95
     gather_across_devices: bool = False
     query_prompt: str | None = None
@@ -113,6 +117,7 @@ class AlignSettings:
         for name, number in (("negatives", self.negatives), ("skip", self.skip)):
             if number is not None and number < 0:
                 raise InputError(f"{name} must be 0 or more, got {number}")
+        check_ranks(self.mined, self.skip, self.last_rank)
         if self.max_score is not None and not self.max_score > 0:
             raise InputError(f"max_score must be above 0, got {self.max_score}; None takes all candidates")
 

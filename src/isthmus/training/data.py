@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class TrainingData:
         return len(self.texts) - 2
 
 
-def read_training_data(source: str | Path) -> TrainingData:
+def read_training_data(source: str | Path, *, limit: int | None = None) -> TrainingData:
     """Read training rows.
 
     Columns go by name: ``query`` or ``anchor``; ``positive``, ``passage`` or ``document``; any number of ``negative``,
@@ -58,6 +59,7 @@ def read_training_data(source: str | Path) -> TrainingData:
     Args:
         source: A ``.jsonl`` (also ``.jsonl.gz``, ``.jsonl.xz``), ``.csv`` (likewise) or ``.parquet`` file, or the id of
             a hub dataset, of which the split ``train`` is taken.
+        limit: Read the first so many rows; None reads all.
 
     Raises:
         NotFoundError: If it is not there.
@@ -65,7 +67,7 @@ def read_training_data(source: str | Path) -> TrainingData:
         InputError: If a column is missing or a value does not fit; names file and line.
         MissingExtraError: If a package that reads the format is not installed.
     """
-    return parse_rows(read_rows(source), str(source))
+    return parse_rows(islice(read_rows(source), limit), str(source))
 
 
 def parse_rows(rows: Iterator[Row], name: str) -> TrainingData:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from isthmus.evaluation.models import encode, is_sparse
 from isthmus.search import search, search_dense
 from isthmus.search.encode import Role
 from isthmus.training.data import TrainingData
+from isthmus.training.settings import check_ranks
 
 # Candidates looked at per query; what is ranked below is no hard negative.
 DEPTH = 100
@@ -35,8 +37,10 @@ def mine(
     *,
     negatives: int = 5,
     skip: int = SKIP,
+    last_rank: int | None = None,
     max_score: float | None = MAX_SCORE,
     batch_size: int = 32,
+    seed: int = 0,
     show_progress_bar: bool | None = None,
 ) -> list[dict[str, str]]:
     """Find negatives of every query among the positives of the others and the negatives already there.
@@ -46,8 +50,11 @@ def mine(
         data: Rows with queries and positives.
         negatives: Number per query; rows with fewer candidates are left out, so that columns stay even.
         skip: Leave out this many of the best ranked, which are often answers that nobody marked.
+        last_rank: Draw the negatives from the ranks after ``skip`` up to this one; None takes the first of them. Ranks
+            are among the candidates that ``max_score`` leaves, without the query's own answers.
         max_score: Take only candidates that score below this share of the query's worst positive; None takes all.
         batch_size: Texts per encoding step.
+        seed: Of the draw.
         show_progress_bar: None shows it on a terminal.
 
     Returns:
@@ -65,8 +72,10 @@ def mine(
         passages,
         negatives=negatives,
         skip=skip,
+        last_rank=last_rank,
         max_score=max_score,
         batch_size=batch_size,
+        seed=seed,
         show_progress_bar=show_progress_bar,
     )
     rows = [
@@ -94,6 +103,8 @@ def find_negatives(
     batch_size: int,
     show_progress_bar: bool | None,
     roles: tuple[Role, Role] = ("query", "document"),
+    last_rank: int | None = None,
+    seed: int = 0,
 ) -> dict[str, list[str]]:
     """Negatives of every anchor, hardest first and at most ``negatives``; other arguments as for :func:`mine`.
 
@@ -108,6 +119,8 @@ def find_negatives(
         batch_size: As for :func:`mine`.
         show_progress_bar: As for :func:`mine`.
         roles: What anchors and candidates are to the encoder.
+        last_rank: As for :func:`mine`.
+        seed: As for :func:`mine`.
 
     Raises:
         EncoderError: If ``model`` is of another kind.
@@ -118,6 +131,7 @@ def find_negatives(
             raise InputError(f"{name} must be {least} or more, got {value}")
     if max_score is not None and not max_score > 0:
         raise InputError(f"max_score must be above 0, got {max_score}; None takes all candidates")
+    check_ranks(negatives, skip, last_rank)
     answers: dict[str, list[str]] = {anchor: [] for anchor in anchors}
     for anchor, positive in zip(anchors, positives, strict=True):
         answers[anchor].append(positive)
@@ -126,7 +140,8 @@ def find_negatives(
         encode(model, texts, role=role, **options)
         for texts, role in zip((list(answers), candidates), roles, strict=True)
     ]
-    sparse, depth = is_sparse(model), max(DEPTH, negatives + skip) + max(map(len, answers.values())) + 1
+    sparse, last = is_sparse(model), skip + negatives if last_rank is None else last_rank
+    depth = max(DEPTH, last) + max(map(len, answers.values())) + 1
     indices, _ = (search if sparse else search_dense)(vectors[0], vectors[1], depth)
     place = {candidate: row for row, candidate in enumerate(candidates)}
     found = {}
@@ -137,7 +152,12 @@ def find_negatives(
         # A positive that shares nothing with its anchor bounds nothing.
         below = _products(vectors, row, ids) < (bound if bound > 0 else math.inf)
         taken = [candidates[id] for id in ids[below] if id not in own and candidates[id] != anchor]
-        found[anchor] = taken[skip : skip + negatives]
+        window = taken[skip:last]
+        if len(window) > negatives:
+            # By the anchor too, so that a row's negatives do not change when another row is added.
+            places = random.Random(f"{seed}:{anchor}").sample(range(len(window)), negatives)
+            window = [window[place] for place in sorted(places)]
+        found[anchor] = window
     return found
 
 

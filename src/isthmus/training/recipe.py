@@ -23,6 +23,7 @@ from isthmus.evaluation.results import versions
 from isthmus.training import output
 from isthmus.training.data import read_training_data
 from isthmus.training.freeze import frozen
+from isthmus.training.paper_recipes import describe, find_recipe
 from isthmus.training.report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
@@ -74,7 +75,7 @@ def train(
     from isthmus.training.objective import choose_loss, training_task
 
     settings = settings or TrainingSettings()
-    data = read_training_data(train_data)
+    data = read_training_data(train_data, limit=settings.limit_rows)
     task = training_task(data, choose_loss(settings, data), settings)
     return run_task(
         model,
@@ -146,19 +147,23 @@ def run_task(
         heads = _count_fused(encoder)
         begins = None if goes_on else identity
         run = _run(encoder, data, development, settings, folder, begins, show_progress_bar)
+    stated = settings.to_dict() | task.settings
+    recipe = None if settings.recipe is None else find_recipe(settings.recipe).stated(stated)
     report = TrainingReport(
         model=str(model),
         data={"name": task.name, "rows": len(data), "columns": list(data.texts), "hash": task.digest, **data.stated},
-        settings=settings.to_dict() | task.settings,
+        settings=stated,
         processes=processes,
         trainable=trainable,
         fused_heads=heads,
         versions=versions() | {name: version(name) for name in ("accelerate", "datasets")},
         warnings=warned,
+        recipe=recipe,
         **run,
     )
     if is_first_process():
-        output.write_result(encoder, report, folder, source, task.describe(report.to_dict()))
+        sections = [task.describe(report.to_dict()), "" if recipe is None else describe(recipe)]
+        output.write_result(encoder, report, folder, source, "\n".join(filter(None, sections)))
     _wait_for_all()
     return report
 

@@ -33,6 +33,8 @@ class TrainingReport:
         seconds: Wall time of the last start, without loading.
         versions: Versions of the packages that influence the result.
         warnings: What the result may suffer from.
+        recipe: The paper's recipe that the settings come from, where each of its values is known from, and what was
+            changed; None without one.
     """
 
     model: str
@@ -50,6 +52,7 @@ class TrainingReport:
     seconds: float
     versions: dict[str, str | None]
     warnings: tuple[str, ...] = ()
+    recipe: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values under stable keys."""
@@ -75,6 +78,9 @@ class TrainingReport:
         lines = [f"Trained {self.steps} steps on {self.data['rows']} rows in {self.seconds:.1f} s"]
         if "unlabelled" in self.data:
             lines.append(f"  pairs       {_made(self.data['unlabelled'])}")
+        if self.recipe is not None:
+            changed = ", ".join(self.recipe["changed"])
+            lines.append(f"  recipe      {self.recipe['recipe']}{f'; changed: {changed}' if changed else ''}")
         rows, size = self.rows_per_step, self.settings["batch_size"]
         if rows is not None and rows < size:
             lines.append(f"  rows        {rows:.1f} per step, of a batch size of {size}")

@@ -121,6 +121,11 @@ def train_self_supervised(
 
 
 def _check_loss(settings: TrainingSettings, pairs: PairSettings, teacher: str | Path | None) -> None:
+    if settings.limit_rows is not None:
+        raise InputError(
+            f"limit_rows must be left out for unlabelled text, got {settings.limit_rows}; max_pairs draws "
+            "from all pairs"
+        )
     if teacher is None and settings.loss not in ("auto", "contrastive"):
         raise InputError(
             f"loss must be auto or contrastive without labels or a teacher, got {settings.loss!r}; name a teacher"

@@ -11,9 +11,11 @@ from isthmus.errors import InputError, UnknownNameError
 
 Loss = Literal["auto", "contrastive", "margin-mse", "kl"]
 Freeze = Literal["none", "all-but-new", "all-but-embeddings"]
+Scheduler = Literal["linear", "cosine"]
+Recipe = Literal["clear-paper", "proximity-paper", "sembridge-paper"]
 
 # What changes how a run looks from outside, but not what it computes.
-COSMETIC = ("logging_steps",)
+COSMETIC = ("logging_steps", "recipe")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class TrainingSettings:
         steps: Optimiser steps; None counts ``epochs`` instead.
         epochs: Passes over the data; ignored with ``steps``.
         batch_size: Rows per step and process.
-        learning_rate: Peak of AdamW's; a tenth of the steps warms up, then it falls linearly to zero.
+        learning_rate: Peak of AdamW's.
+        scheduler: How the learning rate falls from its peak to zero: ``linear``, or as half a ``cosine`` wave.
+        warmup: Share of the steps in which the learning rate rises to its peak, 0 or more and below 1.
+        limit_rows: Train on the first so many rows of the data; None takes all.
         max_length: Tokens per text while training; None takes the encoder's own. The result keeps the encoder's.
         query_regularizer_weight: Weight of the FLOPS regulariser (Paria et al. 2020) on queries; sparse encoders only.
         document_regularizer_weight: The same on documents; where ``target_active_dims`` starts from.
@@ -44,6 +49,8 @@ class TrainingSettings:
         max_active_share: The monitor stops when vectors have more than this share of their columns active once the
             regulariser is warm; 1 never does.
         patience: Evaluations without a better nDCG@10 before an early stop.
+        recipe: Name of the paper's recipe that the settings come from, see
+            :func:`isthmus.training.paper_settings`; the report says where each value is known from.
     """
 
     loss: Loss = "auto"
@@ -51,6 +58,9 @@ class TrainingSettings:
     epochs: float = 1.0
     batch_size: int = 32
     learning_rate: float = 2e-5
+    scheduler: Scheduler = "linear"
+    warmup: float = 0.1
+    limit_rows: int | None = None
     max_length: int | None = None
     query_regularizer_weight: float = 5e-5
     document_regularizer_weight: float = 3e-5
@@ -64,14 +74,18 @@ class TrainingSettings:
     logging_steps: int = 10
     max_active_share: float = 0.5
     patience: int = 3
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("loss", Loss), ("freeze", Freeze)):
+        for name, kind in (("loss", Loss), ("freeze", Freeze), ("scheduler", Scheduler)):
             if getattr(self, name) not in get_args(kind):
                 raise UnknownNameError(name, getattr(self, name), get_args(kind))
+        if self.recipe is not None and self.recipe not in get_args(Recipe):
+            raise UnknownNameError("recipe", self.recipe, get_args(Recipe))
         for name in (
             "steps",
             "batch_size",
+            "limit_rows",
             "max_length",
             "target_active_dims",
             "save_steps",
@@ -85,6 +99,7 @@ class TrainingSettings:
             self._check(name, "a finite number, 0 or more", lambda value: value >= 0)
         for name in ("regularizer_warmup", "max_active_share"):
             self._check(name, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        self._check("warmup", "0 or more and below 1", lambda value: 0 <= value < 1)
         if self.target_active_dims is not None and self.document_regularizer_weight == 0:
             raise InputError(
                 "document_regularizer_weight must be above 0 with target_active_dims, which multiplies it, got 0; "
@@ -103,3 +118,16 @@ class TrainingSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that decide what comes out; a run goes on only where these are equal."""
         return {name: value for name, value in self.to_dict().items() if name not in COSMETIC}
+
+
+def check_ranks(negatives: int, skip: int, last_rank: int | None) -> None:
+    """Refuse a window of ranks that cannot hold the negatives.
+
+    Raises:
+        InputError: As said.
+    """
+    if last_rank is not None and last_rank < skip + negatives:
+        raise InputError(
+            f"last_rank must be at least skip + negatives ({skip} + {negatives}), got {last_rank}; raise it, or leave "
+            "it out to take the first ranks after skip"
+        )

@@ -1,0 +1,1 @@
+"""Measurements: suites for ``python -m benchmarks SUITE``, and scripts for ``python benchmarks/x.py``."""

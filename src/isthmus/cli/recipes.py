@@ -1,0 +1,36 @@
+"""``isthmus recipes``: how the papers trained, as far as is known, for ``isthmus align`` and ``train --recipe``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli._output import console, print_json, print_wrapped
+
+
+def command(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one per recipe.")] = False,
+) -> None:
+    """List the recipes of `isthmus align --recipe` and `train --recipe`: every value and where it is known from."""
+    from isthmus.training.paper_recipes import KNOWN, RECIPES, show
+
+    if json:
+        print_json(recipe.to_dict() for recipe in RECIPES.values())
+        return
+    for tag, meaning in KNOWN.items():
+        if tag != "ours":
+            print_wrapped(f"  {escape(f'[{tag}]'):<8} ", meaning)
+    print_wrapped(
+        f"  {KNOWN['ours']}  ", "the paper does not say, or could not be read; the default of Isthmus stands in"
+    )
+    for recipe in RECIPES.values():
+        console.print(
+            f"\n[bold]{recipe.name}[/]  {recipe.title}, arXiv {recipe.arxiv}: isthmus {recipe.command} --recipe",
+            soft_wrap=True,
+        )
+        for name, value in recipe.values.items():
+            print_wrapped(f"  {name:<28} {show(value.value):<12} ", escape(value.source))
+        for note in recipe.notes:
+            print_wrapped("  - ", escape(note))
