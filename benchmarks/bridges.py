@@ -103,7 +103,8 @@ def bridge_of(name: str) -> Any:
     def remembering(texts: list[str], *, prompt: str = "", **options: Any) -> Any:
         missing = sorted({text for text in texts if (prompt, text) not in known}, key=len)
         if missing:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            wide = next(model.parameters()).dtype == torch.float32
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=wide):
                 rows = encode(missing, prompt=prompt, **options)
             known.update(zip(((prompt, text) for text in missing), rows, strict=True))
             path.parent.mkdir(parents=True, exist_ok=True)

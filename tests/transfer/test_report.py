@@ -28,7 +28,7 @@ def test_counts_and_six_lines(tmp_path: Path, korean: Any, vectors_for: MakeVect
     encoder = splade(tmp_path)
     vectors = vectors_for(encoder.tokenizer, korean)
     _, report = transfer_encoder(
-        encoder, korean, vectors=vectors, pool="clean", sample_texts=["서울의 학교 zzz", "집 물"]
+        encoder, korean, vectors=vectors, pool="clean", refine=False, sample_texts=["서울의 학교 zzz", "집 물"]
     )
     record = report.to_dict()
     assert record["target_tokens"] == record["copied"] + record["bridged"] + record["sampled"] + record["background"]

@@ -21,6 +21,7 @@ from isthmus.bridge.embed import BridgeVectors
 from isthmus.bridge.sentences import learn_vectors
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.script import letter_script
+from isthmus.vocabulary.token import TEXT_KINDS
 
 Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 # Tokens of a script, from which on it has a mean of its own.
@@ -81,10 +82,7 @@ def refine_vectors(
         ("source", vectors.source, source, tokenize_source, vectors.sentences[0]),
         ("target", vectors.target, target, tokenize_target, vectors.sentences[1]),
     ):
-        scripts = [
-            None if token is None else letter_script(token.surface)
-            for token in map(vocabulary.get, range(vocabulary.size))
-        ]
+        scripts = _scripts(vocabulary)
         rows, centred[side] = centre(matrix, scripts)
         if sentences is not None and tokenize is not None:
             wanted, _ = centre(sentences.vectors, [letter_script(text) for text in sentences.texts])
@@ -134,3 +132,12 @@ def centre(matrix: NDArray[np.float32], scripts: Sequence[str | None]) -> tuple[
 def known_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """The rows that are not zero."""
     return matrix[matrix.any(axis=1)]
+
+
+def _scripts(vocabulary: Vocabulary) -> list[str | None]:
+    """The script of every id that stands for text with a letter."""
+    scripts: list[str | None] = [None] * vocabulary.size
+    for token in vocabulary.tokens:
+        if token.kind in TEXT_KINDS:
+            scripts[token.id] = letter_script(token.surface)
+    return scripts

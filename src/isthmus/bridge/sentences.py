@@ -8,6 +8,7 @@ for, and a token that is in none stays. No parallel text is needed; each languag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,12 +96,14 @@ def _embed(model: Any, texts: list[str], identity: str, folder: Path | None, sho
     rows = None if path is None else disk.read(path, len(texts))
     if rows is None:
         longest = getattr(model, "max_seq_length", None)
+        # Static embeddings have no limit, and take none.
+        shortened = longest is not None and MAX_LENGTH < longest < math.inf
         try:
-            if longest is not None:
-                model.max_seq_length = min(longest, MAX_LENGTH)
+            if shortened:
+                model.max_seq_length = MAX_LENGTH
             rows = encode_texts(model, texts, prompt, 128, show)
         finally:
-            if longest is not None:
+            if shortened:
                 model.max_seq_length = longest
         if path is not None:
             disk.write(path, rows)
