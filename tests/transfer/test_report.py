@@ -124,6 +124,11 @@ def test_malformed_front_matter_is_no_front_matter() -> None:
     assert read_front_matter("---\njust text\n---\n") == {}
 
 
+def _near(sources: int, count: int) -> np.ndarray:
+    """Source tokens that ``count`` target tokens are close to, one after the other: a bridge that knows its words."""
+    return 8 + np.arange(count) % (sources - 8)
+
+
 def _bridged(folder: Path, target: np.ndarray, source_dim: int = 64) -> tuple[SparseEncoder, Any, BridgeVectors]:
     """An encoder, a tokenizer of Latin words then Hangul syllables, and vectors whose last rows are ``target``."""
     encoder, tokenizer = splade(folder), wordpiece([*LATIN, *SYLLABLES], pad_id=3, lowercase=False)
@@ -131,7 +136,7 @@ def _bridged(folder: Path, target: np.ndarray, source_dim: int = 64) -> tuple[Sp
     rows = generator.standard_normal((Vocabulary.from_tokenizer(tokenizer).size, source_dim))
     source = generator.standard_normal((len(encoder.tokenizer), source_dim))
     first = len(rows) - len(SYLLABLES) - len(LATIN)
-    rows[first:-40] = source[8] + rows[first:-40] * 0.05
+    rows[first:-40] = source[_near(len(source), len(rows) - first - 40)] + rows[first:-40] * 0.05
     rows[-40:] = target
     unit = [(matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32) for matrix in (source, rows)]
     return encoder, tokenizer, BridgeVectors(unit[0], unit[1], "made up")
@@ -149,7 +154,7 @@ def test_a_bridge_that_does_not_know_the_script(tmp_path: Path) -> None:
     encoder, tokenizer, vectors = _bridged(tmp_path / "b", generator.standard_normal((40, 64)))
     _, report = transfer_encoder(encoder, tokenizer, vectors=vectors)
     assert any("Hangul: 40 of its 40 tokens have no close source token" in warning for warning in report.warnings)
-    near = vectors.source[8] + generator.standard_normal((40, 64)) * 0.02
+    near = vectors.source[_near(len(vectors.source), 40)] + generator.standard_normal((40, 64)) * 0.02
     encoder, tokenizer, vectors = _bridged(tmp_path / "c", near)
     _, report = transfer_encoder(encoder, tokenizer, vectors=vectors)
     assert not any("Hangul" in warning for warning in report.warnings)

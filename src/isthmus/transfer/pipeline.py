@@ -6,22 +6,20 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors, open_bridge, refine_vectors
+from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors, open_bridge
 from isthmus.errors import InputError
-from isthmus.initializers import Problem
-from isthmus.initializers.base import Pool, tokenize_with
-from isthmus.transfer import checks
-from isthmus.transfer.card import build_card, license_warning, read_language, read_license
+from isthmus.initializers.base import Pool
+from isthmus.transfer.card import read_language, read_license
 from isthmus.transfer.load import load_encoder, load_tokenizer, local_folder
-from isthmus.transfer.report import TransferReport, summarise
-from isthmus.transfer.settings import Bias, MakeVectors, Norm, Origin, Output, Settings, languages_of
-from isthmus.vocabulary import Vocabulary, coverage
+from isthmus.transfer.report import TransferReport
+from isthmus.transfer.settings import Bias, Norm, Origin, Output, Settings, languages_of
+from isthmus.transfer.steps import run_transfer
+from isthmus.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SparseEncoder
@@ -126,7 +124,7 @@ def transfer(
     )  # fmt: skip
     # A wrong option is told before anything is downloaded.
     given = bridge is not None or vectors is not None
-    settings.check_bridge(given)
+    settings.check_bridge(bridge=bridge is not None, vectors=vectors is not None)
     names = (target_tokenizer,) if isinstance(target_tokenizer, (str, Path)) else tuple(target_tokenizer)
     for name in names:
         if names.count(name) > 1:
@@ -156,7 +154,7 @@ def transfer(
         keeps_source=keep_source,
     )
     shown = [f"target tokenizer {name}" for name in names]
-    return _run(loaded, tokenizers, shown, make_vectors if given else None, settings, origin)
+    return run_transfer(loaded, tokenizers, shown, make_vectors if given else None, settings, origin)
 
 
 def check_options(*, bridge: str | Path | None = None, vectors: str | Path | None = None, **given: Any) -> None:
@@ -175,7 +173,7 @@ def check_options(*, bridge: str | Path | None = None, vectors: str | Path | Non
     known = inspect.signature(transfer).parameters
     shared = {name: given.get(name, known[name].default) for name in SHARED}
     options = {name: value for name, value in given.items() if name not in known}
-    Settings(**shared, options=options).check_bridge(bridge is not None or vectors is not None)
+    Settings(**shared, options=options).check_bridge(bridge=bridge is not None, vectors=vectors is not None)
 
 
 def transfer_encoder(
@@ -265,98 +263,8 @@ def transfer_encoder(
         return settings.with_sentences(bridge, made, cache=False)
 
     given = bridge is not None or vectors is not None
+    settings.check_bridge(bridge=bridge is not None, vectors=vectors is not None)
     tokenizers = list(tokenizer) if isinstance(tokenizer, (list, tuple)) else [tokenizer]
     origin = Origin(languages=languages_of(language))
     names = ["target tokenizer" if len(tokenizers) == 1 else f"target tokenizer {i}" for i in range(len(tokenizers))]
-    return _run(encoder, tokenizers, names, make_vectors if given else None, settings, origin)
-
-
-def _run(
-    encoder: Any,
-    tokenizers: Sequence[Any],
-    names: Sequence[str],
-    make_vectors: MakeVectors | None,
-    settings: Settings,
-    origin: Origin,
-) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
-    from isthmus.transfer.activation import check_matchable, match_activation
-    from isthmus.transfer.heads import check_bias, check_finite, check_rows, swap_vocabulary
-    from isthmus.transfer.output import silence
-    from isthmus.transfer.rebuild import put_together, take_apart
-    from isthmus.transfer.statics import check_statics, query_weights
-    from isthmus.transfer.target import fold_columns, make_target
-
-    start = time.perf_counter()
-    initializer = settings.initializer()
-    bias = check_bias(settings.bias_in_effect)
-    parts = take_apart(encoder)
-    if bias == "matched":
-        check_matchable(encoder, parts, settings)
-    license = origin.license or read_license(encoder)
-    settings.check_bridge(make_vectors is not None)
-    if parts.statics:
-        settings = settings.for_static_queries()
-    made = make_target(parts, tokenizers, names, settings)
-    tokenizer = made.tokenizer
-    source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(tokenizer)
-    if made.foreign is not None:
-        # An English encoder learnt next to nothing about letters of other scripts: nothing is to be made of them.
-        source = source.without(made.foreign[: source.size])
-    check_statics(parts, target, settings)
-    for module, head in zip(parts.transformers, parts.heads, strict=True):
-        check_rows(head, source.raw_tokens())
-        check_finite(module.model)
-    vectors = make_vectors(source, target) if initializer.needs_bridge and make_vectors is not None else None
-    overlap = settings.overlap(target, source, made.kept)
-    tokenize = tokenize_with(parts.tokenizer), tokenize_with(tokenizer)
-    refined, refinement = vectors, None
-    if vectors is not None and settings.refine_in_effect:
-        refined, refinement = refine_vectors(vectors, source, target, *tokenize)
-    problem = Problem(
-        source, target, overlap, refined, settings.seed, settings.show_progress_bar,
-        tokenize_source=tokenize[0], tokenize_target=tokenize[1],
-    )  # fmt: skip
-    token_map = settings.check_mixed(initializer.token_map(problem))
-    roles = dict(target.roles)
-    models = {
-        id(module): swap_vocabulary(
-            module.model, token_map, roles, bias=bias, norm=settings.norm_in_effect,
-            own_direction=settings.own_direction_in_effect, seed=settings.seed,
-        )
-        for module in parts.transformers
-    }  # fmt: skip
-    if parts.sparse:
-        token_map, unwritten = fold_columns(token_map, made.unwritten, settings)
-        for module, head in zip(parts.transformers, parts.heads, strict=True):
-            silence(models[id(module)], head, unwritten)
-    weights = query_weights(parts, tokenizer, target, token_map, settings)
-    card = build_card(encoder, origin, license)
-    result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
-    if bias == "matched":
-        match_activation(
-            result, parts, token_map, settings.sample_texts or (), seed=settings.seed, show=settings.show_progress_bar
-        )
-    coverages = None
-    if settings.sample_texts is not None:
-        coverages = (coverage(parts.tokenizer, settings.sample_texts), coverage(tokenizer, settings.sample_texts))
-    warnings = [
-        checks.bare_warning(encoder),
-        *(checks.script_warnings(target, token_map, vectors) if vectors is not None else ()),
-        checks.flat_warning(vectors, refinement) if vectors is not None else None,
-        license_warning(license),
-        checks.unk_warning(coverages[1]) if coverages is not None else None,
-        checks.frame_warning(parts.tokenizer, tokenizer),
-        *(checks.position_warning(head.positions.padding_idx, roles["pad"]) for head in parts.heads if head.positions),
-    ]
-    report = summarise(
-        token_map,
-        settings.method,
-        target,
-        settings=settings.recorded(sparse=parts.sparse),
-        vectors=refined,
-        refinement=refinement,
-        coverages=coverages,
-        license=license,
-        warnings=tuple(warning for warning in warnings if warning is not None),
-    )
-    return result, report.timed(time.perf_counter() - start)
+    return run_transfer(encoder, tokenizers, names, make_vectors if given else None, settings, origin)

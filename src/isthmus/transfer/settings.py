@@ -107,16 +107,24 @@ class Settings:
         known = {option.name for option in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
         return create(self.method, **{name: value for name, value in shared.items() if name in known}, **self.options)
 
-    def check_bridge(self, given: bool) -> None:
-        """Refuse a method that needs a bridge without one.
+    def check_bridge(self, *, bridge: bool, vectors: bool) -> None:
+        """Refuse a method that needs a bridge without one, and texts that no bridge would read.
 
         Args:
-            given: Whether there is a bridge, or vectors of one.
+            bridge: Whether there is a bridge.
+            vectors: Whether there are vectors of one.
 
         Raises:
-            BridgeError: If it needs one and there is none.
+            BridgeError: If the method needs one and there is none.
+            InputError: If there are texts for a bridge, and none is used.
         """
-        if self.initializer().needs_bridge and not given:
+        needed = self.initializer().needs_bridge
+        if (self.bridge_texts, self.bridge_source_texts) != (None, None) and not (needed and bridge and not vectors):
+            raise InputError(
+                "bridge_texts and bridge_source_texts must come with a bridge that reads them, without vectors, and a "
+                f"method that uses it, got method {self.method!r}; leave them out, or pass bridge="
+            )
+        if needed and not (bridge or vectors):
             without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
             raise BridgeError(
                 f"method {self.method} must have a bridge, got None; pass bridge= (--bridge, a multilingual "
@@ -215,7 +223,6 @@ class Settings:
         switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol, "as_released": self.as_released}
         return switches | {
             "strip_marker": self.token_texts()["strip_marker"],
-            "refine": self.refine_in_effect,
             "bias": self.bias_in_effect if sparse else None,
             "norm": self.norm_in_effect,
             "own_direction": self.own_direction_in_effect,
