@@ -18,6 +18,8 @@ from typing import Any
 
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
+from bridges import ENCODERS
+from bridges_tables import SHORT, bridges
 from domain_tables import domain, domain_choices
 from identity_choices import (
     identity_head,
@@ -354,6 +356,13 @@ TABLES: dict[str, Callable[[Path], str]] = {
         f"identity-{vocabulary}-{stage}": partial(identity, markdown=markdown, vocabulary=vocabulary, stage=stage)
         for vocabulary in ("target", "keep-source")
         for stage in ("zero-shot", "fine-tuned")
+    },
+    **{
+        f"bridges-{SHORT[encoder]}-{vocabulary}": partial(
+            bridges, markdown=markdown, encoder=encoder, kept=vocabulary == "kept"
+        )
+        for encoder in ENCODERS
+        for vocabulary in ("replaced", "kept")
     },
     "identity-distilled": partial(identity_distilled, markdown=markdown),
     **{
