@@ -69,7 +69,7 @@ def test_standardised_weights_do_not_depend_on_how_close_all_cosines_lie(csls):
     weights = bridge_weights(target, source, 4.0, csls=csls, standardize=True)
     if csls is None:
         cosines = target.astype(np.float64) @ source.astype(np.float64).T
-        np.testing.assert_allclose(weights.toarray(), entmax_rows(0.3 * cosines / cosines.std(), 4.0), atol=1e-5)
+        np.testing.assert_allclose(weights.toarray(), entmax_rows(0.2 * cosines / cosines.std(), 4.0), atol=1e-5)
     wide = [np.hstack([rows, np.full((len(rows), 1), 5, np.float32)]) for rows in (target, source)]
     again = bridge_weights(*wide, 4.0, csls=csls, standardize=True)
     np.testing.assert_allclose(again.toarray(), weights.toarray(), atol=1e-3)

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from isthmus.cli import _hub, _output
 from isthmus.token_map import TokenMap
+from tests.bridge.test_embed import static_bridge
 from tests.cli.conftest import transfer_arguments, write_lines
 
 
@@ -40,6 +41,32 @@ def test_what_is_done_to_mixed_rows_reaches_the_encoder(run, call, folders, tmp_
     code, _, err = run(*common, "--method", "mean", "--own-direction", "1", "-o", tmp_path / "mean")
     assert code == 2
     assert "own_direction must come with a method that mixes rows, got 'mean'" in " ".join(err.split())
+
+
+def test_texts_teach_a_bridge(run, call, folders, tmp_path):
+    static_bridge(letters="abcdefghijklmnopqrstuvwxyz집학교전쟁물의").save(str(tmp_path / "bridge"))
+    korean = [
+        f"{first}{second} {third}"
+        for first in "집학교전쟁물의" * 3
+        for second in "집학교전쟁"
+        for third in "집학교물의"
+    ]
+    (tmp_path / "ko.txt").write_text("\n".join(f"{text} {i}" for i, text in enumerate(korean * 3)), encoding="utf-8")
+    (tmp_path / "few.txt").write_text("집\n물\n", encoding="utf-8")
+    common = ["transfer", folders / "source", "--target-tokenizer", folders / "korean", "--bridge", tmp_path / "bridge"]
+    (report,) = call(*common, "--bridge-texts", tmp_path / "ko.txt", "-o", tmp_path / "taught")
+    assert report["bridge_refinement"]["texts"] == {"target": 3 * len(korean)}
+    (report,) = call(*common, "--no-refine", "--no-standardize", "-o", tmp_path / "plain")
+    assert report["bridge_refinement"] is None
+    assert report["options"]["options"]["standardize"] is False
+    for options, message in (
+        (["--bridge-texts", tmp_path / "few.txt"], "at least 1,000 distinct ones a language, got 2"),
+        (["--bridge-texts", tmp_path / "ko.txt", "--no-refine"], "bridge_texts must come with refine"),
+        (["--bridge-source-texts", tmp_path / "none.txt"], "none.txt does not exist"),
+    ):
+        code, _, err = run(*common, *options, "-o", tmp_path / "refused")
+        assert (code, message in " ".join(err.split())) == (2, True), err
+        assert not (tmp_path / "refused").exists()
 
 
 def test_corpora_reach_a_transfer_as_their_texts(run, folders, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ def hub(monkeypatch, folders):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("isthmus.transfer.pipeline.load_encoder", encoder)
     monkeypatch.setattr("isthmus.transfer.pipeline.load_tokenizer", tokenizer)
+    monkeypatch.setattr("isthmus.transfer.pipeline.open_bridge", lambda name, **_: name)
     monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
     return opened
 

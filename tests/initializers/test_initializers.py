@@ -261,10 +261,10 @@ def test_sembridge_adapts_alpha_and_corrects_for_hubs(problem):
     scores = 2 * cosines - cosines.mean(axis=0)
     for options, expected in (
         ({"csls": False, "standardize": False}, entmax_rows(cosines, 4.0)),
-        ({"csls": False}, entmax_rows(cosines * (0.3 / cosines.std()), 4.0)),
+        ({"csls": False}, entmax_rows(cosines * (0.2 / cosines.std()), 4.0)),
         ({"adaptive": True, "margin": 0.4, "csls": False}, adaptive_rows(cosines, 0.4)[0]),
         ({"standardize": False}, entmax_rows(scores, 4.0)),
-        ({}, entmax_rows(scores * (0.3 / cosines.std()), 4.0)),
+        ({}, entmax_rows(scores * (0.2 / cosines.std()), 4.0)),
         ({"adaptive": True}, adaptive_rows(scores, 0.05)[0]),
     ):
         made = SemBridge(pool="clean", **options).token_map(problem)

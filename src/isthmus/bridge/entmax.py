@@ -34,7 +34,7 @@ from isthmus.errors import InputError
 
 GROUPS = 1024
 # Spread that standardised cosines have; chosen on development pairs.
-STANDARD_SPREAD = 0.3
+STANDARD_SPREAD = 0.2
 LEAST_SPREAD = 1e-5
 
 

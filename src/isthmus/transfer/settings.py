@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge import BridgeVectors, add_sentences
+from isthmus.bridge.sentences import choose_sentences
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.initializers.base import Pool
@@ -73,6 +74,10 @@ class Settings:
                 "bridge_texts must come with refine and without as_released, which learn nothing from texts, got "
                 f"refine={self.refine} and as_released={self.as_released}; leave them out"
             )
+        for texts in (self.bridge_texts, self.bridge_source_texts):
+            if texts is not None:
+                # Too few are told now, not after minutes of embedding.
+                choose_sentences(texts, self.seed)
         if self.keep_source and (self.as_released or self.pool == "all"):
             raise InputError(
                 "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
