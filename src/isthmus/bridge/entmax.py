@@ -35,6 +35,7 @@ from isthmus.errors import InputError
 GROUPS = 1024
 # Spread that standardised cosines have; chosen on development pairs.
 STANDARD_SPREAD = 0.2
+# Below it a spread is the rounding of the vectors.
 LEAST_SPREAD = 1e-5
 
 
@@ -120,8 +121,8 @@ def bridge_weights(
         csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
             similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
             left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
-        standardize: Divide similarities by the standard deviation of the cosines of all pairs , so
-            that one alpha means the same for every bridge; not with ``margin``, which is a difference of cosines.
+        standardize: Scale similarities such that the cosines of all pairs have a standard deviation of 0.2, so that one
+            alpha means the same for every bridge; not with ``margin``, which is a difference of cosines.
         top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
         block: Target rows per step.
         dtype: Type of the weights; they are computed in float64.

@@ -24,11 +24,12 @@ from isthmus.errors import InputError
 
 RIDGE = 0.003
 STEPS = 60
-# More sentences were worth no more on development pairs; longer ones say less of each token and take longer.
+# Embedding these takes e5-small a minute on two cores; longer ones say less of each token.
 MOST_SENTENCES = 12_000
 MOST_CHARACTERS = 160
 LEAST_SENTENCES = 1000
 MAX_LENGTH = 64
+LEAST_FACTOR = 0.1
 
 
 def choose_sentences(texts: Sequence[str], seed: int) -> list[str]:
@@ -144,7 +145,7 @@ def learn_vectors(
         means = shares @ start
         means -= means.mean(axis=0)
         # Means of vectors alone are shorter or longer than the sentences' vectors: one factor fits them.
-        factor = float((means * wanted).sum() / max(float((means * means).sum()), 1e-12))
+        factor = max(float((means * wanted).sum() / max(float((means * means).sum()), 1e-12)), LEAST_FACTOR)
         result *= factor
         result[seen] += _ridge(shares, wanted - factor * (shares @ start))
     return unit_rows(result)
