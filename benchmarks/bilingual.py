@@ -40,11 +40,25 @@ from isthmus.vocabulary.join import join_tokenizers
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 TRANSFERS: dict[str, dict[str, Any]] = {
-    "keep-source": {"method": "sembridge", "keep_source": True, "output": "both", "fold": 1.0},
-    "keep-source-all": {"method": "sembridge", "keep_source": True, "output": "both", "fold": 1.0},
-    "target-only": {"method": "sembridge"},
-    "minilm-keep-source": {"method": "sembridge", "keep_source": True},
-    "minilm-keep-source-all": {"method": "sembridge", "keep_source": True},
+    "keep-source": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "keep_source": True,
+        "output": "both",
+        "fold": 1.0,
+    },
+    "keep-source-all": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "keep_source": True,
+        "output": "both",
+        "fold": 1.0,
+    },
+    "target-only": {"method": "sembridge", "refine": False, "standardize": False},
+    "minilm-keep-source": {"method": "sembridge", "refine": False, "standardize": False, "keep_source": True},
+    "minilm-keep-source-all": {"method": "sembridge", "refine": False, "standardize": False, "keep_source": True},
 }
 MODELS = (
     "mini-splade-en", "keep-source", "keep-source-all", "target-only", "BM25", "mini-bridge",

@@ -101,7 +101,7 @@ def bridge_of(name: str) -> Any:
     encode = model.encode
 
     def remembering(texts: list[str], *, prompt: str = "", **options: Any) -> Any:
-        missing = sorted({text for text in texts if (prompt, text) not in known}, key=len)
+        missing = sorted({text for text in texts if (prompt, text) not in known}, key=lambda text: (len(text), text))
         if missing:
             wide = next(model.parameters()).dtype == torch.float32
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=wide):

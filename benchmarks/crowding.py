@@ -154,6 +154,8 @@ def carried(language: str, alpha: float = 4.0) -> tuple[Any, TokenMap]:
         fold=1,
         alpha=alpha,
         csls=False,
+        refine=False,
+        standardize=False,
     )
     return encoder.float(), report.token_map
 

@@ -43,12 +43,18 @@ from isthmus.vocabulary import join_tokenizers, train_tokenizer
 LANGUAGES = ("de", "bn")
 TRANSFERS: dict[str, dict[str, Any]] = {
     "random": {"method": "random"},
-    "nearest": {"method": "nearest"},
-    "sembridge": {"method": "sembridge"},
+    "nearest": {"method": "nearest", "refine": False},
+    "sembridge": {"method": "sembridge", "refine": False, "standardize": False},
     # Of a language in the same script, words that are spelled as English ones often mean something else.
-    "sembridge-not-copied": {"method": "sembridge", "exact": False, "fuzzy": False},
-    "sembridge-keep-source": {"method": "sembridge", "keep_source": True},
-    "nearest-keep-source": {"method": "nearest", "keep_source": True},
+    "sembridge-not-copied": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "exact": False,
+        "fuzzy": False,
+    },
+    "sembridge-keep-source": {"method": "sembridge", "refine": False, "standardize": False, "keep_source": True},
+    "nearest-keep-source": {"method": "nearest", "refine": False, "keep_source": True},
     "random-keep-source": {"method": "random", "keep_source": True},
 }
 # Behind the name of an arm: with the words of the passages given back (docs/identity.md).

@@ -25,8 +25,16 @@ from isthmus._files import atomic_write
 from isthmus.evaluation import BM25, evaluate_model
 
 POOLS = ("sections", "cloze")
-SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "alpha": 4.0, "csls": False, "strip_marker": True, "pool": "kind"}
-NEAREST: dict[str, Any] = {"method": "nearest", "strip_marker": True, "pool": "kind"}
+SEMBRIDGE: dict[str, Any] = {
+    "method": "sembridge",
+    "refine": False,
+    "standardize": False,
+    "alpha": 4.0,
+    "csls": False,
+    "strip_marker": True,
+    "pool": "kind",
+}
+NEAREST: dict[str, Any] = {"method": "nearest", "refine": False, "strip_marker": True, "pool": "kind"}
 KEPT: dict[str, Any] = {"strip_marker": False, "pool": "clean"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {"method": "mean"},
@@ -55,9 +63,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CSLS, alpha 3": {**SEMBRIDGE, "csls": True, "alpha": 3.0},
     "CSLS, alpha 4": {**SEMBRIDGE, "csls": True},
     "CSLS, adaptive, margin 0.1": {**SEMBRIDGE, "csls": True, "adaptive": True, "margin": 0.1},
-    "ofa": {"method": "ofa", "strip_marker": True},
-    "ofa, temperature 0.05": {"method": "ofa", "strip_marker": True, "temperature": 0.05},
-    "ofa, temperature 0.02": {"method": "ofa", "strip_marker": True, "temperature": 0.02},
+    "ofa": {"method": "ofa", "refine": False, "strip_marker": True},
+    "ofa, temperature 0.05": {"method": "ofa", "refine": False, "strip_marker": True, "temperature": 0.05},
+    "ofa, temperature 0.02": {"method": "ofa", "refine": False, "strip_marker": True, "temperature": 0.02},
     "focus, fastText": {"method": "focus"},
     "focus, PPMI": {"method": "focus", "space": "ppmi"},
 }

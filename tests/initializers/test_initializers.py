@@ -115,6 +115,23 @@ def test_drawn_rows_follow_their_distribution(method):
     np.testing.assert_allclose((drawn.mean(axis=0) - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.06)
 
 
+def test_sembridge_scales_the_cosines_of_each_kind_to_one_spread():
+    words = [f"{first}{second}" for first in "abcdefghijkl" for second in "mnopqrstuvwx"]
+    source = wordpiece([*words, *(f"##{word}" for word in words)])
+    target = wordpiece(
+        [*(word.upper() + "z" for word in words), *(f"##{word.upper()}z" for word in words)], lowercase=False
+    )
+    problem = problem_of(target, source)
+    made, plain = (SemBridge(csls=False, standardize=on).token_map(problem) for on in (True, False))
+    for mark in ("", "##"):
+        rows = [id_of(problem.target, f"{mark}{word.upper()}z") for word in words]
+        columns = [id_of(problem.source, mark + word) for word in words]
+        cosines = problem.vectors.target[rows].astype(float) @ problem.vectors.source[columns].astype(float).T
+        scaled = entmax_rows(cosines * (0.2 / cosines.std()), 4.0)
+        np.testing.assert_allclose(made.weights[rows].toarray()[:, columns], scaled, atol=1e-6)
+        np.testing.assert_allclose(plain.weights[rows].toarray()[:, columns], entmax_rows(cosines, 4.0), atol=1e-6)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 4.0])
 def test_sembridge_mixes_by_entmax_over_the_clean_pool(alpha, problem):
     made = SemBridge(alpha=alpha, pool="clean", csls=False, standardize=False).token_map(problem)
@@ -261,10 +278,9 @@ def test_sembridge_adapts_alpha_and_corrects_for_hubs(problem):
     scores = 2 * cosines - cosines.mean(axis=0)
     for options, expected in (
         ({"csls": False, "standardize": False}, entmax_rows(cosines, 4.0)),
-        ({"csls": False}, entmax_rows(cosines * (0.2 / cosines.std()), 4.0)),
         ({"adaptive": True, "margin": 0.4, "csls": False}, adaptive_rows(cosines, 0.4)[0]),
         ({"standardize": False}, entmax_rows(scores, 4.0)),
-        ({}, entmax_rows(scores * (0.2 / cosines.std()), 4.0)),
+        ({}, entmax_rows(scores, 4.0)),
         ({"adaptive": True}, adaptive_rows(scores, 0.05)[0]),
     ):
         made = SemBridge(pool="clean", **options).token_map(problem)

@@ -215,8 +215,8 @@ class Candidates:
             # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
             self.margin = 2 * self.margin + 8 * 2.0**-24
         self.scale = scale
-        # A product rounds once more; similarities are at most 3.
-        self.margin = scale * (self.margin + 4 * 2.0**-24)
+        # The scale and the product by it are rounded too; similarities are at most 3.
+        self.margin = scale * (self.margin + 8 * 2.0**-24)
 
     def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
         """Yield (candidates per row, source ids, float64 similarities) of each block, best first within a row.

@@ -35,8 +35,9 @@ from isthmus.errors import InputError
 GROUPS = 1024
 # Spread that standardised cosines have; chosen on development pairs.
 STANDARD_SPREAD = 0.2
-# Below it a spread is the rounding of the vectors.
+# Below them a spread is the rounding of the vectors, or chance.
 LEAST_SPREAD = 1e-5
+LEAST_ROWS = 100
 
 
 def entmax_rows(similarities: Floats, alpha: float) -> Float64s:
@@ -98,7 +99,7 @@ def bridge_weights(
     candidates: NDArray[np.int64] | None = None,
     margin: float | None = None,
     csls: int | None = None,
-    standardize: bool = False,
+    scale: float = 1.0,
     top_k: int = 64,
     block: int = 512,
     dtype: type[np.floating[Any]] = np.float64,
@@ -121,8 +122,7 @@ def bridge_weights(
         csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
             similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
             left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
-        standardize: Scale similarities such that the cosines of all pairs have a standard deviation of 0.2, so that one
-            alpha means the same for every bridge; not with ``margin``, which is a difference of cosines.
+        scale: Above 0; similarities are multiplied by it first, see :func:`standard_scale`.
         top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
         block: Target rows per step.
         dtype: Type of the weights; they are computed in float64.
@@ -143,11 +143,6 @@ def bridge_weights(
     crowded = None
     if csls is not None:
         crowded = crowding(target, source, csls, candidates=candidates, show_progress_bar=show_progress_bar)
-    scale = 1.0
-    if standardize and margin is None:
-        ids = slice(None) if candidates is None else candidates
-        spread = cosine_moments(target, source[ids])[1]
-        scale = STANDARD_SPREAD / spread if spread > LEAST_SPREAD else 1.0
     if alpha < 2 or (margin is not None and margin > 0.1):
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
@@ -171,6 +166,21 @@ def bridge_weights(
     )
     result.sort_indices()
     return result
+
+
+def standard_scale(target: Floats, source: Floats) -> float:
+    """Factor that gives the cosines of all pairs a standard deviation of 0.2, so that one alpha serves every bridge.
+
+    Args:
+        target: Vectors of the target tokens that are to be made, shape (rows, dim); zero rows are left out.
+        source: Vectors of the source tokens, shape (source, dim), likewise.
+
+    Returns:
+        1 where all cosines are the same, or there are fewer than 100 on a side, which say nothing of a spread.
+    """
+    sides = [rows[rows.any(axis=1)] for rows in (target, source)]
+    spread = cosine_moments(*sides)[1] if min(map(len, sides)) >= LEAST_ROWS else 0.0
+    return STANDARD_SPREAD / spread if spread > LEAST_SPREAD else 1.0
 
 
 def check_alpha(alpha: float) -> None:

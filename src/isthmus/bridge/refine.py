@@ -33,7 +33,8 @@ class Refinement:
     """What was done to the vectors of a bridge.
 
     Attributes:
-        centred: Scripts of each side whose mean was taken off; "other" stands for all small ones.
+        centred: Scripts of each side that lost a mean of their own, most tokens first; "other" has no letter or is of a
+            small script. The rest lost the mean of its side.
         mean: Mean cosine of a target and a source token, before.
         spread: Standard deviation of these cosines, before.
         refined_spread: The same, after.
@@ -104,29 +105,24 @@ def centre(matrix: NDArray[np.float32], scripts: Sequence[str | None]) -> tuple[
         scripts: Of each row; None without a letter.
 
     Returns:
-        Rows of unit length, zero where they were, and the scripts; those of fewer than 200 rows, and what has no
-        letter, are centred together as "other".
+        Rows of unit length, zero where they were or where nothing but the mean was, and the scripts that have a mean of
+        their own. What has no letter, and scripts of fewer than 200 rows, are "other"; where these are fewer than 200
+        too, they lose the mean of all rows.
     """
-    known = np.flatnonzero(matrix.any(axis=1))
-    counts = Counter(scripts[row] for row in known.tolist())
-    groups: dict[str, list[int]] = {
-        script: [] for script, count in counts.most_common() if script is not None and count >= LEAST_TOKENS
-    }
-    groups["other"] = []
-    for row in known.tolist():
-        script = scripts[row]
-        groups[script if script in groups else "other"].append(row)
-    result = np.zeros_like(matrix)
-    for rows in groups.values():
-        # A row alone would have nothing left.
-        if len(rows) > 1:
-            part = matrix[rows].astype(np.float64)
-            part -= part.mean(axis=0)
-            lengths = np.linalg.norm(part, axis=1, keepdims=True)
-            result[rows] = part / np.where(lengths > 1e-6, lengths, np.inf)
-        else:
-            result[rows] = matrix[rows]
-    return result, [script for script, rows in groups.items() if rows]
+    known = matrix.any(axis=1)
+    counts = Counter(scripts[row] for row in np.flatnonzero(known).tolist())
+    large = {script for script, count in counts.items() if script is not None and count >= LEAST_TOKENS}
+    labels = np.array([script if script in large else "other" for script in scripts])
+    rows = matrix.astype(np.float64)
+    centred = rows.copy()
+    if known.sum() > 1:
+        centred[known] -= rows[known].mean(axis=0)
+    own = [label for label, count in Counter(labels[known].tolist()).most_common() if count >= LEAST_TOKENS]
+    for label in own:
+        group = known & (labels == label)
+        centred[group] = rows[group] - rows[group].mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32), own
 
 
 def known_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,9 +1,10 @@
 """Token vectors learned from sentences: a bridge is trained for these, so it is asked about these.
 
 The vector of a sentence is close to the mean of what its tokens mean. Given unlabelled sentences, their vectors S in
-the bridge, and A with the share that each token has of each sentence, the token vectors X = P + D are sought with D the
-minimum of |A (P + D) - S|^2 + ridge |D|^2: a token moves from P, its vector alone, as far as the sentences with it ask
-for, and a token that is in none stays. No parallel text is needed; each language is learned by itself.
+the bridge, and A with the share that each token has of each sentence, the token vectors X = f P + D are sought with D
+the minimum of |A (f P + D) - S|^2 + ridge |D|^2: a token moves from its vector alone, P, as far as the sentences with
+it ask for, and a token that is in none stays. The factor f fits the lengths: the one with which the centred A P is
+closest to S. No parallel text is needed; each language is learned by itself.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def add_sentences(
     if chosen == [None, None]:
         return vectors
     model = open_bridge(bridge, trust_remote_code=trust_remote_code)
-    folder = (disk.default_folder() if cache_folder is None else cache_folder) if cache else None
+    folder = (disk.default_folder() if cache_folder is None else Path(cache_folder)) if cache else None
     embedded = [
         None if texts is None else Sentences(texts, _embed(model, texts, vectors.identity, folder, show_progress_bar))
         for texts in chosen

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import vstack
 
-from isthmus.bridge.entmax import bridge_weights, check_alpha, check_margin
+from isthmus.bridge.entmax import bridge_weights, check_alpha, check_margin, standard_scale
 from isthmus.initializers.base import (
     Pool,
     Problem,
@@ -39,8 +40,9 @@ class SemBridge:
         margin: Of the cosines with ``adaptive``, above 0; without it, it has no effect.
         csls: Correct the cosines for hubs with the 10 nearest tokens (CSLS, arXiv 1710.04087), among those of the rows
             to be made. Differences count double, for alpha and margin alike. Not the paper's; it measured better.
-        standardize: Measure cosines in units of their own spread, so that one alpha serves bridges whose cosines lie
-            close together and others; not with ``adaptive``. Not the paper's.
+        standardize: Scale the cosines of each kind of token to one spread
+            (:func:`isthmus.bridge.entmax.standard_scale`), so that one alpha serves bridges whose cosines lie close
+            together and others; not with ``adaptive``. Not the paper's.
     """
 
     alpha: float = 4.0
@@ -77,9 +79,13 @@ class SemBridge:
                 candidates=candidates,
                 margin=self.margin if self.adaptive else None,
                 csls=NEIGHBOURS if self.csls else None,
-                standardize=self.standardize,
+                scale=self._scale(vectors.target[group], vectors.source[candidates]),
                 show_progress_bar=problem.show_progress_bar,
             )
             for group, candidates in groups
         ]
         return assemble(self, problem, mixed=(np.concatenate([group for group, _ in groups]), vstack(weights, "csr")))
+
+    def _scale(self, target: NDArray[np.float32], source: NDArray[np.float32]) -> float:
+        # A margin is a difference of cosines as they are.
+        return standard_scale(target, source) if self.standardize and not self.adaptive else 1.0

@@ -61,4 +61,4 @@ def _last_rank(settings: dict[str, Any]) -> str:
 
 
 def _stated(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value not in (None, "")}
+    return {name: "none" if value == "" else value for name, value in settings.items() if value is not None}

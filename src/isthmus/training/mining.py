@@ -154,7 +154,7 @@ def find_negatives(
         taken = [candidates[id] for id in ids[below] if id not in own and candidates[id] != anchor]
         window = taken[skip:last]
         if len(window) > negatives:
-            # By the anchor too, so that a row's negatives do not change when another row is added.
+            # By the anchor too, so that the draw does not depend on the order of the rows.
             places = random.Random(f"{seed}:{anchor}").sample(range(len(window)), negatives)
             window = [window[place] for place in sorted(places)]
         found[anchor] = window

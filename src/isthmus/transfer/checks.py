@@ -24,7 +24,7 @@ UNK_RATE = 0.01
 POSITIONS = 1024
 KEPT_SAMPLE = 500
 # What any two tokens have in common, and how far their cosines lie apart.
-FLAT_MEAN, FLAT_SPREAD = 0.3, 0.05
+FLAT_MEAN, FLAT_SPREAD = 0.5, 0.1
 
 
 def best_similarities(token_map: TokenMap, vectors: BridgeVectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -76,12 +76,17 @@ def flat_warning(vectors: BridgeVectors, refinement: Refinement | None) -> str |
         mean, spread = cosine_moments(known_rows(vectors.target), known_rows(vectors.source))
     else:
         mean, spread = refinement.mean, refinement.spread
-    if (mean < FLAT_MEAN and spread > FLAT_SPREAD) or (refinement is not None and refinement.texts is not None):
+    taught = refinement is not None and len(refinement.texts or {}) == 2
+    if mean < FLAT_MEAN or spread > FLAT_SPREAD or taught:
         return None
     what = f"the bridge's similarities are flat: {mean:.2f} on average, and nearly all within {2 * spread:.2f} of it; "
     if refinement is None:
         return what + "leave out as_released and no-refine, which keep them so"
-    return what + "they were centred, and texts of both languages (bridge_texts, --bridge-texts) teach it better ones"
+    return (
+        what
+        + "they were centred, and texts of both languages (bridge_texts and bridge_source_texts, --bridge-texts and "
+        "--bridge-source-texts) teach it better ones"
+    )
 
 
 def _margins_of_kept(token_map: TokenMap, vectors: BridgeVectors) -> NDArray[np.float64]:
