@@ -179,6 +179,10 @@ def test_refining_says_what_was_done():
     assert done.describe() == f"bridge centred, taught by {len(texts):,} target sentences"
     plain, _ = refine_vectors(BridgeVectors(*matrices, "x"), *vocabularies)
     np.testing.assert_array_equal(refined.source, plain.source)
+    apart = BridgeVectors(*(rows_of(seed, vocabulary.size) for seed, vocabulary in enumerate(vocabularies)), "x")
+    same, nothing = refine_vectors(apart, *vocabularies)
+    assert same is apart, "tokens that share nothing have nothing to lose"
+    assert (nothing.centred, nothing.describe(), nothing.spread) == ({}, "", nothing.refined_spread)
     moved = np.abs(refined.target - plain.target).max(axis=1) > 0.1
     taught = [vocabularies[1].raw_tokens().index(syllable) for syllable in SYLLABLES[:80]]
     assert moved[taught].all()

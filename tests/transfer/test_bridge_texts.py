@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from isthmus.bridge import BridgeVectors
 from isthmus.errors import InputError
@@ -25,7 +26,11 @@ TEXTS = [f"{first} {number}" for number in range(5) for first in KOREAN]
 
 @pytest.fixture
 def bridge() -> Any:
-    return static_bridge(letters=LETTERS, dim=32)
+    """A bridge whose vectors share a direction, as those of sentence models do."""
+    model = static_bridge(letters=LETTERS, dim=32)
+    with torch.no_grad():
+        model[0].embedding.weight += 2
+    return model
 
 
 def test_the_report_says_what_was_done(tmp_path: Path, korean: Any, bridge: Any) -> None:

@@ -26,6 +26,8 @@ from isthmus.vocabulary.token import TEXT_KINDS
 Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 # Tokens of a script, from which on it has a mean of its own.
 LEAST_TOKENS = 200
+# Mean cosine of unlike tokens, from which on vectors are centred: less is not worth what centring takes away.
+SHARED = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Refinement:
 
     Attributes:
         centred: Scripts of each side that lost a mean of their own, most tokens first; "other" has no letter or is of a
-            small script. The rest lost the mean of its side.
+            small script. The rest lost the mean of its side. Empty where tokens share too little to be centred.
         mean: Mean cosine of a target and a source token, before.
         spread: Standard deviation of these cosines, before.
         refined_spread: The same, after.
@@ -48,9 +50,9 @@ class Refinement:
     texts: dict[str, int] | None = None
 
     def describe(self) -> str:
-        """In a few words, for people."""
+        """In a few words, for people; nothing where nothing was done."""
         if self.texts is None:
-            return "bridge centred"
+            return "bridge centred" if self.centred else ""
         sides = " and ".join(f"{count:,} {side}" for side, count in self.texts.items())
         return f"bridge centred, taught by {sides} sentences"
 
@@ -68,6 +70,8 @@ def refine_vectors(
 ) -> tuple[BridgeVectors, Refinement]:
     """Take the mean of each script off the vectors of both vocabularies, and learn from sentences where there are any.
 
+    A bridge whose tokens share hardly anything (a mean cosine below 0.2) and that has no sentences stays as it is.
+
     Args:
         vectors: As a bridge gives them; they are not changed.
         source: The encoder's vocabulary.
@@ -78,7 +82,11 @@ def refine_vectors(
     Returns:
         Vectors of unit length, zero where they were, and what was done.
     """
-    made, centred, texts = [], {}, {}
+    mean, spread = cosine_moments(known_rows(vectors.target), known_rows(vectors.source))
+    texts: dict[str, int] = {}
+    if mean < SHARED and vectors.sentences == (None, None):
+        return vectors, Refinement({}, round(mean, 4), round(spread, 4), round(spread, 4))
+    made, centred = [], {}
     for side, matrix, vocabulary, tokenize, sentences in (
         ("source", vectors.source, source, tokenize_source, vectors.sentences[0]),
         ("target", vectors.target, target, tokenize_target, vectors.sentences[1]),
@@ -91,7 +99,6 @@ def refine_vectors(
             rows, _ = centre(learn_vectors(rows, tokenize(sentences.texts), wanted), scripts)
             texts[side] = len(sentences.texts)
         made.append(rows)
-    mean, spread = cosine_moments(known_rows(vectors.target), known_rows(vectors.source))
     refined = cosine_moments(known_rows(made[1]), known_rows(made[0]))[1]
     done = Refinement(centred, round(mean, 4), round(spread, 4), round(refined, 4), texts or None)
     return BridgeVectors(made[0], made[1], vectors.identity), done

@@ -106,7 +106,7 @@ class TransferReport:
 
     def _bridged(self) -> str:
         best = f"; best similarity {self.best_similarity:.2f}" if self.best_similarity is not None else ""
-        if self.refinement is not None:
+        if self.refinement is not None and self.refinement.describe():
             best += f", {self.refinement.describe()}"
         sizes = f"95 % at most {self.support_p95:.0f}, most {self.support_max}"
         return f": {self.support_mean:.1f} source tokens each, {sizes}{best}"
