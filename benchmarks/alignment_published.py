@@ -134,8 +134,10 @@ def tune(arm: str, args: argparse.Namespace) -> float:
     """Learning rate of the loss of an arm by development score, with seed 0; other arms of a loss train at its rate."""
     loss = str(ARMS[arm]["loss"])
     path = args.output.with_name(f"{args.output.name}_rates.json")
+    if len(args.rates) == 1:
+        return float(args.rates[0])
     tried: list[dict[str, Any]] = []
-    for rate in RATES:
+    for rate in args.rates:
         if len(tried) == 2 and tried[1]["max@r_norm"] > tried[0]["max@r_norm"]:
             break
         run = make_run(DEVELOPED, loss, 0, rate, args)
@@ -150,7 +152,7 @@ def tune(arm: str, args: argparse.Namespace) -> float:
             gc.collect()
         tried.append(row)
     best = float(max(tried, key=lambda row: row["max@r_norm"])["learning_rate"])
-    for rate in RATES:
+    for rate in args.rates:
         if rate != best:
             # Half a gigabyte each.
             shutil.rmtree(args.work / f"{DEVELOPED}.{loss}.0.{rate:g}", ignore_errors=True)
@@ -206,7 +208,7 @@ def measure(run: Run, model: Any, collection: ParallelCollection, args: argparse
 
 
 def plan() -> Iterator[tuple[str, str, int]]:
-    """(language, arm, seed) of every training, those that say most first."""
+    """(language, arm, seed) of every training, those that say most first; some come twice."""
     for language in LANGUAGES[:3]:
         yield from ((language, loss, 0) for loss in LOSSES)
     yield from ((DEVELOPED, arm, 0) for arm in ABLATIONS)
@@ -214,11 +216,7 @@ def plan() -> Iterator[tuple[str, str, int]]:
     yield from ((DEVELOPED, f"{loss}-negatives", 0) for loss in ("clear", "infonce", "proximity"))
     yield from ((language, loss, 0) for language in LANGUAGES[3:] for loss in LOSSES)
     yield from ((DEVELOPED, loss, seed) for seed in SEEDS[1:] for loss in LOSSES)
-    done = set(LOSSES)
-    for seed in SEEDS:
-        for language in LANGUAGES:
-            arms = (arm for arm in ARMS if language != DEVELOPED or seed > 0)
-            yield from ((language, arm, seed) for arm in arms if seed + (language == DEVELOPED) == 0 or arm not in done)
+    yield from ((language, arm, seed) for seed in SEEDS for language in LANGUAGES for arm in ARMS)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -231,6 +229,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES))
     parser.add_argument("--arms", nargs="+", choices=(*BEFORE, *ARMS), default=[*BEFORE, *ARMS])
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
+    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="one is taken as it is")
     parser.add_argument("--rows", type=int, default=1600, help="training rows of a language")
     parser.add_argument("--steps", type=int, default=TRAINING.steps)
     parser.add_argument("--batch-size", type=int, default=TRAINING.batch_size)
