@@ -335,7 +335,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
             alignment_published_arms,
             alignment_published_copies,
             alignment_published_directions,
-                    bilingual,
+            bilingual,
             bilingual_cost,
             bilingual_english,
             bilingual_korean,
