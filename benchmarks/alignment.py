@@ -174,10 +174,12 @@ def runs_of(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[start : start + SHARED_WORDS]) for start in range(len(words) - SHARED_WORDS + 1)}
 
 
-def development(data: Path, limit: int = 60) -> dict[str, list[ParallelCollection]]:
+def development(
+    data: Path, limit: int = 60, languages: Sequence[str] = LANGUAGES
+) -> dict[str, list[ParallelCollection]]:
     """Pools of English and one language each: sections of the development documents, and cloze over general prose."""
     found: dict[str, list[ParallelCollection]] = {"sections": [], "cloze": []}
-    for language in LANGUAGES:
+    for language in languages:
         rows = section_rows(data, language, limit, 0, queries=("query", "query_en"))
         texts = [((row["query_en"], row["query"]), (row["passage_en"], row["passage"])) for row in rows]
         found["sections"].append(parallel(f"sections-dev-{language}", language, texts))

@@ -16,6 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alignment_published_tables import (
+    alignment_published,
+    alignment_published_arms,
+    alignment_published_copies,
+    alignment_published_directions,
+)
 from alignment_tables import alignment, alignment_languages
 from bilingual_tables import bilingual, bilingual_cost, bilingual_english, bilingual_korean, crowding
 from bridges import ENCODERS
@@ -327,6 +333,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
         for make in (
             alignment,
             alignment_languages,
+            alignment_published,
+            alignment_published_arms,
+            alignment_published_copies,
+            alignment_published_directions,
             bilingual,
             bilingual_cost,
             bilingual_english,

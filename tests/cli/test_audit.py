@@ -60,6 +60,19 @@ def test_options_reach_the_audit(run, tmp_path):
 
 
 @pytest.mark.assets
+def test_copies_are_kept_where_asked_for(run):
+    """Every passage of the demo answers one question, so the pools are as large, and the rule is another."""
+    for options, kept in ((["--keep-copies"], True), ([], False)):
+        code, out, err = run(*AUDIT, "--max-queries", "4", "--pools", "multi", *options)
+        assert code == 0, err
+        assert ("a copy of its passage for each" in out) == kept
+        assert ("copies of its own" in " ".join(out.split())) == kept
+    code, out, err = run(*AUDIT, "--json", "--max-queries", "4", "--keep-copies")
+    assert code == 0, err
+    assert all(json.loads(line)["keep_copies"] for line in out.splitlines())
+
+
+@pytest.mark.assets
 def test_html_is_written_beside_what_is_printed(run, tmp_path):
     page, other = tmp_path / "report.html", tmp_path / "other.html"
     code, out, err = run(*AUDIT, "--max-queries", "4", "--html", page)

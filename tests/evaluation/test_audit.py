@@ -382,3 +382,35 @@ def test_refusals(collection: ParallelCollection) -> None:
         audit(model, collection, pools=["all"])
     with pytest.raises(InputError, match="resamples must be 1 or more"):
         audit(model, collection, resamples=0)
+
+
+def test_copies_are_kept_on_request(collection: ParallelCollection) -> None:
+    """Two more questions for the same passage: one document when merged, and three copies that are encoded once."""
+    shared = replace(
+        collection,
+        queries={code: {**texts, "x": texts["q0"], "y": texts["q0"]} for code, texts in collection.queries.items()},
+        qrels={**collection.qrels, "x": ("p0",), "y": ("p0",)},
+    )
+    model = translator(1.0)
+    encoded: list[str] = []
+    encode_document = model.encode_document
+    model.encode_document = lambda texts, **options: encoded.extend(texts) or encode_document(texts, **options)  # type: ignore
+    merged, kept = (
+        audit_model(model, shared, pools=["multi"], resamples=20, keep_copies=copies) for copies in (False, True)
+    )
+    assert len(encoded) == 2 * 24
+    assert [pool.documents for pool in (*merged.pools, *kept.pools)] == [24, 24, 28, 28]
+    assert [row["keep_copies"] for row in (*merged.to_rows(), *kept.to_rows())] == [False, False, True, True]
+    assert {row["golds"] for row in kept.to_rows()} == {2}
+    # A model blind to languages has the two merged texts first; of six copies the own ones are anywhere.
+    assert merged.results[0].per_query["max@r"].tolist() == [2] * 8
+    worst = kept.results[0].per_query["max@r"]
+    assert worst[1:6].tolist() == [2] * 5
+    assert max(worst[[0, 6, 7]]) == 6
+    assert (merged.settings["keep_copies"], kept.settings["keep_copies"]) == (False, True)
+    assert "a copy of its passage for each" in str(kept)
+    assert "a copy of its passage for each" not in str(merged)
+    assert f"Deduplication: {kept.pools[0].deduplication}" in rules(kept)
+    assert "None: every question has copies of its own" in kept.pools[0].deduplication
+    sparse = audit_model(BM25("isthmus/mini-bridge"), shared, pools=["multi"], resamples=20, keep_copies=True)
+    assert [row["documents"] for row in sparse.to_rows()] == [28, 28]

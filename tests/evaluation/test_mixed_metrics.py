@@ -14,7 +14,7 @@ from isthmus.corpora import ParallelCollection
 from isthmus.errors import EncoderError
 from isthmus.evaluation import mixed_metrics
 from isthmus.evaluation.audit_metrics import SPLIT
-from isthmus.evaluation.pools import Documents, Pool, build_pools
+from isthmus.evaluation.pools import Documents, Pool, build_pools, with_copies
 from isthmus.evaluation.ranking import Ranking, rank_pool
 
 
@@ -225,3 +225,35 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("isthmus.evaluation.ranking._SCORES_PER_BLOCK", 20)
     parts = rank_pool(np.eye(5, dtype=np.float32), scores.T, pool, documents)
     np.testing.assert_array_equal(whole.top, parts.top)
+
+
+def with_shared_passage(scores: dict[str, float], questions: int) -> tuple[Ranking, Pool, Documents]:
+    """``questions`` that p0 answers and one that p1 does, copies kept; scores by text."""
+    qrels = {**{f"q{n}": ("p0",) for n in range(questions)}, "other": ("p1",)}
+    collection = with_copies(parallel(2, qrels, ("en", "ko")))
+    documents = Documents(collection, keep_copies=True)
+    pool = build_pools(collection, documents, ["multi"], keep_copies=True)[1]
+    column = np.array([[scores[documents.texts[place]]] for place in pool.places], dtype=np.float32)
+    return rank_pool(np.ones((len(qrels), 1), dtype=np.float32), column, pool, documents), pool, documents
+
+
+def test_copies_by_hand() -> None:
+    """Six copies each: the English ones have ranks 1 to 6, the Korean ones 7 to 12, each question another of them."""
+    ranking, pool, documents = with_shared_passage({"en 0": 4, "ko 0": 3, "en 1": 2, "ko 1": 1}, 6)
+    assert (pool.info.documents, pool.info.golds) == (14, 2)
+    assert sorted(int(ranks[0]) for ranks in ranking.gold_ranks[:6]) == [1, 2, 3, 4, 5, 6]
+    assert sorted(int(ranks[1]) for ranks in ranking.gold_ranks[:6]) == [7, 8, 9, 10, 11, 12]
+    assert ranking.gold_ranks[6].tolist() == [13, 14]
+    # A copy is another document with the same score, and no tie.
+    assert ranking.tied == 0
+    found = mixed_metrics.per_query(ranking, pool, documents)
+    assert found["complete@10"].tolist().count(100) == 4
+    # The copy of another question is irrelevant: only one question has its own English copy first.
+    assert found["english_first"].tolist().count(0) == 1
+
+
+def test_copies_do_not_help_a_ranker_that_says_nothing() -> None:
+    ranking, *_ = with_shared_passage(dict.fromkeys(["en 0", "ko 0", "en 1", "ko 1"], 1.0), 2)
+    assert ranking.gold_ranks[2].tolist() == [5, 6]
+    assert min(int(ranks[0]) for ranks in ranking.gold_ranks[:2]) >= 3
+    assert ranking.tied == 6

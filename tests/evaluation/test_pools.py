@@ -8,7 +8,7 @@ import pytest
 from isthmus.corpora import ParallelCollection
 from isthmus.corpora.parallel import with_distractors
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.evaluation.pools import RULES, Documents, Pool, build_pools
+from isthmus.evaluation.pools import RULES, Documents, Pool, build_pools, with_copies
 
 LANGUAGES = ("en", "ko", "ru")
 
@@ -125,3 +125,33 @@ def test_refusals(collection: ParallelCollection) -> None:
     without = ParallelCollection("c", rest, {code: collection.queries[code] for code in rest}, collection.qrels)
     with pytest.raises(InputError, match="must include 'en' for the pool 'english-distractors', got ko, ru"):
         built(without, "english-distractors")
+
+
+def test_with_copies_no_two_questions_share_a_document(collection: ParallelCollection) -> None:
+    """q1 asks a, q2 asks b, q3 asks b and c: four copies in each language, and d, which nobody asks for."""
+    copied = with_copies(collection)
+    documents = Documents(copied, keep_copies=True)
+    assert len(documents) == 3 * (4 + 1)
+    english, korean, _ = build_pools(copied, documents, ["mono-same"], keep_copies=True)
+    assert sorted(documents.texts[place] for place in english.places) == ["en a", "en b", "en b", "en c", "en d"]
+    assert golds(korean, documents) == [{"ko a"}, {"ko a"}, {"ko a", "ko c"}]
+    assert len(np.unique(np.concatenate(korean.golds))) == 4
+    # What has the same text is told, within a language.
+    places = korean.places
+    assert len(np.unique(documents.text_numbers[places])) == 3
+    assert len(np.unique(documents.text_numbers)) == 4 + 3 + 4
+    info = korean.info
+    assert (info.documents, info.duplicates, info.golds_range, info.keep_copies) == (5, 0, (1, 2), True)
+    assert "copies of its own" in info.deduplication
+    assert "irrelevant" in info.deduplication
+    merged, _ = built(collection, "mono-same")
+    assert not merged[0].info.keep_copies
+
+
+def test_english_distractors_with_copies(collection: ParallelCollection) -> None:
+    """English copies of other questions stay, also where they translate what is relevant."""
+    copied = with_copies(collection)
+    documents = Documents(copied, keep_copies=True)
+    russian = build_pools(copied, documents, ["english-distractors"], keep_copies=True)[-1]
+    found = sorted(documents.texts[place] for place in russian.candidates(1))
+    assert found == ["en a", "en b", "en c", "en d", "ru b"]

@@ -199,3 +199,10 @@ def test_package_data_holds_the_templates():
 
     names = {entry.name for entry in (files("isthmus.reports") / "templates").iterdir()}
     assert {"audit.html.j2", "audit.css"} <= names
+
+
+def test_page_says_that_copies_are_kept(make_audit):
+    audit = make_audit()
+    assert "a copy of its passage" not in render_audit(audit)
+    kept = replace(audit, pools=tuple(replace(pool, keep_copies=True) for pool in audit.pools))
+    assert "a copy of its passage for each" in render_audit(kept)

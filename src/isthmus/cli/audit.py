@@ -37,6 +37,9 @@ def command(
     partly_parallel_share: Annotated[
         float, typer.Option(min=0, max=1, help="Relevant passages that partly-parallel has in one language only.")
     ] = 0.5,
+    keep_copies: Annotated[
+        bool, typer.Option("--keep-copies", help="A copy of its passage for each question, not one document per text.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Arithmetic of encoding.")] = "float32",
     max_active_dims: Annotated[int | None, typer.Option(min=1, help="Keep only the heaviest terms.")] = None,
@@ -72,6 +75,7 @@ def command(
         max_distractors=max_distractors,
         max_queries=max_queries,
         partly_parallel_share=partly_parallel_share,
+        keep_copies=keep_copies,
         seed=seed,
         tokenizer=tokenizer,
         batch_size=batch_size,

@@ -17,7 +17,7 @@ from isthmus.evaluation.audit_rows import compare, pool_result, with_gaps
 from isthmus.evaluation.bm25 import BM25
 from isthmus.evaluation.mixed_metrics import per_query
 from isthmus.evaluation.models import encode, load_model, settings_of
-from isthmus.evaluation.pools import DEFAULT_POOLS, Documents, Pool, build_pools
+from isthmus.evaluation.pools import DEFAULT_POOLS, Documents, Pool, build_pools, with_copies
 from isthmus.evaluation.ranking import rank_pool
 from isthmus.evaluation.results import versions
 
@@ -37,6 +37,7 @@ def audit(
     max_distractors: int | None = None,
     max_queries: int | None = None,
     partly_parallel_share: float = 0.5,
+    keep_copies: bool = False,
     seed: int = 0,
     tokenizer: str | Path | None = None,
     batch_size: int = 32,
@@ -61,6 +62,8 @@ def audit(
         max_distractors: Use a sample of this many in every language.
         max_queries: Use a sample of this many questions, the same in every language and pool.
         partly_parallel_share: Share of the relevant passages that ``partly-parallel`` has in one language only.
+        keep_copies: Give every question copies of its own of the passages that answer it, instead of one document for
+            each text; see :func:`isthmus.evaluation.pools.with_copies`.
         seed: Seed of every draw: samples, the order of equal scores, ``partly-parallel``, the bootstrap.
         tokenizer: Tokenizer whose subwords BM25 counts; None takes the built-in multilingual one.
         batch_size: Texts per encoding step.
@@ -109,6 +112,7 @@ def audit(
         collection,
         pools=pools,
         partly_parallel_share=partly_parallel_share,
+        keep_copies=keep_copies,
         seed=seed,
         batch_size=batch_size,
         max_active_dims=max_active_dims,
@@ -131,6 +135,7 @@ def audit_models(
     *,
     pools: Sequence[str] = DEFAULT_POOLS,
     partly_parallel_share: float = 0.5,
+    keep_copies: bool = False,
     seed: int = 0,
     batch_size: int = 32,
     max_active_dims: int | None = None,
@@ -142,13 +147,15 @@ def audit_models(
 ) -> AuditResult:
     """Audit loaded models; touches neither disk nor network. Arguments as for :func:`audit`.
 
-    Every text is encoded once per model. BM25 alone takes its statistics from each pool, as a search engine would.
+    Every text is encoded once per model, copies too. BM25 alone takes its statistics from each pool, as a search engine
+    would.
 
     Args:
         models: Name and model of each, taken one after another.
         collection: What to search and to ask.
         pools: As for :func:`audit`.
         partly_parallel_share: As for :func:`audit`.
+        keep_copies: As for :func:`audit`.
         seed: As for :func:`audit`.
         batch_size: As for :func:`audit`.
         max_active_dims: As for :func:`audit`.
@@ -165,8 +172,10 @@ def audit_models(
     """
     if seed < 0:
         raise InputError(f"seed must be 0 or more, got {seed}")
-    documents = Documents(collection, seed=seed)
-    built = build_pools(collection, documents, pools, share=partly_parallel_share, seed=seed)
+    if keep_copies:
+        collection = with_copies(collection)
+    documents = Documents(collection, seed=seed, keep_copies=keep_copies)
+    built = build_pools(collection, documents, pools, share=partly_parallel_share, seed=seed, keep_copies=keep_copies)
     results: list[PoolResult] = []
     stated: dict[str, Any] = {}
     seconds: dict[str, float] = {}
@@ -215,6 +224,7 @@ def audit_models(
             "alignment": collection.alignment,
             "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
             "partly_parallel_share": partly_parallel_share,
+            "keep_copies": keep_copies,
             "batch_size": batch_size,
             "resamples": resamples,
             **(settings or {}),
@@ -255,8 +265,9 @@ class _Encoded:
             self._documents: Callable[[NDArray[np.int64]], Any] = vectors
         else:
             used = np.unique(np.concatenate([pool.places for pool in pools]))
-            everything = vectors(used)
-            self._documents = lambda places: everything[np.searchsorted(used, places)]
+            numbers, first = np.unique(documents.text_numbers[used], return_index=True)
+            everything = vectors(used[first])
+            self._documents = lambda places: everything[np.searchsorted(numbers, documents.text_numbers[places])]
 
     def of(self, pool: Pool) -> tuple[Any, Any]:
         """Vectors of the questions of a pool and of its documents."""

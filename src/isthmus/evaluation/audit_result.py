@@ -36,6 +36,7 @@ class PoolInfo:
         rule: What the pool is made of, one sentence.
         deduplication: The deduplication rule, one sentence.
         ties: The rule for equal scores, one sentence.
+        keep_copies: Whether every question has copies of its own of the passages that answer it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PoolInfo:
     rule: str
     deduplication: str
     ties: str
+    keep_copies: bool = False
 
     @property
     def key(self) -> tuple[str, str, tuple[str, ...]]:
@@ -131,7 +133,7 @@ class PoolResult:
             question has a relevant document in its own language.
         gold_ranks: Ranks of each question's relevant documents, ascending.
         gold_languages: Languages of those documents, in the same places.
-        tied_golds: Relevant documents whose score an irrelevant one has too.
+        tied_golds: Relevant documents whose score an irrelevant one of another text has too.
         hardest: The questions with the largest Max@R, hardest first.
     """
 
@@ -175,6 +177,7 @@ class PoolResult:
             "pool": self.pool.name,
             "query_language": self.pool.query_language,
             "pool_languages": list(self.pool.languages),
+            "keep_copies": self.pool.keep_copies,
             "documents": self.pool.documents,
             "golds": self.pool.golds,
             "queries": len(self.gold_ranks),
@@ -223,8 +226,8 @@ class AuditResult:
         query_ids: Ids of the questions, the same for every language and pool.
         settings: Everything else the numbers depend on, as JSON values: ``seed``, ``split``, ``max_queries``,
             ``dropped_queries``, ``dropped_passages``, ``alignment`` (how passages were aligned), ``distractors`` (a
-            number by language), ``partly_parallel_share``, ``batch_size``, ``resamples``, ``versions`` (by package),
-            and ``models`` (by name: its kind, dtype, length, prompts and so on).
+            number by language), ``partly_parallel_share``, ``keep_copies``, ``batch_size``, ``resamples``, ``versions``
+            (by package), and ``models`` (by name: its kind, dtype, length, prompts and so on).
         seconds: Wall time of each model, encoding and ranking, without loading.
     """
 

@@ -111,8 +111,9 @@ def plain(result: AuditResult) -> str:
 
 
 def headline(result: AuditResult) -> str:
-    """Collection, number of questions and languages."""
-    return f"{result.collection}: {len(result.query_ids)} questions in each of {', '.join(result.languages)}"
+    """Collection, number of questions and languages, and whether copies are kept."""
+    copies = "; a copy of its passage for each" if result.pools[0].keep_copies else ""
+    return f"{result.collection}: {len(result.query_ids)} questions in each of {', '.join(result.languages)}{copies}"
 
 
 def _about(result: AuditResult, found: PoolResult) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,14 @@ DEDUPLICATION = (
     "Passages of one language with the same text are one document, relevant to the questions of each; texts of "
     "different languages are never merged."
 )
+COPIES = (
+    "None: every question has copies of its own of the passages that answer it, one in each language. Other questions' "
+    "copies of the same text are irrelevant to it, so even a perfect ranker has a Complete@10 below 100 where many "
+    "questions share a passage."
+)
 TIES = (
-    "Irrelevant documents come before relevant ones of the same score; otherwise equal scores follow an order of all "
-    "documents that is drawn once by the seed."
+    "Irrelevant documents come before relevant ones of the same score; otherwise equal scores, and copies of one text, "
+    "follow an order of all documents that is drawn once by the seed."
 )
 Places = NDArray[np.int64]
 
@@ -38,38 +43,62 @@ Places = NDArray[np.int64]
 class Documents:
     """Every document of a parallel collection once, distractors included.
 
-    A document is a distinct text of one language. They stand in an order drawn by ``seed``, so that equal scores favour
-    no language.
+    A document is a distinct text of one language, or with ``keep_copies`` every passage, whatever its text. They stand
+    in an order drawn by ``seed``, so that equal scores favour no language.
 
     Attributes:
         ids: Id of each document, that of the first passage with its text.
         texts: Text of each.
         languages: Language of each, an array of codes.
         distractors: Whether each is relevant to nothing because it comes from elsewhere, a boolean array.
-        place: Document by (language, passage id); passages with the same text share one.
+        text_numbers: A number for each that it shares with its copies alone, an integer array.
+        place: Document by (language, passage id); passages with the same text share one unless copies are kept.
     """
 
-    def __init__(self, collection: ParallelCollection, *, seed: int = 0) -> None:
-        found: dict[tuple[str, str], tuple[str, bool]] = {}
-        place_of: dict[tuple[str, str], tuple[str, str]] = {}
+    def __init__(self, collection: ParallelCollection, *, seed: int = 0, keep_copies: bool = False) -> None:
+        # Each by what makes it one: language and text, and with copies the passage.
+        found: dict[tuple[str, ...], tuple[str, bool]] = {}
+        place_of: dict[tuple[str, str], tuple[str, ...]] = {}
         for language in collection.languages:
             extra = collection.distractors.get(language, {})
             for texts, distractor in ((collection.passages[language], False), (extra, True)):
                 for identifier, text in texts.items():
-                    place_of[language, identifier] = (language, text)
-                    found.setdefault((language, text), (identifier, distractor))
+                    key = (language, text, identifier) if keep_copies else (language, text)
+                    place_of[language, identifier] = key
+                    found.setdefault(key, (identifier, distractor))
         keys = list(found)
         order = np.random.default_rng(seed).permutation(len(keys))
         drawn = [keys[i] for i in order]
         position = {key: place for place, key in enumerate(drawn)}
         self.ids = [found[key][0] for key in drawn]
-        self.texts = [text for _, text in drawn]
-        self.languages = np.array([language for language, _ in drawn])
+        self.texts = [key[1] for key in drawn]
+        self.languages = np.array([key[0] for key in drawn])
+        numbers: dict[tuple[str, ...], int] = {}
+        self.text_numbers = np.array([numbers.setdefault(key[:2], len(numbers)) for key in drawn])
         self.distractors = np.array([found[key][1] for key in drawn], dtype=bool)
         self.place = {passage: position[key] for passage, key in place_of.items()}
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def with_copies(collection: ParallelCollection) -> ParallelCollection:
+    """A collection in which no two questions share a passage, because each has copies of its own.
+
+    That the pools of arXiv 2604.05684 hold a passage for each question and language is inferred from its numbers: a
+    mean Max@R of 651 does not fit into the 480 distinct passages of two languages of XQuAD. Passages that answer no
+    question stay as they are.
+    """
+    asked = {passage for relevant in collection.qrels.values() for passage in relevant}
+    copies = {query: {passage: f"{passage}:{query}" for passage in found} for query, found in collection.qrels.items()}
+    passages = {
+        language: {identifier: text for identifier, text in texts.items() if identifier not in asked}
+        | {copy: texts[passage] for of_query in copies.values() for passage, copy in of_query.items()}
+        for language, texts in collection.passages.items()
+    }
+    return replace(
+        collection, passages=passages, qrels={query: tuple(of_query.values()) for query, of_query in copies.items()}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +131,7 @@ def build_pools(
     *,
     share: float = 0.5,
     seed: int = 0,
+    keep_copies: bool = False,
 ) -> list[Pool]:
     """Build the pools of every query language.
 
@@ -111,6 +141,7 @@ def build_pools(
         names: Keys of :data:`RULES`.
         share: Share of the relevant passages that ``partly-parallel`` leaves in one language.
         seed: Seed of that draw; it is the same for all query languages.
+        keep_copies: Whether ``collection`` is one :func:`with_copies` and ``documents`` keep them, to be stated.
 
     Returns:
         By name in the order given, then by query language. ``mono-cross`` and ``pairs`` give one pool for each other
@@ -131,6 +162,8 @@ def build_pools(
                 pools += [_pool(name, collection, documents, own, languages, left) for languages in searched]
             elif own != ENGLISH:
                 pools.append(_english_distractors(collection, documents, own))
+    if keep_copies:
+        return [replace(pool, info=replace(pool.info, deduplication=COPIES, keep_copies=True)) for pool in pools]
     return pools
 
 

@@ -28,7 +28,7 @@ class Ranking:
         top: First documents of each question, -1 behind the last hit, shape (questions, 20 or fewer).
         top_scores: Their scores, in the same shape.
         english_rank: Rank of the first irrelevant English document, shape (questions,); 0 where there is none.
-        tied: Relevant documents whose score an irrelevant one has too.
+        tied: Relevant documents whose score an irrelevant one of another text has too.
     """
 
     sizes: NDArray[np.int64]
@@ -45,7 +45,8 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
     """Rank every question against all of its pool by dot product.
 
     Irrelevant documents stand before relevant ones of the same score, and otherwise equal ones in the order of
-    ``documents``. A sparse document that shares no term with the question (score 0) is ranked, but is no hit.
+    ``documents``; so do the copies of a relevant one, which no ranker can tell from it. A sparse document that shares
+    no term with the question (score 0) is ranked, but is no hit.
 
     Args:
         queries: One row per question, in the order of ``pool.golds``; a sparse matrix or a dense array.
@@ -63,6 +64,10 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
     top = np.full((count, depth), -1, dtype=np.int64)
     top_scores = np.zeros((count, depth), dtype=np.float32)
     golds, gold_ranks, gold_scores, tied = [], [], [], 0
+    # Scored once, because a product may round the same vector differently in different places.
+    numbers, first, column = np.unique(documents.text_numbers[pool.places], return_index=True, return_inverse=True)
+    copies = len(numbers) < len(pool.places)
+    vectors = vectors[first] if copies else vectors
     transposed = vectors.T.tocsr() if sparse else vectors.T
     block = max(1, _SCORES_PER_BLOCK // len(pool.places))
     for start in range(0, count, block):
@@ -70,11 +75,16 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
         scored = scored.toarray() if sparse else scored
         if not np.isfinite(scored).all():
             raise EncoderError("scores must be finite, got NaN or infinity; look at the model with isthmus doctor")
+        scored = scored[:, column] if copies else scored
         for query, row in enumerate(scored, start=start):
             places = pool.candidates(query)
             scores = row if pool.hidden is None else row[np.searchsorted(pool.places, places)]
             gold = np.isin(places, pool.golds[query], assume_unique=True)
-            order = np.lexsort((gold, -scores))
+            alike = gold
+            if copies:
+                text_numbers = documents.text_numbers
+                alike = np.isin(text_numbers[places], text_numbers[pool.golds[query]])
+            order = np.lexsort((alike, -scores))
             ranked, relevant, values = places[order], gold[order], scores[order]
             hits = min(depth, int((values > 0).sum()) if sparse else depth, len(ranked))
             top[query, :hits], top_scores[query, :hits] = ranked[:hits], values[:hits]
@@ -82,7 +92,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
             golds.append(ranked[ranks])
             gold_ranks.append(ranks + 1)
             gold_scores.append(values[ranks])
-            tied += int(np.isin(values[ranks], values[~relevant]).sum())
+            tied += int(np.isin(values[ranks], scores[~alike]).sum())
             foreign = np.flatnonzero(~relevant & english[ranked])
             sizes[query] = len(ranked)
             english_rank[query] = foreign[0] + 1 if len(foreign) else 0
