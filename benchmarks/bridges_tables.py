@@ -30,10 +30,11 @@ def bridges(results: Path, *, markdown: Callable[..., str], encoder: str, kept: 
             title = arm if bridge is None else f"{SHORT[bridge]}: {arm}"
             lines.append([title, *_scores(found, languages)])
     sizes = sorted({pool["documents"] for row in rows for name, pool in row["pools"].items() if name.endswith("quad")})
+    vocabulary, pools = "kept" if kept else "replaced", " and ".join(map(str, sizes))
     return markdown(["bridge: method", *languages, "mean", "development"], lines) + (
-        f"\nnDCG@10, zero-shot, {SHORT[encoder]}, vocabulary {'kept' if kept else 'replaced'}: XQuAD (KorQuAD in Korean), "
-        f"pools of {' and '.join(map(str, sizes))} passages; development is the mean of *sections* and *cloze* over "
-        "the languages. Seed 0; encoders and bridges in bfloat16. What was not measured is empty.\n"
+        f"\nnDCG@10, zero-shot, {SHORT[encoder]}, vocabulary {vocabulary}: XQuAD (KorQuAD in Korean), pools of {pools} "
+        "passages; development is the mean of *sections* and *cloze* over the languages. Seed 0; encoders and bridges "
+        "in bfloat16. What was not measured is empty.\n"
     )
 
 
