@@ -163,6 +163,7 @@ def test_text_takes_the_place_of_a_presets_tokenizer(run, text, tmp_path, monkey
         return BridgeVectors(*rows, "random")
 
     monkeypatch.setattr("isthmus.transfer.pipeline.load_encoder", encoder)
+    monkeypatch.setattr("isthmus.transfer.pipeline.open_bridge", lambda name, **_: name)
     monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
     output = tmp_path / "splade"
     code, out, err = run("transfer", "--preset", "mini-ko", "--target-text", text, "-o", output, "--json")

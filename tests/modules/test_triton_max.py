@@ -96,7 +96,8 @@ def test_first_of_equal_logits_wins(lengths: list[int], dtype: torch.dtype, maxi
 
 
 def test_identical_rows_across_tiles(maxima: Maxima) -> None:
-    hidden, weight, bias = random_parts(1, 17, 6)
+    # Whole numbers: a matrix product may round equal rows differently, by where they stand in a tile.
+    hidden, weight, bias = small_integers(1, 17, 6)
     lengths = [triton_max.MAX_POSITIONS + 9, 3]
     values, winners = maxima(hidden.expand(sum(lengths), -1), weight, bias, lengths)
     assert torch.equal(winners, torch.tensor([[0], [lengths[0]]]).expand_as(winners))
