@@ -24,7 +24,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
-from cells import ResultFile, fingerprint, use_data
+from cells import RowsFile, fingerprint, use_data
 from dev_pairs import prose_blocks, section_rows
 
 import isthmus
@@ -82,7 +82,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Run(ResultFile):
+class Run(RowsFile):
     """One encoder after one training, or before any."""
 
     model: str
@@ -91,10 +91,6 @@ class Run(ResultFile):
     rate: float | None
     path: Path
     settings: dict[str, Any]
-
-    def done(self) -> bool:
-        """Whether it has been measured under these settings."""
-        return self.path.exists() and read_json(self.path).get("settings_hash") == self.key
 
 
 def make_run(model: str, loss: str, seed: int, rate: float | None, args: argparse.Namespace) -> Run:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from alignment import COLUMNS, DTYPE, check_apart, developed, development, rates_tried, say, stated
-from cells import ResultFile, fingerprint, use_data
+from cells import RowsFile, fingerprint, use_data
 
 import isthmus
 from isthmus._files import atomic_write, read_json
@@ -68,7 +68,7 @@ BEFORE = ("none", "none-prompts")
 
 
 @dataclass(frozen=True)
-class Run(ResultFile):
+class Run(RowsFile):
     """The model in English and one language after one training, or before any."""
 
     language: str
@@ -77,10 +77,6 @@ class Run(ResultFile):
     rate: float | None
     path: Path
     settings: dict[str, Any]
-
-    def done(self) -> bool:
-        """Whether it has been measured under these settings."""
-        return self.path.exists() and read_json(self.path).get("settings_hash") == self.key
 
 
 def make_run(language: str, arm: str, seed: int, rate: float | None, args: argparse.Namespace) -> Run:

@@ -39,26 +39,15 @@ from isthmus.transfer.load import load_tokenizer
 from isthmus.vocabulary.join import join_tokenizers
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
+SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "refine": False, "standardize": False}
+# Everything is written; what is measured is cut out of it.
+WHOLE: dict[str, Any] = {**SEMBRIDGE, "keep_source": True, "output": "both", "fold": 1.0}
 TRANSFERS: dict[str, dict[str, Any]] = {
-    "keep-source": {
-        "method": "sembridge",
-        "refine": False,
-        "standardize": False,
-        "keep_source": True,
-        "output": "both",
-        "fold": 1.0,
-    },
-    "keep-source-all": {
-        "method": "sembridge",
-        "refine": False,
-        "standardize": False,
-        "keep_source": True,
-        "output": "both",
-        "fold": 1.0,
-    },
-    "target-only": {"method": "sembridge", "refine": False, "standardize": False},
-    "minilm-keep-source": {"method": "sembridge", "refine": False, "standardize": False, "keep_source": True},
-    "minilm-keep-source-all": {"method": "sembridge", "refine": False, "standardize": False, "keep_source": True},
+    "keep-source": WHOLE,
+    "keep-source-all": WHOLE,
+    "target-only": SEMBRIDGE,
+    "minilm-keep-source": {**SEMBRIDGE, "keep_source": True},
+    "minilm-keep-source-all": {**SEMBRIDGE, "keep_source": True},
 }
 MODELS = (
     "mini-splade-en", "keep-source", "keep-source-all", "target-only", "BM25", "mini-bridge",

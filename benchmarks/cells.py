@@ -39,6 +39,14 @@ class ResultFile:
             return False
 
 
+class RowsFile(ResultFile):
+    """A measurement that is whole in its JSON file."""
+
+    def done(self) -> bool:
+        """Whether it has been measured under these settings."""
+        return self.path.exists() and read_json(self.path).get("settings_hash") == self.key
+
+
 @dataclass(frozen=True)
 class Cell(ResultFile):
     """One measurement: an arm on a pool."""

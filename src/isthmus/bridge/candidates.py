@@ -134,6 +134,11 @@ def crowding(
     return means
 
 
+def known_rows(matrix: Floats) -> Floats:
+    """The rows that are not zero."""
+    return matrix[matrix.any(axis=1)]
+
+
 def cosine_moments(target: Floats, source: Floats) -> tuple[float, float]:
     """Mean and standard deviation of the cosines of all pairs of rows, from the moments of both sides.
 
@@ -215,8 +220,9 @@ class Candidates:
             # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
             self.margin = 2 * self.margin + 8 * 2.0**-24
         self.scale = scale
-        # The scale and the product by it are rounded too; similarities are at most 3.
-        self.margin = scale * (self.margin + 8 * 2.0**-24)
+        if scale != 1:
+            # The scale and the product by it are rounded too; similarities are at most 3.
+            self.margin = scale * (self.margin + 8 * 2.0**-24)
 
     def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
         """Yield (candidates per row, source ids, float64 similarities) of each block, best first within a row.
@@ -232,7 +238,8 @@ class Candidates:
             if self.crowded is not None:
                 similarities *= 2
                 similarities -= self.crowded.astype(np.float32)
-            similarities *= np.float32(self.scale)
+            if self.scale != 1:
+                similarities *= np.float32(self.scale)
             limit = (bound(similarities) - self.margin).astype(np.float32)
             row, column = np.divmod(np.flatnonzero(similarities >= limit[:, None]), len(self.ids))
             values = self._cosines(start, stop, row, column)

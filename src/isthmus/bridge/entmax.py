@@ -28,6 +28,7 @@ from isthmus.bridge.candidates import (
     cosine_moments,
     crowding,
     group_maxima,
+    known_rows,
     row_starts,
 )
 from isthmus.errors import InputError
@@ -178,7 +179,7 @@ def standard_scale(target: Floats, source: Floats) -> float:
     Returns:
         1 where all cosines are the same, or there are fewer than 100 on a side, which say nothing of a spread.
     """
-    sides = [rows[rows.any(axis=1)] for rows in (target, source)]
+    sides = [known_rows(rows) for rows in (target, source)]
     spread = cosine_moments(*sides)[1] if min(map(len, sides)) >= LEAST_ROWS else 0.0
     return STANDARD_SPREAD / spread if spread > LEAST_SPREAD else 1.0
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge.candidates import cosine_moments
+from isthmus.bridge.candidates import cosine_moments, known_rows
 from isthmus.bridge.embed import BridgeVectors
 from isthmus.bridge.sentences import learn_vectors
 from isthmus.vocabulary import Vocabulary
@@ -130,11 +130,6 @@ def centre(matrix: NDArray[np.float32], scripts: Sequence[str | None]) -> tuple[
         centred[group] = rows[group] - rows[group].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32), own
-
-
-def known_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows that are not zero."""
-    return matrix[matrix.any(axis=1)]
 
 
 def _scripts(vocabulary: Vocabulary) -> list[str | None]:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge import BridgeVectors, Refinement
-from isthmus.bridge.candidates import cosine_moments
+from isthmus.bridge.candidates import cosine_moments, known_rows
 from isthmus.bridge.entmax import heaviest_cosines
-from isthmus.bridge.refine import known_rows
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Coverage, Vocabulary
 from isthmus.vocabulary.script import letter_script
