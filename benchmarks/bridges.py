@@ -153,13 +153,18 @@ def make(cell: dict[str, Any], args: argparse.Namespace) -> tuple[Any, dict[str,
         options |= texts_of(args.data, cell["language"])
     if options["method"] == "focus":
         options["texts"] = texts_of(args.data, cell["language"])["bridge_texts"]
-    bridge = None if cell["bridge"] is None else bridge_of(cell["bridge"])
-    model, report = transfer_encoder(
-        load_encoder(cell["encoder"]), load_tokenizer(tokenizer), bridge=bridge, keep_source=cell["kept"],
-        seed=args.seed, show_progress_bar=False, **options,
-    )  # fmt: skip
+    options |= {"keep_source": cell["kept"], "seed": args.seed}
+    model, report = transferred(cell["encoder"], cell["bridge"], cell["language"], **options)
     stated = report.to_dict()
     return model, {name: stated[name] for name in ("bridge_refinement", "support_mean", "best_similarity", "seconds")}
+
+
+def transferred(encoder: str, bridge: str | None, language: str, **options: Any) -> tuple[Any, Any]:
+    """An encoder carried over to a language with a bridge that remembers, and the report."""
+    return transfer_encoder(
+        load_encoder(encoder), load_tokenizer(f"isthmus/tokenizer-{language}"),
+        bridge=None if bridge is None else bridge_of(bridge), show_progress_bar=False, **options,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -97,8 +97,10 @@ def cut(vectors: csr_matrix, dims: int) -> csr_matrix:
     return csr_matrix((data, np.concatenate([ids for ids, _ in rows]), starts), shape=vectors.shape)
 
 
-def measure(cell: Cell, model: Any, collection: Collection, training: dict[str, Any] | None) -> None:
-    """Encode, search, and write the cell with its scores by query."""
+def measured(
+    cell: Cell, model: Any, collection: Collection, training: dict[str, Any] | None
+) -> tuple[dict[str, Any], Any]:
+    """Encode and search; what is said of the cell, and its scores by query."""
     started = time.perf_counter()
     texts = {"query": list(collection.queries.values()), "document": list(collection.corpus.values())}
     options: dict[str, Any] = {} if isinstance(model, BM25) else {"dtype": "bfloat16"}
@@ -128,11 +130,17 @@ def measure(cell: Cell, model: Any, collection: Collection, training: dict[str, 
         "settings_hash": cell.key,
         "versions": stated["settings"]["versions"],
     }
+    say(f"{cell.language} {cell.method}, {cell.stage}, seed {cell.seed}: {result['ndcg@10']:.3f}")
+    return content, ndcg
+
+
+def measure(cell: Cell, model: Any, collection: Collection, training: dict[str, Any] | None) -> None:
+    """Measure a cell and write it with its scores by query."""
+    content, ndcg = measured(cell, model, collection, training)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ndcg=ndcg)
     atomic_write(cell.path.with_suffix(".npz"), buffer.getvalue())
     atomic_write(cell.path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
-    say(f"{cell.language} {cell.method}, {cell.stage}, seed {cell.seed}: {result['ndcg@10']:.3f}")
 
 
 def zero_shot(language: str, methods: Sequence[str], args: argparse.Namespace) -> None:

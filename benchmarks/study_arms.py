@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ SWEEP: dict[str, dict[str, Any]] = {
 WITHOUT_BRIDGE = ("random", "mean", "gaussian", "multivariate-gaussian", "focus")
 ARMS = ("base", *METHODS)
 ENCODER, BRIDGE, TOKENIZER = "isthmus/mini-splade-en", "isthmus/mini-bridge", "isthmus/tokenizer-{language}"
+# Of a method, a language, a seed and the folder of the data.
+Make = Callable[[str, str, int, Path], Any]
 # The same for all: the best on average over the six methods that 1e-4 was tried for as well, and for each of the three
 # that 1e-3 was tried for (learning_rates.json).
 RATES = (3e-4,)
@@ -113,10 +116,13 @@ def write_pairs(path: Path, language: str, seed: int, data: Path) -> None:
     atomic_write(path, ("\n".join(lines) + "\n").encode())
 
 
-def fine_tuned(name: str, language: str, seed: int, rate: float, data: Path, work: Path) -> tuple[Path, dict[str, Any]]:
+def fine_tuned(
+    name: str, language: str, seed: int, rate: float, data: Path, work: Path, make: Make = transferred
+) -> tuple[Path, dict[str, Any]]:
     """Train a method's encoder, unless it has been; its folder and the report of the run.
 
-    The development sections choose among the evaluations of a run and, over the rates, the learning rate.
+    ``make`` makes the encoder of a method before training. The development sections choose among the evaluations of a
+    run and, over the rates, the learning rate.
     """
     run = work / f"{language}.{name}.{seed}.{rate:g}"
     result = run / "trained"
@@ -126,7 +132,7 @@ def fine_tuned(name: str, language: str, seed: int, rate: float, data: Path, wor
     start, pairs = run / "start", run / "pairs.jsonl"
     if not start.exists():
         with atomic_folder(start) as folder:
-            transferred(name, language, seed, data).save_pretrained(str(folder))
+            make(name, language, seed, data).save_pretrained(str(folder))
         gc.collect()
     write_pairs(pairs, language, seed, data)
     settings = replace(TRAINING, learning_rate=rate, seed=seed)
