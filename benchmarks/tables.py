@@ -45,6 +45,8 @@ from identity_tables import (
 )
 from new_language_tables import new_language, new_language_ready
 from serve_tables import serve
+from study_published import PAIRS, STAGES
+from study_published_tables import study_published, study_published_languages, study_published_rates
 from study_tables import study, study_alpha, study_cost, study_rates
 
 from isthmus._files import atomic_write, read_json
@@ -358,10 +360,16 @@ TABLES: dict[str, Callable[[Path], str]] = {
             serve,
             study_alpha,
             study_cost,
+            study_published,
+            study_published_rates,
             study_rates,
         )
     },
     **{f"study-{stage}": partial(study, markdown=markdown, stage=stage) for stage in ("zero-shot", "fine-tuned")},
+    **{
+        f"study-published-{stage}": partial(study_published_languages, markdown=markdown, pair=PAIRS[0], stage=stage)
+        for stage in STAGES
+    },
     **{
         f"identity-{vocabulary}-{stage}": partial(identity, markdown=markdown, vocabulary=vocabulary, stage=stage)
         for vocabulary in ("target", "keep-source")
