@@ -140,7 +140,7 @@ def cell_of(place: Place, rate: float | None, args: argparse.Namespace) -> Cell:
     settings = {
         **asdict(place),
         "prints": [name and print_of(name) for name in (place.encoder, place.bridge)],
-        "tokenizer": fingerprint(TOKENIZER.format(language=place.language)),
+        "tokenizer": print_of(TOKENIZER.format(language=place.language)),
         "transfer": METHODS.get(place.method),
         "training": None if rate is None else replace(TRAINING, learning_rate=rate).to_dict(),
         "distractors": args.distractors,
