@@ -52,6 +52,7 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr(study_published, "print_of", lambda name: name)
     monkeypatch.setattr(study_published, "start", lambda place, data: encoder)
     monkeypatch.setattr(study_published, "fine_tuned", fine_tuned)
+    monkeypatch.setattr(study_published.gc, "collect", lambda: 0)
     monkeypatch.setattr(study_published, "load_model", lambda folder: encoder)
     return study_published
 
