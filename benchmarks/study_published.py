@@ -49,7 +49,7 @@ METHODS = {
     for name, options in study_arms.METHODS.items()
 }
 WITHOUT_BRIDGE = ("bm25", "base", *study_arms.WITHOUT_BRIDGE)
-FIRST = ("sembridge", "nearest", "ofa", "sembridge-keep-source", "multivariate-gaussian", "gaussian", "sembridge-own")
+FIRST = ("sembridge", "nearest", "sembridge-keep-source", "multivariate-gaussian", "ofa", "sembridge-own", "gaussian")
 REST = ("sembridge-released", "base", "mean", "focus", "random")
 # The best after training with the first encoder and bridge; they have three seeds.
 BEST = ("sembridge-keep-source", "sembridge-own", "sembridge", "nearest", "multivariate-gaussian")
@@ -78,12 +78,12 @@ class Place:
 def plan() -> Iterator[Place]:
     """All cells, those first that decide most."""
     yield from block(None, None, ["bm25"], ["zero-shot"])
-    for bridge in (E5, MINI_BRIDGE):
-        yield from block(TINY, bridge, FIRST, STAGES)
-    yield from block(TINY, E5, REST, ["zero-shot"])
+    yield from block(TINY, E5, FIRST, STAGES)
+    yield from block(TINY, MINI_BRIDGE, FIRST, ["zero-shot"])
     yield from block(MINI, E5, FIRST, ["zero-shot"])
-    yield from itertools.chain.from_iterable(block(TINY, E5, BEST, ["fine-tuned"], seed) for seed in (1, 2))
-    yield from block(MINI, E5, FIRST, ["fine-tuned"])
+    yield from block(TINY, E5, REST, ["zero-shot"])
+    for encoder, bridge in PAIRS[1:]:
+        yield from block(encoder, bridge, FIRST, ["fine-tuned"])
     for encoder, bridge in PAIRS:
         yield from block(encoder, bridge, REST, STAGES)
         yield from itertools.chain.from_iterable(block(encoder, bridge, BEST, ["fine-tuned"], seed) for seed in (1, 2))
@@ -93,7 +93,7 @@ def block(
     encoder: str | None, bridge: str | None, methods: Sequence[str], stages: Sequence[str], seed: int = 0
 ) -> Iterator[Place]:
     """The cells of some methods in all languages."""
-    for language, method, stage in itertools.product(LANGUAGES, methods, stages):
+    for method, language, stage in itertools.product(methods, LANGUAGES, stages):
         yield Place(encoder, None if method in WITHOUT_BRIDGE else bridge, language, method, stage, seed)
 
 
