@@ -84,9 +84,10 @@ def plan() -> Iterator[Place]:
     yield from block(TINY, E5, REST, ["zero-shot"])
     for encoder, bridge in PAIRS[1:]:
         yield from block(encoder, bridge, FIRST, ["fine-tuned"])
+    for (encoder, bridge), seed in itertools.product(PAIRS, (1, 2)):
+        yield from block(encoder, bridge, BEST, ["fine-tuned"], seed)
     for encoder, bridge in PAIRS:
         yield from block(encoder, bridge, REST, STAGES)
-        yield from itertools.chain.from_iterable(block(encoder, bridge, BEST, ["fine-tuned"], seed) for seed in (1, 2))
 
 
 def block(
