@@ -13,7 +13,7 @@ from isthmus.cli._output import console, print_json, print_table, print_wrapped,
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
-    from isthmus.evaluation import AuditResult
+    from isthmus.auditing import AuditResult
 
 
 def command(
@@ -91,7 +91,7 @@ def command(
     else:
         _print(result)
     if html is not None:
-        from isthmus.reports.audit_page import write_audit_report
+        from isthmus.auditing.page import write_audit_report
 
         write_audit_report(result, html)
         if not json:
@@ -103,7 +103,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _print(result: AuditResult) -> None:
-    from isthmus.evaluation.audit_text import COLUMNS, LEGEND, headline, rules, sentences, shares, table
+    from isthmus.auditing.text import COLUMNS, LEGEND, headline, rules, sentences, shares, table
 
     console.print(escape(headline(result)), soft_wrap=True)
     for model in result.models:

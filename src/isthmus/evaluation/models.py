@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._progress import wanted
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import EncoderError
 from isthmus.evaluation.bm25 import BM25
-from isthmus.transfer.load import load_encoder
 
 
 def load_model(
@@ -73,9 +73,9 @@ def encode(
         texts: What to encode.
         role: Whether they are queries or documents.
         batch_size: Texts per step.
-        max_active_dims: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
-        dtype: As for :func:`isthmus.search.encode_texts`.
-        stock_head: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
+        max_active_dims: As for :func:`isthmus.encoders.encoding.encode_texts`; sparse encoders only.
+        dtype: As for :func:`isthmus.encoders.encoding.encode_texts`.
+        stock_head: As for :func:`isthmus.encoders.encoding.encode_texts`; sparse encoders only.
         show_progress_bar: None shows it on a terminal.
 
     Returns:
@@ -87,7 +87,7 @@ def encode(
     if isinstance(model, BM25):
         return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)
     if is_sparse(model):
-        from isthmus.search import encode_texts
+        from isthmus.encoders.encoding import encode_texts
 
         return encode_texts(
             model,
@@ -116,7 +116,7 @@ def settings_of(model: Any, *, max_active_dims: int | None, dtype: str, stock_he
 
 def _prompts(model: Any) -> dict[str, str | None]:
     """What is put before the texts of each role, None for nothing."""
-    from isthmus.search.encode import Role, prompt_name
+    from isthmus.encoders.encoding import Role, prompt_name
 
     names = {role: prompt_name(model, role) for role in get_args(Role)}
     return {role: None if name is None else model.prompts[name] or None for role, name in names.items()}
@@ -132,7 +132,7 @@ def _encode_dense(
 ) -> NDArray[np.float32]:
     import torch
 
-    from isthmus.search.encode import full_precision, prompt_name
+    from isthmus.encoders.encoding import full_precision, prompt_name
 
     model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
