@@ -45,7 +45,7 @@ __getattr__, _names = lazy_names(
         "audit": "isthmus.auditing.audits",
         "evaluate": "isthmus.evaluation.retrieval",
         "fuse_head": "isthmus.modules.fuse",
-        "load_collection": "isthmus.collections.named",
+        "load_collection": "isthmus.collections.named:load",
         "transfer": "isthmus.transferring.pipeline",
         "transfer_encoder": "isthmus.transferring.pipeline",
         "unfuse_head": "isthmus.modules.fuse",

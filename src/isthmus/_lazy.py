@@ -12,12 +12,14 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
 
     Args:
         package: Its ``__name__``.
-        homes: The module, in full or below the package with a leading dot, of each name.
+        homes: The module of each name, in full or below the package with a leading dot; ``module:attribute`` where it
+            has another name there.
     """
 
     def find(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name], package), name)
+        module, _, attribute = homes[name].partition(":")
+        return getattr(import_module(module, package), attribute or name)
 
     return find, lambda: sorted(homes)

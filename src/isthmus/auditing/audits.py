@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from isthmus.auditing.audit_result import AuditResult, PoolResult
 from isthmus.auditing.audit_rows import compare, pool_result, with_gaps
 from isthmus.auditing.mixed_metrics import per_query
-from isthmus.auditing.pools import DEFAULT_POOLS, Documents, Pool, build_pools, with_copies
+from isthmus.auditing.options import AuditOptions
+from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
 from isthmus.auditing.ranking import rank_pool
 from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.errors import InputError
@@ -22,31 +23,16 @@ from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.evaluation.results import versions
 
 BM25_TOKENIZER = "isthmus/mini-bridge"
-RESAMPLES = 2000
+# Stated with each model.
+BY_MODEL = ("max_active_dims", "dtype", "stock_head")
 
 
 def audit(
     models: Any,
     collection: str | Path | ParallelCollection,
     languages: Sequence[str] | None = None,
-    *,
-    pools: Sequence[str] = DEFAULT_POOLS,
-    names: Sequence[str] | None = None,
-    split: str = "test",
-    distractors: str | Path | None = None,
-    max_distractors: int | None = None,
-    max_queries: int | None = None,
-    partly_parallel_share: float = 0.5,
-    keep_copies: bool = False,
-    seed: int = 0,
-    tokenizer: str | Path | None = None,
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    stock_head: bool = False,
-    resamples: int = RESAMPLES,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    options: AuditOptions | None = None,
+    **changes: Any,
 ) -> AuditResult:
     """Load models and a parallel collection and audit the models on pools of one and of several languages.
 
@@ -55,24 +41,8 @@ def audit(
             model. The first of several is the one that the others are compared with.
         collection: Path or name, as for :func:`isthmus.collections.load_parallel`, or a loaded collection.
         languages: ISO 639-1 codes, two or more, with or without English; all of them ask and are searched.
-        pools: Keys of :data:`isthmus.auditing.pools.RULES`.
-        names: Names of the models in the result; None takes what they were loaded by.
-        split: Judgements of BEIR folders.
-        distractors: JSONL files of passages that enlarge the pools, a path with ``{language}`` in it.
-        max_distractors: Use a sample of this many in every language.
-        max_queries: Use a sample of this many questions, the same in every language and pool.
-        partly_parallel_share: Share of the relevant passages that ``partly-parallel`` has in one language only.
-        keep_copies: Give every question copies of its own of the passages that answer it, instead of one document for
-            each text; see :func:`isthmus.auditing.pools.with_copies`.
-        seed: Seed of every draw: samples, the order of equal scores, ``partly-parallel``, the bootstrap.
-        tokenizer: Tokenizer whose subwords BM25 counts; None takes the built-in multilingual one.
-        batch_size: Texts per encoding step.
-        max_active_dims: Keep this many of the largest entries of every vector; None takes the encoder's own setting.
-        dtype: Arithmetic of the encoders, as for :func:`isthmus.encoders.encoding.encode_texts`.
-        stock_head: Use the encoder's own code instead of the faster equal path.
-        resamples: Bootstrap resamples of every interval.
-        trust_remote_code: Run code that comes with a model.
-        show_progress_bar: None shows it on a terminal.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If a model, the collection or one of its languages is not there.
@@ -81,8 +51,10 @@ def audit(
         UnknownNameError: If a pool is unknown.
         InputError: If an argument does not fit.
     """
+    options = AuditOptions.of(options, **changes)
     if isinstance(collection, ParallelCollection):
-        if any(value is not None for value in (languages, distractors, max_distractors, max_queries)):
+        loaded = (languages, options.distractors, options.max_distractors, options.max_queries)
+        if any(value is not None for value in loaded):
             raise InputError(
                 "languages, distractors, max_distractors and max_queries must be left out for a loaded collection; see "
                 "isthmus.collections.load_parallel"
@@ -93,59 +65,37 @@ def audit(
         collection = load_parallel(
             collection,
             languages=languages,
-            split=split,
-            distractors=distractors,
-            max_distractors=max_distractors,
-            max_queries=max_queries,
-            seed=seed,
+            split=options.split,
+            distractors=options.distractors,
+            max_distractors=options.max_distractors,
+            max_queries=options.max_queries,
+            seed=options.seed,
         )
     given = list(models) if isinstance(models, (list, tuple)) else [models]
+    tokenizer = options.tokenizer or BM25_TOKENIZER
 
     def load(model: Any) -> Any:
         if not isinstance(model, (str, Path)):
             return model
-        return load_model(str(model), tokenizer=tokenizer or BM25_TOKENIZER, trust_remote_code=trust_remote_code)
+        return load_model(str(model), tokenizer=tokenizer, trust_remote_code=options.trust_remote_code)
 
-    return audit_models(
-        # Loaded when their turn comes.
-        ((name, load(model)) for name, model in zip(_names(given, names), given, strict=True)),
-        collection,
-        pools=pools,
-        partly_parallel_share=partly_parallel_share,
-        keep_copies=keep_copies,
-        seed=seed,
-        batch_size=batch_size,
-        max_active_dims=max_active_dims,
-        dtype=dtype,
-        stock_head=stock_head,
-        resamples=resamples,
-        show_progress_bar=show_progress_bar,
-        settings={"split": split, "max_queries": max_queries, "max_distractors": max_distractors},
-    )
+    # Loaded when their turn comes.
+    named = ((name, load(model)) for name, model in zip(_names(given, options.names), given, strict=True))
+    return audit_models(named, collection, options)
 
 
 def audit_model(model: Any, collection: ParallelCollection, *, name: str | None = None, **options: Any) -> AuditResult:
-    """Audit one loaded model; touches neither disk nor network. ``options`` are those of :func:`audit_models`."""
+    """Audit one loaded model; touches neither disk nor network. ``options`` are fields of :class:`AuditOptions`."""
     return audit_models([(name or type(model).__name__, model)], collection, **options)
 
 
 def audit_models(
     models: Iterable[tuple[str, Any]],
     collection: ParallelCollection,
-    *,
-    pools: Sequence[str] = DEFAULT_POOLS,
-    partly_parallel_share: float = 0.5,
-    keep_copies: bool = False,
-    seed: int = 0,
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    stock_head: bool = False,
-    resamples: int = RESAMPLES,
-    show_progress_bar: bool | None = None,
-    settings: Mapping[str, Any] | None = None,
+    options: AuditOptions | None = None,
+    **changes: Any,
 ) -> AuditResult:
-    """Audit loaded models; touches neither disk nor network. Arguments as for :func:`audit`.
+    """Audit loaded models; touches neither disk nor network.
 
     Every text is encoded once per model, copies too. BM25 alone takes its statistics from each pool, as a search engine
     would.
@@ -153,29 +103,21 @@ def audit_models(
     Args:
         models: Name and model of each, taken one after another.
         collection: What to search and to ask.
-        pools: As for :func:`audit`.
-        partly_parallel_share: As for :func:`audit`.
-        keep_copies: As for :func:`audit`.
-        seed: As for :func:`audit`.
-        batch_size: As for :func:`audit`.
-        max_active_dims: As for :func:`audit`.
-        dtype: As for :func:`audit`.
-        stock_head: As for :func:`audit`.
-        resamples: As for :func:`audit`.
-        show_progress_bar: As for :func:`audit`.
-        settings: More to state in the result.
+        options: How; what concerns loading is not used.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         EncoderError: If a model is of another kind, or its scores are not finite.
         UnknownNameError: If a pool is unknown.
         InputError: If an argument does not fit.
     """
-    if seed < 0:
-        raise InputError(f"seed must be 0 or more, got {seed}")
+    options = AuditOptions.of(options, **changes)
+    seed, resamples, keep_copies = options.seed, options.resamples, options.keep_copies
     if keep_copies:
         collection = with_copies(collection)
     documents = Documents(collection, seed=seed, keep_copies=keep_copies)
-    built = build_pools(collection, documents, pools, share=partly_parallel_share, seed=seed, keep_copies=keep_copies)
+    share = options.partly_parallel_share
+    built = build_pools(collection, documents, options.pools, share=share, seed=seed, keep_copies=keep_copies)
     results: list[PoolResult] = []
     stated: dict[str, Any] = {}
     seconds: dict[str, float] = {}
@@ -183,21 +125,8 @@ def audit_models(
         if name in seconds:
             raise InputError(f"models must have different names, got {name!r} again")
         started = time.perf_counter()
-        stated[name] = {
-            "class": type(model).__name__,
-            **settings_of(model, max_active_dims=max_active_dims, dtype=dtype, stock_head=stock_head),
-        }
-        encoded = _Encoded(
-            model,
-            collection,
-            documents,
-            built,
-            batch_size=batch_size,
-            max_active_dims=max_active_dims,
-            dtype=dtype,
-            stock_head=stock_head,
-            show_progress_bar=show_progress_bar,
-        )
+        stated[name] = {"class": type(model).__name__, **settings_of(model, options)}
+        encoded = _Encoded(model, collection, documents, built, options)
         found = []
         for pool in built:
             ranking = rank_pool(*encoded.of(pool), pool, documents)
@@ -223,11 +152,7 @@ def audit_models(
             "dropped_passages": collection.dropped_passages,
             "alignment": collection.alignment,
             "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
-            "partly_parallel_share": partly_parallel_share,
-            "keep_copies": keep_copies,
-            "batch_size": batch_size,
-            "resamples": resamples,
-            **(settings or {}),
+            **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
             "models": stated,
             "versions": versions(),
         },
@@ -251,15 +176,20 @@ class _Encoded:
     """The vectors of one model: questions by language, and every document of any pool."""
 
     def __init__(
-        self, model: Any, collection: ParallelCollection, documents: Documents, pools: Sequence[Pool], **options: Any
+        self,
+        model: Any,
+        collection: ParallelCollection,
+        documents: Documents,
+        pools: Sequence[Pool],
+        options: AuditOptions,
     ) -> None:
         self.queries = {
-            language: encode(model, list(texts.values()), role="query", **options)
+            language: encode(model, list(texts.values()), options, role="query")
             for language, texts in collection.queries.items()
         }
 
         def vectors(places: NDArray[np.int64]) -> Any:
-            return encode(model, [documents.texts[place] for place in places], role="document", **options)
+            return encode(model, [documents.texts[place] for place in places], options, role="document")
 
         if isinstance(model, BM25):
             self._documents: Callable[[NDArray[np.int64]], Any] = vectors

@@ -17,40 +17,29 @@ from isthmus._progress import progress, wanted
 from isthmus.errors import InputError
 from isthmus.modules.fuse import fused_view
 from isthmus.modules.max_head import ActiveEntries
+from isthmus.options import EncodeOptions
 
 Role = Literal["query", "document"]
-DType = Literal["float32", "bfloat16"]
 
 PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def encode_texts(
-    encoder: Any,
-    texts: Sequence[str],
-    *,
-    role: Role,
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: DType = "float32",
-    stock_head: bool = False,
-    show_progress_bar: bool | None = None,
+    encoder: Any, texts: Sequence[str], options: EncodeOptions | None = None, *, role: Role, **changes: Any
 ) -> csr_matrix:
     """Encode texts with a SparseEncoder.
 
     Encoders that are a masked language model with SPLADE max pooling take a faster path, :mod:`isthmus.modules.fuse`:
-    the same vectors up to rounding, straight to sparse rows.
+    the same vectors up to rounding, straight to sparse rows. Half-precision weights are computed with as float32,
+    because half precision is slow on processors.
 
     Args:
         encoder: A ``sentence_transformers.SparseEncoder``; its prompts and routes for ``role`` are honoured and it is
             not modified.
         texts: What to encode; sorted by length inside, so batches hold little padding.
+        options: How; None takes the defaults.
         role: Whether the texts are queries or documents.
-        batch_size: Texts per step.
-        max_active_dims: Keep this many of the largest entries; None takes the encoder's own setting.
-        dtype: ``float32``, or ``bfloat16`` for autocast, which is faster where the processor knows it. Half-precision
-            weights are computed with as float32, because half precision is slow on processors.
-        stock_head: Always take the encoder's own path.
-        show_progress_bar: None shows it on a terminal.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         float32 matrix of shape (texts, vocabulary), rows in the order of ``texts``, columns ascending.
@@ -58,46 +47,42 @@ def encode_texts(
     Raises:
         InputError: If an argument is out of its range.
     """
-    _check(texts, role, batch_size, max_active_dims, dtype)
+    options = EncodeOptions.of(options, **changes)
+    _check(texts, role)
     encoder = full_precision(encoder)
-    if max_active_dims is None:
-        max_active_dims = encoder.max_active_dims
+    if options.max_active_dims is None:
+        options = EncodeOptions.of(options, max_active_dims=encoder.max_active_dims)
     was_training = encoder.training
     encoder.eval()
-    autocast = torch.autocast(torch.device(encoder.device).type, torch.bfloat16, enabled=dtype == "bfloat16")
+    bfloat16 = options.dtype == "bfloat16"
+    autocast = torch.autocast(torch.device(encoder.device).type, torch.bfloat16, enabled=bfloat16)
     try:
         with torch.inference_mode(), autocast:
-            view = None if stock_head else fused_view(encoder)
+            view = None if options.stock_head else fused_view(encoder)
             if view is None:
-                return _encode_stock(encoder, texts, role, batch_size, max_active_dims, show_progress_bar)
-            return _encode_fused(view, texts, role, batch_size, max_active_dims, show_progress_bar)
+                return _encode_stock(encoder, texts, role, options)
+            return _encode_fused(view, texts, role, options)
     finally:
         encoder.train(was_training)
 
 
-def _encode_fused(
-    view: Any,
-    texts: Sequence[str],
-    role: Role,
-    batch_size: int,
-    max_active_dims: int | None,
-    show_progress_bar: bool | None,
-) -> csr_matrix:
+def _encode_fused(view: Any, texts: Sequence[str], role: Role, options: EncodeOptions) -> csr_matrix:
     name = prompt_name(view, role)
     prompt = None if name is None else view.prompts[name]
     order = np.argsort([-len(text) for text in texts], kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = [order[start : start + options.batch_size] for start in range(0, len(order), options.batch_size)]
     parts = [csr_matrix((0, view.get_embedding_dimension() or 0), dtype=np.float32)]
-    for batch in progress(batches, desc=f"Encoding ({role})", total=len(batches), show=show_progress_bar):
+    shown = options.show_progress_bar
+    for batch in progress(batches, desc=f"Encoding ({role})", total=len(batches), show=shown):
         features = view.preprocess([texts[i] for i in batch], prompt=prompt, task=role)
         if "input_ids" in features and not features["input_ids"].numel():
             parts.append(csr_matrix((len(batch), parts[0].shape[1]), dtype=np.float32))
             continue
         vectors = view.forward(batch_to_device(features, view.device), task=role)["sentence_embedding"]
         if isinstance(vectors, ActiveEntries):
-            parts.append(_gather(vectors, (len(batch), parts[0].shape[1]), max_active_dims))
+            parts.append(_gather(vectors, (len(batch), parts[0].shape[1]), options.max_active_dims))
         else:
-            parts.append(_to_csr(_limited(vectors, max_active_dims)))
+            parts.append(_to_csr(_limited(vectors, options.max_active_dims)))
     return vstack(parts, format="csr")[np.argsort(order)]
 
 
@@ -129,26 +114,19 @@ def _limited(vectors: Tensor, max_active_dims: int | None) -> Tensor:
     return dense if max_active_dims is None else select_max_active_dims(dense, max_active_dims)
 
 
-def _encode_stock(
-    encoder: Any,
-    texts: Sequence[str],
-    role: Role,
-    batch_size: int,
-    max_active_dims: int | None,
-    show_progress_bar: bool | None,
-) -> csr_matrix:
+def _encode_stock(encoder: Any, texts: Sequence[str], role: Role, options: EncodeOptions) -> csr_matrix:
     if not texts:
         return csr_matrix((0, encoder.get_embedding_dimension() or 0), dtype=np.float32)
     encode = encoder.encode_query if role == "query" else encoder.encode_document
     vectors = encode(
         list(texts),
         prompt_name=prompt_name(encoder, role),
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         convert_to_tensor=True,
         convert_to_sparse_tensor=True,
         save_to_cpu=True,
-        max_active_dims=max_active_dims,
-        show_progress_bar=wanted(show_progress_bar),
+        max_active_dims=options.max_active_dims,
+        show_progress_bar=wanted(options.show_progress_bar),
     ).coalesce()
     rows, columns = vectors.indices().numpy()
     matrix = csr_matrix((vectors.values().float().numpy(), (rows, columns)), shape=tuple(vectors.shape))
@@ -172,7 +150,7 @@ def full_precision(encoder: Any) -> Any:
     return encoder
 
 
-def _check(texts: Sequence[str], role: str, batch_size: int, max_active_dims: int | None, dtype: str) -> None:
+def _check(texts: Sequence[str], role: str) -> None:
     if isinstance(texts, str):
         raise InputError(f"texts must be a list of strings, got one string {texts[:40]!r}; put it in a list")
     for text in texts:
@@ -180,9 +158,3 @@ def _check(texts: Sequence[str], role: str, batch_size: int, max_active_dims: in
             raise InputError(f"texts must be strings, got {type(text).__name__}")
     if role not in get_args(Role):
         raise InputError(f"role must be 'query' or 'document', got {role!r}")
-    if dtype not in get_args(DType):
-        raise InputError(f"dtype must be 'float32' or 'bfloat16', got {dtype!r}")
-    if batch_size < 1:
-        raise InputError(f"batch_size must be 1 or more, got {batch_size}")
-    if max_active_dims is not None and max_active_dims < 1:
-        raise InputError(f"max_active_dims must be 1 or more, got {max_active_dims}; None keeps all")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from scipy.sparse import issparse
 
@@ -13,126 +14,77 @@ from isthmus.collections import Collection, load
 from isthmus.errors import InputError
 from isthmus.evaluation.metrics import DEPTH, active_dims, effectiveness, flops
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.evaluation.options import EvaluateOptions
 from isthmus.evaluation.results import EvaluationResult, versions
 from isthmus.index import search, search_dense
+from isthmus.options import EncodeOptions
 
 
 def evaluate(
-    model: Any,
-    collection: str | Path | Collection,
-    *,
-    language: str | None = None,
-    split: str = "test",
-    distractors: str | Path | None = None,
-    max_distractors: int | None = None,
-    seed: int = 0,
-    tokenizer: str | Path | None = None,
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    stock_head: bool = False,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    model: Any, collection: str | Path | Collection, options: EvaluateOptions | None = None, **changes: Any
 ) -> EvaluationResult:
     """Load a model and a collection and measure exact retrieval.
 
     Args:
         model: Built-in name, path or hub id of a sparse or dense encoder, ``"bm25"``, or a loaded model.
         collection: Path or name, as for :func:`isthmus.collections.load`, or a loaded collection.
-        language: ISO 639-1 code of the collection.
-        split: Judgements of a BEIR folder.
-        distractors: JSONL file of passages that enlarge the pool.
-        max_distractors: Use a sample of this many of them.
-        seed: Seed of that sample.
-        tokenizer: Tokenizer whose subwords BM25 counts; None takes the built-in one of the language.
-        batch_size: Texts per encoding step.
-        max_active_dims: Keep this many of the largest entries of every vector; None takes the encoder's own setting.
-        dtype: Arithmetic of the encoder, as for :func:`isthmus.encoders.encoding.encode_texts`.
-        stock_head: Use the encoder's own code instead of the faster equal path.
-        trust_remote_code: Run code that comes with the model.
-        show_progress_bar: None shows it on a terminal.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If the model or collection is not there.
         CollectionError: If the collection is malformed.
         EncoderError: If the model is none of the kinds above.
         InputError: If an argument does not fit.
+
+    Example:
+        >>> isthmus.evaluate("isthmus/mini-splade-en", "demo", language="en")["ndcg@10"]  # doctest: +SKIP
     """
+    options = EvaluateOptions.of(options, **changes)
     if not isinstance(collection, Collection):
         collection = load(
             collection,
-            language=language,
-            split=split,
-            distractors=distractors,
-            max_distractors=max_distractors,
-            seed=seed,
+            language=options.language,
+            split=options.split,
+            distractors=options.distractors,
+            max_distractors=options.max_distractors,
+            seed=options.seed,
         )
-    elif language is not None or distractors is not None:
+    elif options.language is not None or options.distractors is not None:
         raise InputError(
             "language and distractors must be left out for a loaded collection; see isthmus.collections.load"
         )
     name = str(model) if isinstance(model, (str, Path)) else None
     if name is not None:
-        model = load_model(name, collection.language, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
-    return evaluate_model(
-        model,
-        collection,
-        name=name,
-        batch_size=batch_size,
-        max_active_dims=max_active_dims,
-        dtype=dtype,
-        stock_head=stock_head,
-        show_progress_bar=show_progress_bar,
-        settings={"seed": seed, "max_distractors": max_distractors},
-    )
+        trusted = options.trust_remote_code
+        model = load_model(name, collection.language, tokenizer=options.tokenizer, trust_remote_code=trusted)
+    return evaluate_model(model, collection, options, name=name)
 
 
 def evaluate_model(
-    model: Any,
-    collection: Collection,
-    *,
-    name: str | None = None,
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    stock_head: bool = False,
-    show_progress_bar: bool | None = None,
-    settings: Mapping[str, Any] | None = None,
+    model: Any, collection: Collection, options: EncodeOptions | None = None, *, name: str | None = None, **changes: Any
 ) -> EvaluationResult:
-    """Measure a loaded model; touches neither disk nor network. Arguments as for :func:`evaluate`.
+    """Measure a loaded model; touches neither disk nor network.
 
     Args:
         model: A SparseEncoder, a SentenceTransformer (scored by cosine) or a :class:`BM25`.
         collection: What to search.
+        options: How texts are encoded; what else it records is stated in the result.
         name: Name in the result; None takes the name of its class.
-        batch_size: As for :func:`evaluate`.
-        max_active_dims: As for :func:`evaluate`.
-        dtype: As for :func:`evaluate`.
-        stock_head: As for :func:`evaluate`.
-        show_progress_bar: As for :func:`evaluate`.
-        settings: More to state in the result.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         EncoderError: If ``model`` is of another kind.
     """
     started = time.perf_counter()
-    stated = settings_of(model, max_active_dims=max_active_dims, dtype=dtype, stock_head=stock_head)
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "max_active_dims": max_active_dims,
-        "dtype": dtype,
-        "stock_head": stock_head,
-        "show_progress_bar": show_progress_bar,
-    }
-    queries = encode(model, list(collection.queries.values()), role="query", **options)
-    documents = encode(model, list(collection.corpus.values()), role="document", **options)
+    options = EncodeOptions.of(options, **changes)
+    encoding = {entry.name for entry in fields(EncodeOptions)}
+    stated = {name: value for name, value in options.to_dict().items() if name not in encoding}
+    stated |= settings_of(model, options)
+    queries = encode(model, list(collection.queries.values()), options, role="query")
+    documents = encode(model, list(collection.corpus.values()), options, role="document")
     return evaluate_vectors(
-        queries,
-        documents,
-        collection,
-        name=name or type(model).__name__,
-        settings={**(settings or {}), **stated},
-        started=started,
+        queries, documents, collection, name=name or type(model).__name__, settings=stated, started=started
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.encoders.encoding import DType
 from isthmus.encoders.load import load_encoder, local_folder, stored_as_sparse
 from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation.models import encode
 from isthmus.lexical.parts import add_lexical, check_encoder
 from isthmus.modules.lexical import LexicalMode
+from isthmus.options import DType
 from isthmus.training.data import TrainingData
 from isthmus.training.unlabelled import OWN_TEACHERS
 
