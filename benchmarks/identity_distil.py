@@ -22,9 +22,9 @@ from isthmus.lexical import add_lexical
 from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.reading.storage import atomic_folder, atomic_write
 from isthmus.training import TrainOptions, pairs_from_text, train
-from isthmus.training.options import TAUGHT
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import SAMPLE, with_scores
+from isthmus.training.text_options import TAUGHT
 
 PAIRS = replace(TAUGHT, max_pairs=TRAINING.batch_size * (TRAINING.steps or 0), passage_words=48)
 

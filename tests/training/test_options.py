@@ -47,11 +47,11 @@ def test_a_loss_is_named_with_its_options_beside_it():
     # What all losses take stays.
     assert AlignOptions.of(options, loss="infonce").loss == InfoNCEOptions(scale=5.0)
     assert AlignOptions.of(options, loss=ProximityOptions()).loss == ProximityOptions()
-    with pytest.raises(InputError, match="temperature must be left out with loss 'clear', got 2.0; it belongs to"):
+    with pytest.raises(InputError, match=r"temperature must be left out with loss 'clear', got 2\.0; it belongs to"):
         AlignOptions.of(options, temperature=2.0)
-    with pytest.raises(InputError, match="got 'clear'; a loss is taken by its name by AlignOptions.of"):
+    with pytest.raises(InputError, match=r"got 'clear'; a loss is taken by its name by AlignOptions\.of"):
         AlignOptions(loss="clear")
-    with pytest.raises(InputError, match="options must be of AlignOptions, got TrainOptions"):
+    with pytest.raises(InputError, match="options must be AlignOptions, got TrainOptions"):
         AlignOptions.of(TrainOptions())
 
 

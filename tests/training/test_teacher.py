@@ -12,9 +12,9 @@ from isthmus.errors import EncoderError, InputError, NotFoundError, TokenMapErro
 from isthmus.lexical import add_lexical
 from isthmus.token_map import Fate, TokenMap
 from isthmus.training import PairOptions, pairs_from_text, train_self_supervised
-from isthmus.training.options import TAUGHT
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import with_scores
+from isthmus.training.text_options import TAUGHT
 from tests.tokenizers import wordpiece
 from tests.training.conftest import tensors
 

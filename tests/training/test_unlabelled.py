@@ -5,7 +5,7 @@ import pytest
 
 from isthmus.errors import CollectionError, InputError, NotFoundError, UnknownNameError
 from isthmus.training import PairOptions, pairs_from_text
-from isthmus.training.structure import Words
+from isthmus.training.structure import WordPlaces
 
 ENGLISH = [
     "The lighthouse keeper climbs the narrow stair every evening before dusk and lights the old lamp by hand.",
@@ -54,7 +54,7 @@ def test_snippets_are_pieces_of_their_passages(texts, keep):
     assert found.kept == [keep == 1] * len(texts)
     for text, (_, query, positive) in zip(texts, rows(found), strict=True):
         assert query in text
-        assert 5 <= len(Words(query)) <= 9
+        assert 5 <= len(WordPlaces(query)) <= 9
         if keep:
             assert positive == text
         else:

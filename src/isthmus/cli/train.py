@@ -12,7 +12,8 @@ from isthmus.cli._options import Json, flags
 from isthmus.cli._output import quiet_libraries, working
 from isthmus.cli._training import Folder, Model, check_together, print_run, recipe_options
 from isthmus.errors import InputError
-from isthmus.training.options import OWN_TEACHERS, TAUGHT, PairOptions, TrainOptions, check_teacher
+from isthmus.training.options import TrainOptions
+from isthmus.training.text_options import OWN_TEACHERS, TAUGHT, PairOptions, check_teacher
 
 
 @flags

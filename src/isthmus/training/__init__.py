@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus._lazy import lazy_names
-from isthmus.training.options import AlignOptions, MineOptions, PairOptions, TrainOptions
+from isthmus.training.options import AlignOptions, MineOptions, TrainOptions
 from isthmus.training.paper_recipes import paper_settings
+from isthmus.training.text_options import PairOptions
 
 if TYPE_CHECKING:
     from isthmus.training.aligning import align

@@ -14,12 +14,13 @@ from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
 from isthmus.training.mining import find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
-from isthmus.training.options import LEAST_FOR_SNIPPET, TAUGHT, MineOptions, PairOptions, TrainOptions, check_teacher
+from isthmus.training.options import MineOptions, TrainOptions
 from isthmus.training.output import weights_digest
 from isthmus.training.recipe import check_start, resolve_bf16, run_task
 from isthmus.training.run_report import TrainingReport
 from isthmus.training.task import Prepared, Task
 from isthmus.training.teacher import check_stored, check_student, load_teacher, with_scores
+from isthmus.training.text_options import LEAST_FOR_SNIPPET, TAUGHT, PairOptions, check_teacher
 from isthmus.training.unlabelled import TextPairs, pairs_from_text
 
 # Of most tokenizers in their own language, a little below two.

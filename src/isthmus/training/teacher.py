@@ -18,7 +18,7 @@ from isthmus.lexical.parts import add_lexical, check_encoder
 from isthmus.modules.lexical import LexicalMode
 from isthmus.options import EncodeOptions
 from isthmus.training.data import TrainingData
-from isthmus.training.options import OWN_TEACHERS, ScoreOptions
+from isthmus.training.text_options import OWN_TEACHERS, ScoreOptions
 
 # Texts that the strength of an echo is measured on, and rows that both scales are.
 SAMPLE = 500

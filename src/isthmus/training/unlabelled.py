@@ -18,8 +18,8 @@ from isthmus.reading.corpus_bar import corpus_bar
 from isthmus.reading.storage import OPENERS, read_lines
 from isthmus.training.data import TrainingData, parse_rows
 from isthmus.training.near_duplicates import NearDuplicates
-from isthmus.training.options import KINDS, LEAST_FOR_SNIPPET, Kind, PairOptions
 from isthmus.training.structure import WordPlaces, blocks, take_out
+from isthmus.training.text_options import KINDS, LEAST_FOR_SNIPPET, Kind, PairOptions
 
 PAGES = (".md", ".markdown", ".rst")
 # In words, or two characters each of scripts without spaces; those of the doctor's known-item search.
