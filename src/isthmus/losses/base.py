@@ -214,6 +214,6 @@ def embed_by_role(model: Any, sentence_features: Features, layout: Layout) -> li
 
 @contextmanager
 def _full_precision(like: Tensor | None) -> Iterator[None]:
-    """Half precision tells neighbours of a scale of 20 apart in steps of an eighth."""
+    """No autocast in the body: half precision tells neighbours of a scale of 20 apart in steps of an eighth."""
     with torch.autocast("cpu" if like is None else like.device.type, enabled=False):
         yield

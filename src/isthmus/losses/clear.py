@@ -40,6 +40,9 @@ class CLEARLoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = CLEARLoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     terms = (("pivot_query", "pivot_passage"), ("pivot_passage", "query"))

@@ -29,6 +29,9 @@ class InfoNCELoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = InfoNCELoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     def __init__(

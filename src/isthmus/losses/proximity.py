@@ -44,6 +44,9 @@ class ProximityLoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = ProximityLoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     terms = (("passage", "pivot_query"),)

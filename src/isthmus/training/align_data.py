@@ -21,7 +21,7 @@ PROVENANCE = ("language", "translated_by", "source")
 
 @dataclass(frozen=True)
 class AlignData:
-    """Rows by column.
+    """Parallel rows to align on, by column.
 
     Attributes:
         name: File or hub id.
