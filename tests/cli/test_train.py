@@ -60,7 +60,7 @@ def test_train_prints_a_report_and_evaluates(run, folders, pairs, tmp_path):
         (("--language", "ko"), "--language must come with --eval"),
         (("--loss", "hinge"), "hinge"),
         (("--loss", "kl"), "needs a column 'scores'"),
-        (("--batch-size", 0), "Invalid value for '--batch-size': 0 is not in the range x>=1"),
+        (("--batch-size", 0), "batch_size must be 1 or more, got 0"),
         (("--freeze", "all-but-new"), "needs the token map"),
         (("--train", "none.jsonl"), "none.jsonl does not exist"),
     ],
