@@ -24,4 +24,4 @@ def test_flags_stand_in_panels(run):
         for name in names:
             assert f"  {name} " in panels[panel], name
     # An alignment has its own defaults of what it shares with training.
-    assert "[default: 64;" in " ".join(panels["Common"].split())
+    assert "process (1 or more). [default: 64]" in " ".join(panels["Common"].split())
