@@ -164,5 +164,5 @@ class CachedOptions(Options):
     """
 
     mini_batch_size: int | None = option(
-        None, help="Texts to encode at a time (GradCache).", panel="Method", at_least=1, shown="the batch"
+        None, help="Texts to encode at a time, by GradCache.", panel="Method", at_least=1, shown="the batch"
     )
