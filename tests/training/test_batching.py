@@ -168,7 +168,7 @@ def test_the_report_says_how_many_rows_a_step_had(dense_folder, write, tmp_path,
     assert report.rows_per_step == pytest.approx(mean, abs=0.01)
     assert f"{mean:.1f} per step, of a batch size of 8" in str(report)
     assert json.loads((tmp_path / "out" / "training_report.json").read_text())["rows_per_step"] == report.rows_per_step
-    full = replace(chosen, training=replace(chosen.training, batch_size=29))
+    full = replace(chosen, batch_size=29)
     assert "per step" not in str(align(dense_folder, write(MANY), tmp_path / "full", full))
 
 
