@@ -13,7 +13,7 @@ from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.errors import OutputError
 from isthmus.options import OpenOptions
-from isthmus.training.options import MineOptions
+from isthmus.training.mine_options import MineOptions
 
 
 @flags

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus._lazy import lazy_names
-from isthmus.training.options import AlignOptions, MineOptions, TrainOptions
+from isthmus.training.mine_options import MineOptions
+from isthmus.training.options import AlignOptions, TrainOptions
 from isthmus.training.paper_recipes import paper_settings
 from isthmus.training.text_options import PairOptions
 

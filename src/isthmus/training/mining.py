@@ -24,7 +24,7 @@ from isthmus.index import search, search_dense
 from isthmus.options import EncodeOptions
 from isthmus.reading.storage import atomic_write
 from isthmus.training.data import TrainingData
-from isthmus.training.options import MineOptions
+from isthmus.training.mine_options import MineOptions
 
 # Candidates looked at per query; what is ranked below is no hard negative.
 DEPTH = 100

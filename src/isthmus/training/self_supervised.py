@@ -12,9 +12,10 @@ from isthmus.errors import InputError
 from isthmus.evaluation import BM25
 from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
+from isthmus.training.mine_options import MineOptions
 from isthmus.training.mining import find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
-from isthmus.training.options import MineOptions, TrainOptions
+from isthmus.training.options import TrainOptions
 from isthmus.training.output import weights_digest
 from isthmus.training.recipe import check_start, resolve_bf16, run_task
 from isthmus.training.run_report import TrainingReport
