@@ -42,6 +42,18 @@ def check_together(given: Mapping[str, Any]) -> None:
         raise InputError(f"--language must come with --eval, got {given['language']!r} alone; name the collection")
 
 
+def check_alone(text: Mapping[str, Any]) -> None:
+    """Refuse options of unlabelled text beside ``--train``.
+
+    Raises:
+        InputError: As said.
+    """
+    for name, value in text.items():
+        flag = "mine-negatives" if name == "negatives" else name.replace("_", "-")
+        remedy = "; `isthmus mine` adds negatives to pairs" if name == "negatives" else "; leave it out"
+        raise InputError(f"--{flag} must come with --self-supervised, got {value!r} without{remedy}")
+
+
 def recipe_options(command: Command, given: Mapping[str, Any]) -> Any:
     """The options of the paper's recipe that ``given`` names, replaced by the others given; tells each on stderr.
 

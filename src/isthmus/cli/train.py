@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import quiet_libraries, working
-from isthmus.cli._training import Folder, Model, check_together, print_run, recipe_options
+from isthmus.cli._training import Folder, Model, check_alone, check_together, print_run, recipe_options
 from isthmus.errors import InputError
 from isthmus.training.options import TrainOptions
 from isthmus.training.text_options import OWN_TEACHERS, TAUGHT, PairOptions, check_teacher
@@ -54,7 +53,7 @@ def command(
     check_together(given)
     _check_data(train, self_supervised, teacher, given.get("recipe"))
     if train is not None:
-        _check_alone(text)
+        check_alone(text)
     pairs = PairOptions.of(None if teacher is None else TAUGHT, **text)
     options = TrainOptions(**given) if "recipe" not in given else recipe_options("train", given)
     check_teacher(teacher)
@@ -85,11 +84,3 @@ def _check_data(train: str | None, corpus: str | None, teacher: str | None, reci
         )
     if recipe is not None and train is None:
         raise InputError(f"--recipe must come with --train, got {recipe!r} with --self-supervised; leave one out")
-
-
-def _check_alone(text: Mapping[str, Any]) -> None:
-    """Refuse options of unlabelled text beside ``--train``."""
-    for name, value in text.items():
-        flag = "mine-negatives" if name == "negatives" else name.replace("_", "-")
-        remedy = "; `isthmus mine` adds negatives to pairs" if name == "negatives" else "; leave it out"
-        raise InputError(f"--{flag} must come with --self-supervised, got {value!r} without{remedy}")
