@@ -29,14 +29,14 @@ from alignment import COLUMNS, DTYPE, check_apart, developed, development, rates
 from cells import RowsFile, fingerprint, use_data
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import ParallelCollection, load_parallel
-from isthmus.corpora.training_pairs import build_pairs
-from isthmus.evaluation.audit import audit_model
+from isthmus.auditing.audits import audit_model
+from isthmus.collections import ParallelCollection, load_parallel
+from isthmus.collections.training_pairs import build_pairs
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.training import TrainingSettings
-from isthmus.training.align_recipe import align
 from isthmus.training.align_settings import AlignSettings
+from isthmus.training.aligning import align
 
 MODEL = "published/multilingual-e5-small"
 LANGUAGES = ("ar", "zh", "ru", "de", "es", "hi", "vi")

@@ -30,10 +30,10 @@ from training_pairs import training_rows
 from zero_shot import sample_queries
 
 import isthmus
-from isthmus._files import atomic_folder, atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model
+from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 from isthmus.training import PairSettings, train_self_supervised
 
 LANGUAGES = ("ko", "ru")

@@ -18,9 +18,9 @@ from typing import Any
 from study_arms import TRAINING, transferred
 from training_pairs import training_rows
 
-from isthmus._files import atomic_folder, atomic_write
+from isthmus.lexical import add_lexical
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search import add_lexical
+from isthmus.reading.storage import atomic_folder, atomic_write
 from isthmus.training import TrainingSettings, pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import SAMPLE, with_scores

@@ -29,14 +29,14 @@ from dev_pairs import paired, section_rows
 from zero_shot import sample_queries, say
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.diagnostics import diagnose
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.lexical import add_lexical
+from isthmus.lexical.parts import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search import add_lexical
-from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.token_map import Fate
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 

@@ -15,9 +15,9 @@ from study_dense import dense_transfer
 from training_pairs import target_text, training_rows
 
 import isthmus
-from isthmus._files import atomic_folder, atomic_write, read_json
 from isthmus.evaluation import BM25
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 from isthmus.training import TrainingSettings, train
 
 # Each as it measured best on development pairs (``settings.py``).

@@ -47,7 +47,7 @@ from new_language_tables import new_language, new_language_ready
 from serve_tables import serve
 from study_tables import study, study_alpha, study_cost, study_rates
 
-from isthmus._files import atomic_write, read_json
+from isthmus.reading.storage import atomic_write, read_json
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)

@@ -24,10 +24,10 @@ import torch
 from cells import Cell, fingerprint, summarize, use_data, write_cell
 
 import isthmus
-from isthmus._files import atomic_write
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.reading.storage import atomic_write
 
 COLLECTIONS = {
     "en": ("xquad",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isthmus.diagnostics.doctor import diagnose
+from isthmus.diagnostics.diagnosis import diagnose
 from isthmus.diagnostics.finding import Finding, Level
 
 __all__ = ["Finding", "Level", "diagnose"]
