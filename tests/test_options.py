@@ -71,7 +71,9 @@ main()
 
 def test_an_option_added_in_one_place_is_everywhere():
     def run(*arguments):
-        return subprocess.run([sys.executable, "-c", ADDED, *arguments], check=True, capture_output=True).stdout.decode()
+        return subprocess.run(
+            [sys.executable, "-c", ADDED, *arguments], check=True, capture_output=True
+        ).stdout.decode()
 
     shown = run("--help")
     assert "A dummy that nobody needs." in shown.split("Ablation:")[1].split("Output:")[0]

@@ -118,9 +118,7 @@ class Options:
             InputError: If ``options`` is something else, or a change is no field.
         """
         if options is not None and not isinstance(options, cls):
-            raise InputError(
-                f"options must be of {cls.__name__}, got {type(options).__name__}; pass its fields by name"
-            )
+            raise InputError(f"options must be {cls.__name__}, got {type(options).__name__}; pass its fields by name")
         made = cls if options is None else type(options)
         known = [entry.name for entry in fields(made)]
         unknown = sorted(changes.keys() - set(known))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, Hit, PoolInfo, PoolResult
+from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, PoolInfo, PoolResult, RankedPassage
 from isthmus.auditing.measures import METRICS, SPLIT
 from isthmus.evaluation.bootstrap import PairedBootstrap
 
@@ -37,7 +37,7 @@ def pool_info(name, own, languages, text):
 
 
 def hit(rank, language, relevant, text):
-    return Hit(rank, f"p{rank}{text}", language, 1 / rank, f"passage {rank}{text}", relevant)
+    return RankedPassage(rank, f"p{rank}{text}", language, 1 / rank, f"passage {rank}{text}", relevant)
 
 
 def pool_result(model, pool, generator, gap, text):

@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 import isthmus
 from isthmus.auditing import AuditResult, audit, audit_model, audit_models
 from isthmus.auditing.measures import METRICS, SPLIT
-from isthmus.auditing.text import COLUMNS, rules, sentences, shares, table
+from isthmus.auditing.wording import COLUMNS, rules, sentences, shares, table
 from isthmus.collections import ParallelCollection
 from isthmus.collections.parallel import with_distractors
 from isthmus.encoders.encoding import prompt_name

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus.auditing import wording
-from isthmus.auditing.wording import amount, language_list, outcome, p_value, setting, signed, verdicts
+from isthmus.auditing import verdict
+from isthmus.auditing.verdict import verdicts
+from isthmus.auditing.wording import amount, language_list, outcome, p_value, setting, signed
 
 
 def headlines(audit):
@@ -28,7 +29,7 @@ def test_headline_follows_the_intervals_of_the_gap(make_audit, gaps, headline):
 def test_a_certain_but_small_gap_is_no_lean(make_audit, monkeypatch):
     audit = make_audit(models=("only",), gaps={"ko": 2.0})
     assert headlines(audit) == ["Leans to English"]
-    monkeypatch.setattr(wording, "MATERIAL", 2.1)
+    monkeypatch.setattr(verdict, "MATERIAL", 2.1)
     assert headlines(audit) == ["No clear lean to English"]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.auditing.measures import ENGLISH, METRICS
-from isthmus.auditing.text import plain
 from isthmus.evaluation.bootstrap import PairedBootstrap
 from isthmus.reading.storage import atomic_write
 
@@ -70,8 +69,8 @@ class PoolInfo:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """One ranked document.
+class RankedPassage:
+    """A document in the ranking of a question.
 
     Attributes:
         rank: From 1; relevant documents stand behind irrelevant ones of the same score.
@@ -107,8 +106,8 @@ class HardQuery:
     text: str
     first_rank: int
     worst_rank: int
-    hits: tuple[Hit, ...]
-    golds: tuple[Hit, ...]
+    hits: tuple[RankedPassage, ...]
+    golds: tuple[RankedPassage, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,4 +295,6 @@ class AuditResult:
 
     def __str__(self) -> str:
         """A table, what it says, and the rules behind it."""
+        from isthmus.auditing.wording import plain
+
         return plain(self)

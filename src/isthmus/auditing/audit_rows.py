@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.auditing.audit_result import Comparison, HardQuery, Hit, PoolResult
+from isthmus.auditing.audit_result import Comparison, HardQuery, PoolResult, RankedPassage
 from isthmus.auditing.measures import ENGLISH
 from isthmus.auditing.mixed_metrics import language_share, mix_by_rank, split_of_first_hits
 from isthmus.auditing.pools import Documents, Pool
@@ -76,10 +76,12 @@ def _hardest(queries: Mapping[str, str], documents: Documents, ranking: Ranking)
         )
 
 
-def _hit(documents: Documents, rank: int, place: int, score: float, relevant: bool) -> Hit:
+def _hit(documents: Documents, rank: int, place: int, score: float, relevant: bool) -> RankedPassage:
     text = " ".join(documents.texts[place].split())
     shown = text if len(text) <= SNIPPET else text[: SNIPPET - 1].rstrip() + "…"
-    return Hit(int(rank), documents.ids[place], str(documents.languages[place]), float(score), shown, relevant)
+    return RankedPassage(
+        int(rank), documents.ids[place], str(documents.languages[place]), float(score), shown, relevant
+    )
 
 
 def with_gaps(

@@ -15,8 +15,7 @@ from markupsafe import Markup
 
 from isthmus.auditing.audit_result import PoolInfo, PoolResult
 from isthmus.auditing.measures import DEPTH, ENGLISH, METRICS, SPLIT
-from isthmus.auditing.text import language_name
-from isthmus.auditing.wording import percent, signed
+from isthmus.auditing.wording import language_name, percent, signed
 
 WIDTH = 360
 LEFT = 72

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.auditing import charts, wording
-from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, Hit, PoolInfo, PoolResult
+from isthmus.auditing import charts, verdict, wording
+from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, PoolInfo, PoolResult, RankedPassage
 from isthmus.auditing.measures import ENGLISH, METRICS, MIX_DEPTH, SPLIT
-from isthmus.auditing.text import language_name
+from isthmus.auditing.wording import language_name
 from isthmus.reading.storage import atomic_write
 
 if TYPE_CHECKING:
@@ -113,11 +113,11 @@ def render_audit(result: AuditResult) -> str:
         audit=result,
         groups=groups,
         mixed=mixed,
-        verdicts=wording.verdicts(result),
+        verdicts=verdict.verdicts(result),
         titles=_TITLES,
-        deciding=wording.DECIDING,
-        material=wording.MATERIAL,
-        keeps=wording.KEEPS,
+        deciding=verdict.DECIDING,
+        material=verdict.MATERIAL,
+        keeps=verdict.KEEPS,
         depth=MIX_DEPTH,
         gap_metrics=GAP_METRICS,
         # Headings of panels stand below that of their pool, which only several mixed pools have.
@@ -182,7 +182,7 @@ def _comparisons(
     }
 
 
-def _further_down(query: HardQuery) -> list[Hit]:
+def _further_down(query: HardQuery) -> list[RankedPassage]:
     """Relevant documents behind the hits that are shown."""
     return [gold for gold in query.golds if gold.rank > len(query.hits)]
 

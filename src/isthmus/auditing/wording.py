@@ -1,153 +1,132 @@
-"""What a report says in words, and how it writes numbers."""
+"""The words and numbers of an audit: a table that fits 80 columns, sentences, and how values are written."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from isthmus.auditing.audit_result import AuditResult, PoolResult
-from isthmus.auditing.measures import METRICS
-from isthmus.auditing.text import MIXED, language_name, leading_pool
+from isthmus.auditing.measures import ENGLISH, METRICS
 
-DECIDING = "max@r_norm"
-"""The metric whose English gap decides what the head line says."""
-MATERIAL = 1.0
-"""Points of that metric below which a difference, however certain, is no lean."""
-KEEPS = 0.9
-"""Share of the first 10 in the question's language from which a model is said to keep to it."""
+if TYPE_CHECKING:
+    from isthmus.auditing.audit_result import AuditResult, PoolInfo, PoolResult
+
+MIXED = ("multi", "partly-parallel", "pairs", "english-distractors")
+HEADLINE_ORDER = (*MIXED, "mono-cross", "mono-same")
+"""Names of pools; what is said in words is about the first of them that was searched."""
+COLUMNS = ("pool", "query", "in", "|D|", "|R|", "Max@R", "med.", "norm", "C@10", "nDCG", "EN 1st")
+LEGEND = (
+    "|D| documents, |R| relevant ones per question. Max@R: mean; med.: its median. norm: Max@R_norm. C@10: "
+    "Complete@10. EN 1st: questions with an irrelevant English passage above every relevant one."
+)
 NOTHING = "–"
-GLANCE = {
-    "complete@10": "All relevant passages in the first 10",
-    "english_first": "Irrelevant English before any of them",
-    "language_preference": "Own language before the others",
-}
-"""Metrics that a verdict shows, and what they say of a question."""
 _SHARES = ("english_first", "language_preference")
-_SPELLED_OUT = 3
+_NAMES = {
+    "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fr": "French",
+    "hi": "Hindi", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "pt": "Portuguese",
+    "ro": "Romanian", "ru": "Russian", "sw": "Swahili", "te": "Telugu", "th": "Thai", "tr": "Turkish",
+    "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What an audit found about one model.
-
-    Attributes:
-        model: Name of the model.
-        headline: The finding in a few words.
-        detail: The numbers behind it, one sentence.
-        results: What it rests on, one or more for each query language.
-    """
-
-    model: str
-    headline: str
-    detail: str
-    results: tuple[PoolResult, ...]
-
-    @property
-    def glance(self) -> dict[str, str]:
-        """Those of :data:`GLANCE` that say something about the pool."""
-        return {name: text for name, text in GLANCE.items() if any(name in found.per_query for found in self.results)}
+def language_name(code: str) -> str:
+    """English name of a language, or its code where it is not a common one."""
+    return _NAMES.get(code, code)
 
 
-def verdicts(result: AuditResult) -> list[Verdict]:
-    """One verdict per model, from the pool that says most about languages that compete.
-
-    A model leans to English where the same questions reach a Max@R_norm higher by at least :data:`MATERIAL` in English
-    and the 95% interval of the difference leaves out zero. It keeps to the question's language where :data:`KEEPS` of
-    the first 10 are in it for every query language of a mixed pool.
-    """
-    main = leading_pool(result)
+def table(results: Sequence[PoolResult]) -> list[list[str]]:
+    """Cells of one line per result, under :data:`COLUMNS`."""
     return [
-        _verdict(model, tuple(found for found in result.results if found.model == model and found.pool.name == main))
-        for model in result.models
+        [
+            result.pool.name,
+            result.pool.query_language,
+            _joined(result.pool.languages),
+            str(result.pool.documents),
+            f"{result.pool.golds:.3g}",
+            _number(result["max@r"], ".1f"),
+            _number(result.max_rank_median, ".1f"),
+            _number(result["max@r_norm"], ".1f"),
+            _number(result["complete@10"], ".1f"),
+            _number(result["ndcg@10"], ".3f"),
+            _percent(result["english_first"]),
+        ]
+        for result in results
     ]
 
 
-def _verdict(model: str, results: tuple[PoolResult, ...]) -> Verdict:
-    compared = [found for found in results if DECIDING in found.gaps]
-    blocked = [found for found in results if found["english_first"] is not None]
-    if compared:
-        headline, detail = _lean(compared, results), _gap_sentence(compared)
-    elif blocked:
-        said = [f"{amount('english_first', r['english_first'])} of {_label(r, blocked)} questions" for r in blocked]
-        headline = f"English stands in the way of {_listed(said)}"
-        detail = "There an irrelevant English passage comes before every relevant one."
-    else:
-        headline, detail = _extremes(results)
-    return Verdict(model, headline, detail, results)
+def shares(results: Sequence[PoolResult]) -> list[str]:
+    """Languages of the first 10 hits, a line for the mixed pools of each name; ``results`` are those of one model."""
+    said: dict[str, list[str]] = {}
+    for found in results:
+        if len(found.pool.languages) > 1:
+            mix = ", ".join(f"{code} {_percent(share)}" for code, share in found.language_share.items())
+            said.setdefault(found.pool.name, []).append(f"{found.pool.query_language}: {mix}")
+    return [f"First 10 hits of {name}, asked in {'; in '.join(parts)}." for name, parts in said.items()]
 
 
-def _lean(compared: Sequence[PoolResult], results: Sequence[PoolResult]) -> str:
-    gaps = [(found, found.gaps[DECIDING]) for found in compared]
-    below = _names(found for found, gap in gaps if gap.low > 0 and gap.difference >= MATERIAL)
-    above = _names(found for found, gap in gaps if gap.high < 0 and gap.difference <= -MATERIAL)
-    mixed = compared[0].pool.name in MIXED
-    said = []
-    if below and not mixed:
-        said.append(f"does better in English than in {_listed(below)}")
-    elif below:
-        everywhere = below == _names(compared)
-        said.append("leans to English" + ("" if everywhere else f" when asked in {_listed(below)}"))
-    if above:
-        said.append(f"does better in {_listed(above)} than in English")
-    if not said:
-        said.append("no clear lean to English" if mixed else "no clear difference from English")
-    if mixed and all(found.language_share.get(found.pool.query_language, 0.0) >= KEEPS for found in results):
-        said.append("keeps to the question’s language")
-    text = "; ".join(said)
-    return text[0].upper() + text[1:]
+def leading_pool(result: AuditResult) -> str:
+    """Name of the pools that say most about languages that compete, of those that were searched."""
+    searched = [pool.name for pool in result.pools]
+    return next((name for name in HEADLINE_ORDER if name in searched), searched[0])
 
 
-def _gap_sentence(compared: Sequence[PoolResult]) -> str:
-    opening = f"Asked in English, the same questions have a {METRICS[DECIDING].label}"
-    if len(compared) > _SPELLED_OUT:
-        ranked = sorted(compared, key=lambda found: found.gaps[DECIDING].difference)
-        return f"{opening} from {_lead(ranked[0], compared)} to {_lead(ranked[-1], compared)}."
-    said = [
-        f"{_lead(found, compared)} (95% interval {signed(DECIDING, gap.low)} to {signed(DECIDING, gap.high)})"
-        for found in compared
-        for gap in [found.gaps[DECIDING]]
+def sentences(result: AuditResult) -> list[str]:
+    """What the leading pools say, up to two sentences for each language but English, then how the models differ."""
+    pools = [pool for pool in result.pools if pool.name == leading_pool(result)]
+    asked = [pool.query_language for pool in pools]
+    if len(set(asked)) < len(asked) and ENGLISH in result.languages:
+        # Of the many pools of many languages, those that set one against English.
+        pools = [pool for pool in pools if ENGLISH in (pool.query_language, *pool.languages)]
+    said = [text for model in result.models for pool in pools for text in _about(result, result.of(model, pool))]
+    return said + list(_compared(result, pools))
+
+
+def rules(result: AuditResult) -> list[str]:
+    """How the numbers came about: pools, deduplication, ties, what was left out."""
+    pools = {pool.name: pool.rule for pool in result.pools}
+    first = result.pools[0]
+    stated = [f"{name}: {rule}" for name, rule in pools.items()]
+    stated += [f"Deduplication: {first.deduplication}", f"Ties: {first.ties}"]
+    left_out = [
+        f"{result.settings[key]} {what}"
+        for key, what in (
+            ("dropped_queries", "questions that not every language can ask and answer"),
+            ("dropped_passages", "passages that answer no shared question"),
+        )
+        if result.settings.get(key)
     ]
-    return f"{opening} {_listed(said)}."
+    return stated + ([f"Left out: {', '.join(left_out)}."] if left_out else [])
 
 
-def _lead(found: PoolResult, results: Sequence[PoolResult]) -> str:
-    """How far English questions are ahead of those of a result."""
-    difference = found.gaps[DECIDING].difference
-    return f"{abs(difference):.1f} points {'higher' if difference >= 0 else 'lower'} than in {_label(found, results)}"
+def plain(result: AuditResult) -> str:
+    """Tables, sentences and rules as plain text."""
+    lines = [headline(result)]
+    for model in result.models:
+        results = [found for found in result.results if found.model == model]
+        rows = [list(COLUMNS), *table(results)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        lines.append(model)
+        for row in rows:
+            cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+            lines.append("  ".join(cells))
+        lines += shares(results)
+    return "\n".join([*lines, *sentences(result), LEGEND, *rules(result)])
 
 
-def _extremes(results: Sequence[PoolResult]) -> tuple[str, str]:
-    """Head line and detail where nothing is compared with English."""
-    ranked = sorted(results, key=lambda found: -(found[DECIDING] or 0.0))
-    ends = (ranked[0], ranked[-1]) if len(ranked) > 1 else (ranked[0],)
-    names = [_label(found, results) for found in ends]
-    said = [
-        f"{amount(DECIDING, found[DECIDING])} for {name} questions" for found, name in zip(ends, names, strict=True)
-    ]
-    headline = f"{names[0]} questions do best" + "".join(f", {name} questions worst" for name in names[1:])
-    return headline, f"{METRICS[DECIDING].label} is {_listed(said)}."
+def headline(result: AuditResult) -> str:
+    """Collection, number of questions and languages, and whether copies are kept."""
+    copies = "; a copy of its passage for each" if result.pools[0].keep_copies else ""
+    return f"{result.collection}: {len(result.query_ids)} questions in each of {', '.join(result.languages)}{copies}"
 
 
-def _names(results: Iterable[PoolResult]) -> list[str]:
-    return list(dict.fromkeys(language_name(found.pool.query_language) for found in results))
-
-
-def _label(found: PoolResult, results: Sequence[PoolResult]) -> str:
-    """Query language, with the languages searched where the results hold it more than once."""
-    name = language_name(found.pool.query_language)
-    several = sum(other.pool.query_language == found.pool.query_language for other in results) > 1
-    return f"{name} ({'+'.join(found.pool.languages)})" if several else name
-
-
-def _listed(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """Parts in a row: "a, b and c"."""
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
 def language_list(codes: Sequence[str]) -> str:
     """Names of languages in a row: "English, Arabic and Korean"."""
-    return _listed([language_name(code) for code in codes])
+    return joined([language_name(code) for code in codes])
 
 
 def amount(metric: str, value: float | None) -> str:
@@ -205,3 +184,57 @@ def settings_of(result: AuditResult) -> Iterator[tuple[str, str]]:
     for key, value in result.settings.items():
         if key not in ("models", "versions"):
             yield key.replace("_", " "), setting(value)
+
+
+def _about(result: AuditResult, found: PoolResult) -> Iterator[str]:
+    prefix = f"{found.model}: " if len(result.models) > 1 else ""
+    name, pool = language_name(found.pool.query_language), _named(result, found.pool)
+    english, gap = result.in_english(found), found.gaps.get("complete@10")
+    said = []
+    if found["english_first"] is not None:
+        beside = "" if english is None else f" (English questions: {_percent(english['english_first'])})"
+        said.append(
+            "an irrelevant English passage comes before every relevant one in "
+            f"{_percent(found['english_first'])}{beside}"
+        )
+    if found["language_preference"] is not None:
+        said.append(f"the first relevant passage is {name} in {_percent(found['language_preference'])}")
+    if said and found.pool.query_language != ENGLISH:
+        yield f"{prefix}{name} questions in the pool {pool}: {'; '.join(said)}."
+    if english is not None and gap is not None:
+        yield (
+            f"{prefix}In the pool {pool}, every relevant passage is among the first 10 for "
+            f"{_number(english['complete@10'], '.1f')}% of the English and {_number(found['complete@10'], '.1f')}% of "
+            f"the {name} questions; English minus {name} is {gap.difference:+.1f} points (95% interval {gap.low:+.1f} "
+            f"to {gap.high:+.1f})."
+        )
+
+
+def _compared(result: AuditResult, pools: Sequence[PoolInfo]) -> Iterator[str]:
+    keys = {pool.key for pool in pools}
+    for found in result.comparisons:
+        if found.pool.key in keys and found.metric == "complete@10":
+            test = found.test
+            yield (
+                f"{found.model} against {found.baseline}, {language_name(found.pool.query_language)} questions in the "
+                f"pool {_named(result, found.pool)}: Complete@10 {test.difference:+.1f} points (95% interval "
+                f"{test.low:+.1f} to {test.high:+.1f})."
+            )
+
+
+def _named(result: AuditResult, pool: PoolInfo) -> str:
+    """Name of a pool, with its languages where questions of its language search several of that name."""
+    alike = [other for other in result.pools if (other.name, other.query_language) == (pool.name, pool.query_language)]
+    return f"{pool.name} ({'+'.join(pool.languages)})" if len(alike) > 1 else pool.name
+
+
+def _joined(languages: Sequence[str]) -> str:
+    return "+".join(languages) if len(languages) < 4 else f"{len(languages)} langs"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else percent(value)

@@ -51,7 +51,7 @@ def command(
 
 
 def _print(result: AuditResult) -> None:
-    from isthmus.auditing.text import COLUMNS, LEGEND, headline, rules, sentences, shares, table
+    from isthmus.auditing.wording import COLUMNS, LEGEND, headline, rules, sentences, shares, table
 
     console.print(escape(headline(result)), soft_wrap=True)
     for model in result.models:

@@ -90,8 +90,9 @@ def settings_of(model: Any, options: EncodeOptions) -> dict[str, Any]:
     """What a result has to state about ``model`` and the options it was encoded with."""
     if isinstance(model, BM25):
         return model.settings()
+    sparse = is_sparse(model)
     stated = {"dtype": options.dtype, "max_seq_length": model.max_seq_length, "prompts": _prompts(model)}
-    if is_sparse(model):
+    if sparse:
         limit = model.max_active_dims if options.max_active_dims is None else options.max_active_dims
         stated |= {"stock_head": options.stock_head, "max_active_dims": limit}
     return stated
