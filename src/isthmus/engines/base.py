@@ -42,6 +42,9 @@ class Engine(Protocol):
     def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
         """Query vectors, one row each; texts are encoded by the model, vectors are checked."""
 
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+
     def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
         """Best documents of one query, best first."""
 

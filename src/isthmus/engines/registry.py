@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from isthmus.engines.base import Backend, Engine, Location
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.index.build import Change
+from isthmus.index.build import Change, check_free
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
+from isthmus.lexical.options import LexicalOptions
+
+if TYPE_CHECKING:
+    from isthmus.lexical.new_encoder import Step
 
 # Scheme: module and the name in it. Modules are imported on use, because each has its own extra.
 BACKENDS = {
@@ -86,6 +91,45 @@ def build_engine(
     options = IndexOptions.of(options, **changes)
     location, backend = _find(url)
     return backend.build(location, model, corpus, options)
+
+
+def build_lexical_engine(
+    url: str,
+    model: str,
+    corpus: str,
+    folder: Path,
+    lexical: LexicalOptions,
+    options: IndexOptions | None = None,
+    *,
+    step: Step = nullcontext,
+) -> Change:
+    """Fit a lexical part to a corpus and make an index of it by the encoder that has the part.
+
+    Args:
+        url: A folder, or a URL of :mod:`isthmus.engines`.
+        model: Built-in name, folder or hub id.
+        corpus: A file, which is read twice.
+        folder: Where the encoder goes. With an index in a folder it is there when the index is; a server keeps what
+            arrived before an interruption, and needs its encoder to go on.
+        lexical: What to add to the encoder.
+        options: As for :func:`build_engine`.
+        step: Shows what is being done.
+
+    Raises:
+        IsthmusError: As for :func:`build_engine` and :func:`isthmus.lexical.new_encoder.new_encoder`.
+    """
+    # Opening an index needs none of what this loads.
+    from isthmus.lexical.new_encoder import new_encoder, open_as
+
+    options = IndexOptions.of(options)
+    made = new_encoder(model, corpus, folder, lexical, options, overwrite=options.overwrite, step=step)
+    if is_engine_url(url):
+        with made:
+            pass
+        return build_engine(url, str(folder), corpus, options)
+    check_free(Path(url), options.overwrite)
+    with made as written:
+        return build_engine(url, open_as(written, folder, options), corpus, options)
 
 
 def change_engine(

@@ -56,6 +56,10 @@ class ServerEngine:
         """As :meth:`isthmus.index.SparseIndex.vectors`."""
         return self._queries.vectors(queries)
 
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+        return self._queries.open().encoder
+
     def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
         """As :meth:`isthmus.index.SparseIndex.search`, but equal scores come in the server's own order.
 

@@ -103,14 +103,23 @@ class ChangeOptions(CorpusOptions):
 
 
 @dataclass(frozen=True)
-class QueryOptions(OpenOptions):
-    """What encodes the queries of an index.
+class ModelOptions(OpenOptions):
+    """Which model encodes the queries of an index.
 
     Attributes:
         model: A loaded SparseEncoder, or a built-in name, folder or hub id; None takes the one that the index names. It
             is opened by the first query that is a text.
-        any_model: Accept a model that did not make the index.
     """
 
     model: Any = option(None, kind=str, help="Encoder of the queries; default: the one the index names.")
+
+
+@dataclass(frozen=True)
+class QueryOptions(ModelOptions):
+    """What encodes the queries of an index.
+
+    Attributes:
+        any_model: Accept a model that did not make the index.
+    """
+
     any_model: bool = option(False, help="Accept a model that did not make the index.")

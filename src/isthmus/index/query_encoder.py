@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from scipy.sparse import csr_matrix, issparse
@@ -39,6 +40,14 @@ class QueryEncoder:
         return self.options.model if self._opened is None else self._opened.encoder
 
     @property
+    def name(self) -> str | Path | None:
+        """What the encoder is loaded by: the model given, or the one that the header names; None where it is loaded."""
+        model = self.options.model
+        if model is None and self.header.identity is not None:
+            model = self.header.identity.name
+        return model if isinstance(model, (str, Path)) else None
+
+    @property
     def is_open(self) -> bool:
         """Whether a text was encoded already."""
         return self._opened is not None
@@ -52,9 +61,7 @@ class QueryEncoder:
             EncoderError: If it is not sparse, or cannot be opened.
         """
         if self._opened is None:
-            model, identity = self.options.model, self.header.identity
-            if model is None:
-                model = None if identity is None else identity.name
+            model = self.name if self.options.model is None else self.options.model
             if model is None:
                 raise InputError(f"{self.where} names no model; pass the one that made it (model=, --model)")
             opened = open_encoder(model, self.options)

@@ -262,6 +262,10 @@ class SparseIndex:
         """
         return self._queries.vectors(queries)
 
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+        return self._queries.open().encoder
+
     def add(self, corpus: Any, *, update: bool = False, **changes: Any) -> None:
         """Add documents and show them; arguments as for :func:`isthmus.index.change_index`."""
         changes = {"trust_remote_code": self._queries.options.trust_remote_code, **changes}
