@@ -9,7 +9,7 @@ from typing import Any
 
 from alignment_published import ABLATIONS, ARMS, BEFORE, DEVELOPED, LANGUAGES, LOSSES
 
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 Row = dict[str, Any]
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]

@@ -31,11 +31,11 @@ from cells import ResultFile, fingerprint, use_data
 from zero_shot import dense_folder, say
 
 import isthmus
-from isthmus._files import atomic_write, read_json
+from isthmus.encoders.load import load_tokenizer
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors
 from isthmus.evaluation.models import encode, is_sparse, load_model
 from isthmus.evaluation.results import EvaluationResult, versions
-from isthmus.transfer.load import load_tokenizer
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.vocabulary.join import join_tokenizers
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")

@@ -29,13 +29,13 @@ from training_pairs import LEFT_OUT
 from zero_shot import say
 
 import isthmus
-from isthmus._files import atomic_write
 from isthmus.assets import cache_folder
 from isthmus.bridge import open_bridge
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
+from isthmus.encoders.load import load_encoder, load_tokenizer
 from isthmus.evaluation import BM25, evaluate_model
-from isthmus.transfer import transfer_encoder
-from isthmus.transfer.load import load_encoder, load_tokenizer
+from isthmus.reading.storage import atomic_write
+from isthmus.transferring import transfer_encoder
 
 LANGUAGES = ("zh", "ru", "ko", "ar", "hi")
 ENCODERS = ("published/splade-tiny", "isthmus/mini-splade-en")

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridges import ARMS, BRIDGES, ENCODERS, KEPT, LANGUAGES, WITHOUT_BRIDGE
 
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 SHORT = {name: name.rpartition("/")[2] for name in (*ENCODERS, *BRIDGES)}
 

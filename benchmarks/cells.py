@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from isthmus import IsthmusError, assets
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import EvaluationResult, bootstrap_interval, paired_bootstrap
+from isthmus.reading.storage import atomic_write, read_json
 
 
 class ResultFile:

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 import isthmus
-from isthmus._files import atomic_write
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
+from isthmus.encoders.encoding import encode_texts
+from isthmus.encoders.load import load_tokenizer
 from isthmus.evaluation import evaluate_vectors
-from isthmus.search import encode_texts
+from isthmus.reading.storage import atomic_write
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.fold import representatives
-from isthmus.transfer.load import load_tokenizer
-from isthmus.transfer.output import unwritten_columns
+from isthmus.transferring.columns import unwritten_columns
+from isthmus.transferring.fold import representatives
 from isthmus.vocabulary import join_tokenizers
 
 ENCODER, BRIDGE = "isthmus/mini-splade-en", "isthmus/mini-bridge"
@@ -211,7 +211,7 @@ def letters_kept() -> Iterator[None]:
         none = np.zeros(len(joined.known), dtype=np.bool_)
         return replace(joined, foreign=none, handed_over=none)
 
-    with patch("isthmus.transfer.target.join_tokenizers", join):
+    with patch("isthmus.transferring.target.join_tokenizers", join):
         yield
 
 

@@ -47,11 +47,11 @@ from study import cut
 from study_arms import BRIDGE, ENCODER, METHODS, RATES, TOKENIZER, TRAINING
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.reading.storage import atomic_write, read_json
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 STAGES = ("zero-shot", "fine-tuned", "distilled")

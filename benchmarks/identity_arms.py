@@ -16,12 +16,12 @@ from study import cut
 from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 
 import isthmus
+from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.lexical.adding import add_lexical
+from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
-from isthmus.search import encode_texts
-from isthmus.search.lexical import add_lexical
-from isthmus.search.statistics import lexical_vectors
 from isthmus.token_map import FATES, Fate, TokenMap
 
 MAPS = ("shuffled", "sembridge", "sembridge-own", "mean", "gaussian")
@@ -127,7 +127,7 @@ def arms_of(
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
-    with what the encoder gives that :func:`isthmus.search.add_lexical` returns.
+    with what the encoder gives that :func:`isthmus.lexical.add_lexical` returns.
 
     Args:
         made: By an encoder as transferred or trained.

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from isthmus._files import read_json
 from isthmus.modules.lexical import KNOWN_SHARE, LexicalMode
+from isthmus.reading.storage import read_json
 
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 PAIRS = ("sections", "cloze")

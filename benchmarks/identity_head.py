@@ -26,9 +26,9 @@ from study_arms import BRIDGE, ENCODER, METHODS, TOKENIZER
 from training_pairs import training_rows
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import evaluate_vectors
+from isthmus.reading.storage import atomic_write, read_json
 
 PAIRS = 200
 NORMS = ("mixed", "restored")

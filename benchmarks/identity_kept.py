@@ -31,12 +31,12 @@ from scipy.sparse import csr_matrix
 from study_arms import ENCODER, TOKENIZER
 from training_pairs import training_rows
 
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25
+from isthmus.lexical import add_lexical
+from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES
-from isthmus.search import add_lexical
-from isthmus.search.statistics import lexical_vectors
+from isthmus.reading.storage import atomic_write, read_json
 
 RESULTS = Path(__file__).parent / "results"
 WEIGHTS = (1.0, 2.0, 4.0)

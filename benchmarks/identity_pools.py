@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zero_shot import COLLECTIONS, sample_queries
 
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25
 
 # Distractors and questions: of a language's first collection, or (large) of every one.

@@ -29,14 +29,15 @@ from study import cut
 from study_arms import ENCODER, TOKENIZER, transferred
 from training_pairs import training_rows
 
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
+from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model
+from isthmus.lexical import add_lexical, fit_self_activation
+from isthmus.lexical.options import POWER, WEIGHT
+from isthmus.lexical.statistics import SelfActivation, lexical_vectors
 from isthmus.modules.lexical import MODES
-from isthmus.search import add_lexical, encode_texts, fit_self_activation
-from isthmus.search.lexical import POWER, WEIGHT
-from isthmus.search.statistics import SelfActivation, lexical_vectors
+from isthmus.reading.storage import atomic_write, read_json
 
 PAIRS = 250
 FURTHER = 1000

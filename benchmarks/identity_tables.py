@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 LEXICAL = ("echo", "hybrid")
 TRIMMED = ("echo-trimmed", "hybrid-trimmed")

@@ -29,14 +29,15 @@ from dev_pairs import paired, section_rows
 from zero_shot import sample_queries, say
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.diagnostics import diagnose
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.lexical import add_lexical
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search import add_lexical
-from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.options import EncodeOptions
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.token_map import Fate
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 
@@ -199,7 +200,7 @@ def measure(cells: Sequence[Cell], language: str, across: bool, args: argparse.N
             used = add_lexical(model, texts[1], "echo", known=kept, dtype=OPTIONS["dtype"])
         queries = encode(used, texts[0], role="query", **options)
         documents = encode(used, texts[1], role="document", **options)
-        settings = {"seed": args.seed, **settings_of(used, **OPTIONS)}
+        settings = {"seed": args.seed, **settings_of(used, EncodeOptions(**OPTIONS))}
         result = evaluate_vectors(
             queries, documents, cell.collection, name=cell.arm, settings=settings, started=encoding
         )

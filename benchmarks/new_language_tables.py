@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 NAMES = {

@@ -19,7 +19,7 @@ from pathlib import Path
 from cells import use_data
 from study_arms import METHODS, RATES, fine_tuned
 
-from isthmus._files import atomic_write, read_json
+from isthmus.reading.storage import atomic_write, read_json
 
 LANGUAGES = ("ko", "ru")
 STRENGTHS = (0.0, 1.0, 1.5, 2.5)

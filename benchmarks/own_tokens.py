@@ -20,8 +20,8 @@ from cells import fingerprint
 from dev_pairs import LANGUAGES, cloze
 
 import isthmus
-from isthmus._files import atomic_write
-from isthmus.search import encode_texts
+from isthmus.encoders.encoding import encode_texts
+from isthmus.reading.storage import atomic_write
 from isthmus.token_map import Fate
 
 METHODS = ("nearest", "sembridge")

@@ -27,12 +27,12 @@ from paper_models import Makes
 from paper_tables import MEAN, TABLES, Table, published
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.auditing.audits import audit_model
+from isthmus.collections import Collection
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import evaluate_model
-from isthmus.evaluation.audit import audit_model
 from isthmus.evaluation.results import versions
+from isthmus.reading.storage import atomic_write, read_json
 
 READERS = {"webfaq": webfaq, "miracl": miracl}
 # Pools of an audit: CLEAR's four directions are the passages of one language, the proximity paper has mixed ones too.

@@ -44,7 +44,7 @@ import numpy as np
 from search_collections import TOP_K, Vectors, load, real, save, synthetic
 from search_engines import BUILDERS, LARGEST, build, opener
 
-from isthmus._files import atomic_write, read_json
+from isthmus.reading.storage import atomic_write, read_json
 
 QUERIES = 500
 LIBRARIES = ("numpy", "scipy", "pyseismic-lsr", "pymilvus", "milvus-lite")

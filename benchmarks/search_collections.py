@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
-from isthmus.search.build import PART_SIZE
-from isthmus.search.exact import search
-from isthmus.search.parts import read_parts
+from isthmus.index.build import PART_SIZE
+from isthmus.index.encoded_files import read_parts
+from isthmus.index.exact import search
 
 VOCABULARY, TOPICS, TOPIC_TERMS = 30_522, 2_000, 400
 # Entries drawn for a document; some columns come twice and count once.
@@ -96,7 +96,8 @@ def real(documents: int, queries: int, folder: Path) -> Vectors:
     import torch
 
     import isthmus
-    from isthmus.search import encode_corpus, encode_texts
+    from isthmus.encoders.encoding import encode_texts
+    from isthmus.index import encode_corpus
 
     # Encoding is not what is measured here.
     torch.set_num_threads(os.cpu_count() or 1)

@@ -12,20 +12,20 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from search_collections import TOP_K, load, windows
 
-from isthmus.search.documents import Document
-from isthmus.search.engines import open_engine
-from isthmus.search.engines.base import Header, Location
-from isthmus.search.format import Manifest
-from isthmus.search.identity import Identity
-from isthmus.search.writer import IndexWriter
+from isthmus.encoders.fingerprint import Fingerprint
+from isthmus.engines import open_engine
+from isthmus.engines.base import Header, Location
+from isthmus.index.format import Manifest
+from isthmus.index.writer import IndexWriter
+from isthmus.reading.corpus import Document
 
-IDENTITY = Identity("synthetic", "synthetic")
+IDENTITY = Fingerprint("synthetic", "synthetic")
 TEXT = "A passage of two hundred characters, which an index stores and reads back for every hit that it shows. " * 2
 # Milvus Lite reads all vectors into Python objects at the first search of every process.
 LARGEST = {"milvus-lite": 20_000}
 MODULES = {
-    "seismic": ("isthmus.search.engines.seismic", "seismic"),
-    "milvus-lite": ("isthmus.search.engines.milvus", "pymilvus", "milvus_lite"),
+    "seismic": ("isthmus.engines.seismic", "seismic"),
+    "milvus-lite": ("isthmus.engines.milvus", "pymilvus", "milvus_lite"),
 }
 Ask = Callable[[csr_matrix], tuple[list[int], float]]
 
@@ -48,14 +48,14 @@ def embedded(weights: Any) -> Callable[[csr_matrix, Path], None]:
 
 
 def seismic(documents: csr_matrix, folder: Path) -> None:
-    from isthmus.search.engines.seismic import make_lists
+    from isthmus.engines.seismic import make_lists
 
     embedded("f32")(documents, folder)
     make_lists(folder / "idx")
 
 
 def milvus(documents: csr_matrix, folder: Path) -> None:
-    from isthmus.search.engines.milvus import Milvus
+    from isthmus.engines.milvus import Milvus
 
     server = Milvus(Location.parse(f"milvus:{folder / 'vectors.db'}"))
     server.create(Header(IDENTITY, documents.shape[1]))
@@ -97,7 +97,7 @@ def opener(engine: str, folder: Path) -> Callable[[], Ask]:
     if engine == "numpy, by dimension":
         return lambda: numpy_lists(folder)
     urls = {"seismic": f"seismic:{folder / 'idx'}", "milvus-lite": f"milvus:{folder / 'vectors.db'}"}
-    for module in MODULES.get(engine, ("isthmus.search.engines.embedded",)):
+    for module in MODULES.get(engine, ("isthmus.engines.embedded",)):
         import_module(module)
 
     def open_url() -> Ask:

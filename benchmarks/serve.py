@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus._files import atomic_write
+from isthmus.reading.storage import atomic_write
 
 WARM_UP = 5
 TIMEOUT = 60

@@ -21,8 +21,8 @@ from dev_pairs import LANGUAGES, cloze, sections
 from training_pairs import target_text
 
 import isthmus
-from isthmus._files import atomic_write
 from isthmus.evaluation import BM25, evaluate_model
+from isthmus.reading.storage import atomic_write
 
 POOLS = ("sections", "cloze")
 SEMBRIDGE: dict[str, Any] = {

@@ -30,10 +30,10 @@ from study_arms import ARMS, BRIDGE, ENCODER, METHODS, RATES, SWEEP, TOKENIZER, 
 from zero_shot import sample_queries
 
 import isthmus
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
 from isthmus.evaluation.models import encode, load_model
+from isthmus.reading.storage import atomic_write, read_json
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 PARTS = ("zero-shot", "tune", "fine-tuned", "sweep", "summary")

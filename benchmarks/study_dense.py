@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 import isthmus
 from isthmus.bridge.entmax import entmax_rows
+from isthmus.encoders.heads import find_head
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
 from isthmus.initializers.base import bridged_ids, candidate_groups, require_vectors
 from isthmus.token_map import TokenMap
-from isthmus.transfer.heads import find_head
 
 BLOCK = 256
 _PROBLEMS: list[Problem] = []

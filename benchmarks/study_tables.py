@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 Row = dict[str, Any]
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]

@@ -49,7 +49,7 @@ from study_published import PAIRS, STAGES
 from study_published_tables import study_published, study_published_languages, study_published_rates
 from study_tables import study, study_alpha, study_cost, study_rates
 
-from isthmus._files import atomic_write, read_json
+from isthmus.reading.storage import atomic_write, read_json
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)

@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._files import atomic_write
 from isthmus.bridge import bridge_weights
+from isthmus.reading.storage import atomic_write
 
 BLOCK = 512
 MEANINGS = 4000

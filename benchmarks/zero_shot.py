@@ -24,10 +24,11 @@ import torch
 from cells import Cell, fingerprint, summarize, use_data, write_cell
 
 import isthmus
-from isthmus._files import atomic_write
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.options import EncodeOptions
+from isthmus.reading.storage import atomic_write
 
 COLLECTIONS = {
     "en": ("xquad",),
@@ -168,7 +169,7 @@ def measure(cells: Sequence[Cell], language: str, args: argparse.Namespace) -> N
             vectors = [encode(model, list(sides[role].values()), role=role) for role in ("query", "document")]
         else:
             vectors = [encoded[role][[rows[role][text] for text in sides[role].values()]] for role in encoded]
-        settings = {"seed": args.seed, **settings_of(model, **options)}
+        settings = {"seed": args.seed, **settings_of(model, EncodeOptions(**options))}
         result = evaluate_vectors(*vectors, cell.collection, name=cell.arm, started=searched, settings=settings)
         # Encoding is shared between pools; a cell is charged with its own texts.
         share = per_character * sum(len(text) for side in sides.values() for text in side.values())

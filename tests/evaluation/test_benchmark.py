@@ -13,7 +13,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 from tests.tokenizers import wordpiece
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -17,11 +17,11 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 import isthmus
-from isthmus.corpora import load
+from isthmus.collections import load
+from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import CollectionError, EncoderError
 from isthmus.evaluation import bootstrap_interval
-from isthmus.search import encode_texts
-from tests.encoders import WORDS, masked_lm, save_masked_lm, splade
+from tests.tiny_encoders import WORDS, masked_lm, save_masked_lm, splade
 from tests.tokenizers import wordpiece
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -148,7 +148,7 @@ def test_cutting_columns_is_encoding_with_that_output(
 ) -> None:
     bilingual, _ = scripts
     # Letters of the target's script in the source's vocabulary, which belong to neither side alone.
-    monkeypatch.setattr("tests.encoders.WORDS", (*WORDS, "д", "##о", "집"))
+    monkeypatch.setattr("tests.tiny_encoders.WORDS", (*WORDS, "д", "##о", "집"))
     splade(tmp_path / "foreign").save_pretrained(str(tmp_path / "encoder"))
     args = bilingual.parse(options)
     made = bilingual.make_encoder(model, "ru", args)

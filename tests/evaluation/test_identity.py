@@ -11,12 +11,12 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25
 from isthmus.initializers import INITIALIZERS
 from isthmus.token_map import FATES, Fate, TokenMap
-from tests.encoders import splade
-from tests.search.test_lexical import make_texts
+from tests.lexical.test_lexical import make_texts
+from tests.tiny_encoders import splade
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CONTRACT = {

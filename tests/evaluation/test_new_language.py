@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus._files import read_json
 from isthmus.bridge import BridgeVectors
-from tests.encoders import splade
+from isthmus.reading.storage import read_json
+from tests.tiny_encoders import splade
 
 ROOT = Path(__file__).parents[2]
 GERMAN = [
@@ -76,7 +76,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         rows = [generator.standard_normal((side.size, 8)).astype(np.float32) for side in (source, target)]
         return BridgeVectors(*rows, "random")
 
-    monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+    monkeypatch.setattr("isthmus.transferring.pipeline.embed_vocabularies", vectors)
 
     def add_lexical(model: Any, texts: list[str], mode: str, *, known: list[int], dtype: str) -> Any:
         """Five texts are too few for an echo."""

@@ -12,11 +12,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.initializers import SemBridge
 from isthmus.token_map import Fate
-from tests.encoders import splade
 from tests.initializers.test_initializers import problem_of
+from tests.tiny_encoders import splade
 from tests.tokenizers import with_holes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -9,12 +9,12 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.serve.gate import Gate
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 from tests.serve.conftest import REASON
 
 pytest.importorskip("fastapi", reason=REASON)
 from isthmus.serve import create_app
-from isthmus.serve.run import LOOPBACK_NAMES, is_loopback
+from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback
 
 KEY = "k" * 16 + "!secret"
 

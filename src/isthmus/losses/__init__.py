@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from isthmus.losses.cached_clear import CachedCLEARLoss
-    from isthmus.losses.cached_infonce import CachedInfoNCELoss
-    from isthmus.losses.cached_proximity import CachedProximityLoss
-    from isthmus.losses.clear import CLEARLoss
-    from isthmus.losses.infonce import InfoNCELoss
-    from isthmus.losses.proximity import ProximityLoss
+    from isthmus.losses.clear import CachedCLEARLoss, CLEARLoss
+    from isthmus.losses.infonce import CachedInfoNCELoss, InfoNCELoss
+    from isthmus.losses.options import CLEAROptions, InfoNCEOptions, ProximityOptions
+    from isthmus.losses.proximity import CachedProximityLoss, ProximityLoss
     from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
 
 __all__ = [
     "CLEARLoss",
+    "CLEAROptions",
     "CachedCLEARLoss",
     "CachedInfoNCELoss",
     "CachedNamedSpladeLoss",
     "CachedProximityLoss",
     "InfoNCELoss",
+    "InfoNCEOptions",
     "NamedSpladeLoss",
     "ProximityLoss",
+    "ProximityOptions",
 ]
 
-_HOMES = {
-    "CLEARLoss": "clear",
-    "CachedCLEARLoss": "cached_clear",
-    "CachedInfoNCELoss": "cached_infonce",
-    "CachedNamedSpladeLoss": "splade",
-    "CachedProximityLoss": "cached_proximity",
-    "InfoNCELoss": "infonce",
-    "NamedSpladeLoss": "splade",
-    "ProximityLoss": "proximity",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CLEARLoss": ".clear",
+        "CLEAROptions": ".options",
+        "CachedCLEARLoss": ".clear",
+        "CachedInfoNCELoss": ".infonce",
+        "CachedNamedSpladeLoss": ".splade",
+        "CachedProximityLoss": ".proximity",
+        "InfoNCELoss": ".infonce",
+        "InfoNCEOptions": ".options",
+        "NamedSpladeLoss": ".splade",
+        "ProximityLoss": ".proximity",
+        "ProximityOptions": ".options",
+    },
+)

@@ -1,0 +1,202 @@
+"""Engines on a server: filling one, and searching it with the right model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from isthmus.engines.base import Header, Location, wanted_labels
+from isthmus.engines.connection import Server
+from isthmus.errors import InputError, OutputError
+from isthmus.index.build import Change, Windows, added_windows, encoded_windows
+from isthmus.index.hits import Hit, Match
+from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
+from isthmus.index.query_encoder import QueryEncoder
+from isthmus.reading.corpus import Document
+
+
+class ServerEngine:
+    """A server as an engine: encodes queries with the model that made its vectors.
+
+    Args:
+        server: The connection.
+        options: What encodes the queries; None takes the model that the index names.
+        **changes: Fields of ``options`` to replace.
+
+    Raises:
+        NotFoundError: If there is no such index.
+        IndexFileError: If Isthmus did not make it.
+    """
+
+    def __init__(self, server: Server, options: QueryOptions | None = None, **changes: Any) -> None:
+        self.server = server
+        self.header = server.header()
+        self._queries = QueryEncoder(self.header, server.where, QueryOptions.of(options, **changes))
+        self._tokens: list[str] | None = None
+
+    def __len__(self) -> int:
+        """Number of documents."""
+        return self.server.count()
+
+    def summary(self) -> dict[str, Any]:
+        """Documents, bytes, how weights are kept, and the model; no server tells the number of postings."""
+        return {
+            "documents": len(self),
+            "postings": None,
+            "bytes": self.server.size(),
+            "weights": self.server.weights,
+            "model": self.header.identity.name,
+        }
+
+    def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
+        """As :meth:`isthmus.index.SparseIndex.vectors`."""
+        return self._queries.vectors(queries)
+
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+        return self._queries.open().encoder
+
+    def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+        """As :meth:`isthmus.index.SparseIndex.search`, but equal scores come in the server's own order.
+
+        A metadata field that no document has is not refused: it finds nothing.
+
+        Raises:
+            InputError: If an argument does not fit, or the model is not the one that made the vectors.
+            EngineError: If the server does not answer or refuses.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k must be 1 or more, got {top_k}")
+        vector = self._queries.one(query)
+        return self.server.find(vector, top_k, wanted_labels(filter)) if vector.nnz else []
+
+    def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
+        """As :meth:`isthmus.index.SparseIndex.explain`, from the weights that the server stores."""
+        vector = self._queries.one(query)
+        stored = self.server.stored(identifier)
+        if stored is None:
+            raise self._absent(identifier)
+        matches = [
+            Match(self._token(term), float(value), stored[term], float(value) * stored[term])
+            for term, value in zip(vector.indices.tolist(), vector.data, strict=True)
+            if term in stored
+        ]
+        return sorted(matches, key=lambda match: -match.score)
+
+    def document(self, identifier: str) -> Document:
+        """As :meth:`isthmus.index.SparseIndex.document`; title and text are empty where they were left out.
+
+        Raises:
+            InputError: If there is none.
+            EngineError: If the server does not answer or refuses.
+        """
+        found = self.server.document(identifier)
+        if found is None:
+            raise self._absent(identifier)
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.server.close()
+
+    def _absent(self, identifier: str) -> InputError:
+        return InputError(f"document {identifier!r} must be in {self.server.where}, and is not; check the id")
+
+    def _token(self, term: int) -> str:
+        if not self._queries.is_open:
+            return str(term)
+        if self._tokens is None:
+            self._tokens = self._queries.open().tokens()
+        return self._tokens[term] or str(term)
+
+
+@dataclass(frozen=True)
+class ServerBackend:
+    """A kind of server.
+
+    Attributes:
+        connect: Opens a connection; the index need not be there.
+    """
+
+    connect: Callable[[Location], Server]
+
+    def open(self, location: Location, options: QueryOptions) -> ServerEngine:
+        """Connect to an index that is there."""
+        server = self.connect(location)
+        try:
+            return ServerEngine(server, options)
+        except BaseException:
+            server.close()
+            raise
+
+    def build(self, location: Location, model: Any, corpus: Any, options: IndexOptions) -> Change:
+        """Make an index and fill it; after an interruption, an update with the same corpus completes it.
+
+        Raises:
+            OutputError: If an index of this name is there and ``overwrite`` is off, or the name is an alias.
+            IndexFileError: If Isthmus did not make the one that is to be overwritten.
+            InputError: If ``weights`` is not f32: a server stores them in its own way.
+        """
+        if options.weights != "f32":
+            raise InputError(
+                f"weights must be 'f32' for {location.url}, got {options.weights!r}: a server stores its own way"
+            )
+        server = self.connect(location)
+        try:
+            exists = server.exists()
+            if exists and not options.overwrite:
+                raise OutputError(
+                    f"{location.url} already exists; choose another name, or pass --overwrite, or --update to add to it"
+                )
+            if exists:
+                server.check_own()
+            found = encoded_windows(model, corpus, options)
+            # Encoders are opened in between, and others may be at work.
+            if options.overwrite and server.exists():
+                server.drop()
+            encoder = found.encoder
+            server.create(Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text))
+            return _fill(server, found.windows, text=options.text)
+        finally:
+            server.close()
+
+    def change(self, location: Location, options: ChangeOptions, *, model: Any = None, corpus: Any = None) -> Change:
+        """Delete documents and put others; each step shows as it is done.
+
+        Raises:
+            InputError: If documents are to be added without ``update``, an id to delete is not there, the model is
+                another, or ``compact`` is asked for.
+        """
+        if options.compact:
+            raise InputError(f"compact is for index folders; {location.url} merges on its own")
+        if corpus is not None and not options.update:
+            raise InputError(f"{location.url} must be changed by --update, got --add: a server replaces equal ids")
+        server = self.connect(location)
+        try:
+            header = server.header()
+            absent = server.missing(options.delete)
+            if absent:
+                raise InputError(f"document {absent[0]!r} must be in {location.url}, and is not; take it off the list")
+            windows: Windows = ()
+            if corpus is not None:
+                windows = added_windows(header, location.url, model, corpus, options).windows
+            if options.delete:
+                server.delete(options.delete)
+            return replace(_fill(server, windows, text=header.text), deleted=len(options.delete))
+        finally:
+            server.close()
+
+
+def _fill(server: Server, windows: Windows, *, text: bool) -> Change:
+    added = empty = postings = 0
+    for documents, vectors in windows:
+        server.put(documents, vectors, text=text)
+        added += len(documents)
+        empty += int((np.diff(vectors.indptr) == 0).sum())
+        postings += vectors.nnz
+    server.flush()
+    return Change(None, added=added, empty=empty, postings=postings)

@@ -1,0 +1,272 @@
+"""From a model and a corpus to encoded parts or to an index folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.sparse import csr_matrix
+
+from isthmus.encoders.fingerprint import OpenEncoder, open_encoder
+from isthmus.encoders.options import CorpusOptions
+from isthmus.errors import InputError, OutputError
+from isthmus.index.encoded_files import (
+    HEADER,
+    Encode,
+    EncodedHeader,
+    Inline,
+    encode_documents,
+    read_encoding,
+    read_parts,
+    read_tokens,
+    write_parts,
+)
+from isthmus.index.format import (
+    LOCK,
+    MANIFEST,
+    SEGMENT_NAME,
+    SEGMENTS,
+    Manifest,
+    is_index,
+    is_leftover,
+    read_manifest,
+)
+from isthmus.index.header import VectorHeader
+from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions
+from isthmus.index.query_encoder import QueryEncoder
+from isthmus.index.workers import Recipe, document_encode, workers
+from isthmus.index.writer import IndexWriter
+from isthmus.options import EncodeOptions
+from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.corpus_bar import corpus_bar
+
+Windows = Iterable[tuple[list[Document], csr_matrix]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that was made to an index.
+
+    Attributes:
+        manifest: Its new state; None for one that is no folder.
+        added: Documents added or updated.
+        empty: Those among them that no query finds, because they have no text or no active entry.
+        deleted: Documents deleted, updated ones not counted.
+        postings: Active entries of the documents added; None for a folder, whose manifest counts.
+    """
+
+    manifest: Manifest | None
+    added: int
+    empty: int
+    deleted: int = 0
+    postings: int | None = None
+
+
+def encode_corpus(
+    model: Any, corpus: Any, folder: str | Path, options: EncodeCorpusOptions | None = None, **changes: Any
+) -> EncodedHeader:
+    """Encode a corpus into part files; run again after an interruption, it goes on where it was.
+
+    Args:
+        model: Built-in name, folder or hub id; or a loaded SparseEncoder, with one process.
+        corpus: As for :class:`isthmus.reading.corpus.Corpus`; it may be larger than memory.
+        folder: Where the parts go.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
+
+    Returns:
+        What the folder says of itself, with counts.
+
+    Raises:
+        NotFoundError: If model or corpus are not there.
+        CollectionError: If the corpus is malformed; names the line.
+        EncoderError: If the model is not sparse.
+        InputError: If an argument is out of range, or ``folder`` was begun with something else.
+        OutputError: If another process writes there, or the disk is full.
+
+    Example:
+        >>> encode_corpus("isthmus/mini-splade-en", "corpus.jsonl", "encoded", processes=4)  # doctest: +SKIP
+    """
+    options = EncodeCorpusOptions.of(options, **changes)
+    several = options.processes > 1 or options.ray
+    if several and not isinstance(model, (str, Path)):
+        raise InputError(
+            f"processes={options.processes} must come with a model's name or folder, got {type(model).__name__}"
+        )
+    source = Corpus(corpus)
+    opened = open_encoder(model, options)
+    size, settings = opened.vocabulary_size, options.part(EncodeOptions).to_dict()
+    header = EncodedHeader(opened.identity, size, options.weights, options.part_size, settings)
+    makers: Any
+    if several:
+        recipe = Recipe(str(model), size, options.part(CorpusOptions))
+        makers = workers(recipe, options.processes, ray=options.ray)
+    else:
+        makers = nullcontext(Inline(document_encode(opened.encoder, options), size))
+    with makers as maker, corpus_bar(source, "Encoding", options.show_progress_bar) as step:
+        return write_parts(source, Path(folder), header, maker, tokens=opened.tokens(), on_part=step)
+
+
+def build_index(
+    model: Any, corpus: Any, folder: str | Path, options: IndexOptions | None = None, **changes: Any
+) -> Change:
+    """Build an index folder; readers of one that is replaced keep what they have.
+
+    Args:
+        model: As for :func:`encode_corpus`, or an :class:`isthmus.encoders.fingerprint.OpenEncoder`.
+        corpus: As for :class:`isthmus.reading.corpus.Corpus`, or a folder that :func:`encode_corpus` finished.
+        folder: Where the index goes.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
+
+    Raises:
+        NotFoundError: If model or corpus are not there.
+        CollectionError: If the corpus is malformed; names the line.
+        EncoderError: If the model is not sparse.
+        InputError: If an argument is out of range, or the parts come from another model.
+        OutputError: If ``folder`` is taken, another process writes there, or the disk is full.
+
+    Example:
+        >>> build_index("isthmus/mini-splade-en", {"a": "the house", "b": "war"}, "idx")  # doctest: +SKIP
+    """
+    options = IndexOptions.of(options, **changes)
+    folder = Path(folder)
+    check_free(folder, options.overwrite)
+    found = encoded_windows(model, corpus, options)
+    tokens = read_tokens(Path(corpus)) if _is_encoded(corpus) else found.encoder.tokens()
+    size, identity = found.encoder.vocabulary_size, found.encoder.identity
+    new = Manifest(0, size, options.weights, options.text, identity, found.settings)
+    with IndexWriter(folder, new=new, tokens=tokens, limits=options.limits) as writer:
+        for documents, vectors in found.windows:
+            writer.add(documents, vectors, error=found.error)
+        return Change(writer.commit(), added=writer.added, empty=writer.empty)
+
+
+def change_index(
+    folder: str | Path, options: ChangeOptions | None = None, *, model: Any = None, corpus: Any = None, **changes: Any
+) -> Change:
+    """Delete from an index, add to it and compact it, in this order and in one commit.
+
+    Args:
+        folder: The index.
+        options: What to do; None takes the defaults.
+        model: What encodes ``corpus``, as for :func:`build_index`; None takes the model that the index names.
+        corpus: Documents to add, as for :func:`build_index`.
+        **changes: Fields of ``options`` to replace.
+
+    Raises:
+        NotFoundError: If there is no index.
+        InputError: If the model is not the one of the index, or an id is there already or is not there.
+        OutputError: If another process writes there, or the disk is full; the index is as it was.
+
+    Example:
+        >>> change_index("idx", corpus={"c": "peace"}, delete=["b"])  # doctest: +SKIP
+    """
+    options = ChangeOptions.of(options, **changes)
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    windows: Windows = ()
+    error = 0.0
+    if corpus is not None:
+        found = added_windows(manifest, f"the index {folder}", model, corpus, options)
+        windows, error = found.windows, found.error
+    with IndexWriter(folder, limits=options.limits) as writer:
+        deleted = writer.delete(options.delete)
+        for documents, vectors in windows:
+            writer.add(documents, vectors, update=options.update, error=error)
+        manifest = writer.commit(compact=options.compact)
+        return Change(manifest, added=writer.added, empty=writer.empty, deleted=deleted)
+
+
+@dataclass(frozen=True)
+class EncodedWindows:
+    """Documents with their vectors, as they come.
+
+    Attributes:
+        encoder: What makes, or made, the vectors.
+        windows: The documents and vectors; to be read once.
+        settings: How they are encoded.
+        error: How far their weights are off already.
+    """
+
+    encoder: OpenEncoder
+    windows: Windows
+    settings: Mapping[str, Any]
+    error: float = 0.0
+
+
+def encoded_windows(model: Any, corpus: Any, options: CorpusOptions) -> EncodedWindows:
+    """Open an encoder and let it encode a corpus, or read one that it encoded before.
+
+    Args:
+        model: As for :func:`build_index`.
+        corpus: As for :func:`build_index`.
+        options: How.
+    """
+    header = read_encoding(Path(corpus)) if _is_encoded(corpus) else None
+    source = Corpus(corpus if header is None else ())
+    opened = open_encoder(model, options)
+    if header is not None:
+        header.identity.check(opened.identity, f"the vectors in {corpus}")
+        return EncodedWindows(
+            opened, read_parts(Path(corpus)), header.settings, (header.complete or {}).get("error", 0.0)
+        )
+    encode = document_encode(opened.encoder, options)
+    windows = _encoded(source, encode, opened.vocabulary_size, options.show_progress_bar)
+    return EncodedWindows(opened, windows, options.part(EncodeOptions).to_dict())
+
+
+def added_windows(header: VectorHeader, where: str, model: Any, corpus: Any, options: CorpusOptions) -> EncodedWindows:
+    """Documents for an index that is there, encoded by its encoder as its own are.
+
+    Args:
+        header: What is kept beside its vectors.
+        where: Names it in errors.
+        model: As for :func:`change_index`.
+        corpus: As for :func:`build_index`.
+        options: How encoders are opened, and the batch size; the rest is up to the index.
+    """
+    asked = QueryOptions(options.trust_remote_code, model)
+    opened = QueryEncoder(header, where, asked).open()
+    return encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings))
+
+
+def _encoded(source: Corpus, encode: Encode, vocabulary_size: int, show: bool | None) -> Windows:
+    with corpus_bar(source, "Indexing", show) as step:
+        for documents in in_windows(source, PART_SIZE):
+            yield documents, encode_documents(documents, encode, vocabulary_size)
+            step(len(documents), True)
+
+
+def _is_encoded(corpus: Any) -> bool:
+    return isinstance(corpus, (str, Path)) and (Path(corpus) / HEADER).is_file()
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something else, before long work.
+
+    Raises:
+        OutputError: If it does, or holds an index and ``overwrite`` is off.
+    """
+    if (folder / MANIFEST).exists():
+        if not overwrite:
+            raise OutputError(f"{folder} already exists; choose another folder, or pass --overwrite, --add or --update")
+        if not is_index(folder):
+            raise OutputError(f"{folder} must be empty or an index, got another {MANIFEST}; choose another folder")
+    elif folder.exists():
+        others = _others(folder) if folder.is_dir() else [folder]
+        if others:
+            raise OutputError(f"{folder} must be empty or an index, got {others[0].name}; choose another folder")
+
+
+def _others(folder: Path) -> list[Path]:
+    """What lies in a folder beside that which an interrupted build left, and its successor will remove."""
+    found = list(folder.iterdir())
+    if not (folder / LOCK).exists():
+        return found
+    within = (folder / SEGMENTS).iterdir() if (folder / SEGMENTS).is_dir() else ()
+    outside = [path for path in found if path.name not in (LOCK, SEGMENTS) and not is_leftover(path)]
+    return outside + [path for path in within if not SEGMENT_NAME.fullmatch(path.name)]

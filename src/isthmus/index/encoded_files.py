@@ -1,0 +1,336 @@
+"""A corpus that is encoded: its files, and how they are made, resumable, by one process, several or a cluster.
+
+A part is a function of its documents and the settings alone, so it does not matter who makes it or when.
+
+::
+
+    encoded/
+      encoding.json             settings and the encoder's fingerprint; "complete" once every part is there
+      tokens.json               what stands for each dimension
+      part-00000000.safetensors documents 0 to 1023 with their vectors, in the order of the corpus, and so on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+from scipy.sparse import csr_matrix
+
+from isthmus.encoders.fingerprint import Fingerprint
+from isthmus.errors import InputError, OutputError
+from isthmus.index.format import locked, writing
+from isthmus.index.header import VectorHeader
+from isthmus.index.options import Weights
+from isthmus.index.quantize import error_bound, pack, scale_for, unpack
+from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.storage import atomic_write
+
+HEADER = "encoding.json"
+TOKENS = "tokens.json"
+Encode = Callable[[Sequence[str]], csr_matrix]
+
+
+@dataclass(frozen=True)
+class EncodedHeader(VectorHeader):
+    """The header of an encoded corpus: what it was made with. The same settings continue it, others are refused.
+
+    Attributes:
+        identity: The encoder.
+        vocabulary_size: Dimensions of the vectors.
+        weights: How weights are stored.
+        part_size: Documents in a part.
+        settings: Options of :func:`isthmus.encoders.encoding.encode_texts`.
+        complete: Documents, postings, parts, documents without text, and the error bound of the weights, once all is
+            done.
+    """
+
+    FORMAT: ClassVar[str] = "isthmus-encoding"
+    VERSION: ClassVar[int] = 1
+    FILE: ClassVar[str] = HEADER
+    ABSENT: ClassVar[str] = f"an encoded corpus, but has no {HEADER}; run isthmus encode"
+    REMEDY: ClassVar[str] = "remove the file and run isthmus encode again"
+
+    identity: Fingerprint
+    vocabulary_size: int
+    weights: Weights
+    part_size: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    complete: dict[str, Any] | None = None
+
+    def to_bytes(self) -> bytes:
+        """JSON for :data:`HEADER`."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode()
+
+
+def encode_documents(documents: Sequence[Document], encode: Encode, vocabulary_size: int) -> csr_matrix:
+    """Vectors of documents, one row each; a document without text gets an empty one.
+
+    Args:
+        documents: A window of the corpus; ``encode`` sorts it by length.
+        encode: Texts to vectors.
+        vocabulary_size: Columns of the result.
+    """
+    contents = [document.content for document in documents]
+    filled = [row for row, content in enumerate(contents) if content]
+    vectors = encode([contents[row] for row in filled]) if filled else csr_matrix((0, vocabulary_size))
+    lengths = np.zeros(len(documents) + 1, dtype=np.int64)
+    lengths[np.asarray(filled, dtype=np.int64) + 1] = np.diff(vectors.indptr)
+    shape = (len(documents), vocabulary_size)
+    return csr_matrix((vectors.data.astype(np.float32), vectors.indices, np.cumsum(lengths)), shape=shape)
+
+
+def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: int, weights: Weights) -> bytes:
+    """Encode a window of the corpus and write it out as one safetensors file, in memory.
+
+    Args:
+        documents: The window.
+        encode: Texts to vectors.
+        vocabulary_size: Dimensions of the vectors.
+        weights: How to store weights; u8 has one scale per part.
+
+    Raises:
+        InputError: If a vector does not fit the storage.
+    """
+    vectors = encode_documents(documents, encode, vocabulary_size)
+    largest = float(np.abs(vectors.data).max(initial=0.0))
+    scale = scale_for(weights, largest)
+    lines = [document.to_json() + b"\n" for document in documents]
+    tensors = {
+        "indptr": vectors.indptr.astype(np.int64),
+        "indices": vectors.indices.astype(np.int32),
+        "weights": pack(vectors.data, weights, scale),
+        "documents": np.frombuffer(b"".join(lines), dtype=np.uint8),
+    }
+    metadata = {
+        "corpus": corpus_digest(documents),
+        "digest": _digest(tensors),
+        "scale": scale,
+        "error": error_bound(weights, largest),
+        "counts": [len(documents), vectors.nnz, sum(not document.content for document in documents)],
+    }
+    # One entry, because safetensors writes several in any order, and equal parts are to be equal files.
+    return bytes(save_tensors(tensors, metadata={"part": json.dumps(metadata)}))
+
+
+def corpus_digest(documents: Sequence[Document]) -> str:
+    """Digest of the documents a part was made of."""
+    digest = hashlib.blake2b(digest_size=16)
+    for document in documents:
+        digest.update(document.to_json() + b"\n")
+    return digest.hexdigest()
+
+
+def read_encoding(folder: Path) -> EncodedHeader:
+    """Read the header of an encoded corpus.
+
+    Raises:
+        NotFoundError: If there is none.
+        IndexFileError: If it is damaged or of a later version.
+    """
+    return EncodedHeader.read(folder)
+
+
+def read_parts(folder: Path) -> Iterator[tuple[list[Document], csr_matrix]]:
+    """Documents and float32 vectors of a complete encoded corpus, part by part.
+
+    Raises:
+        InputError: If the encoding was not finished.
+        IndexFileError: If a part is missing or damaged.
+    """
+    encoding = read_encoding(folder)
+    if encoding.complete is None:
+        raise InputError(f"{folder} must be finished; run isthmus encode again with the same corpus to continue it")
+    for number in range(encoding.complete["parts"]):
+        yield _read_part(folder / part_name(number), encoding.vocabulary_size)
+
+
+def read_tokens(folder: Path) -> list[str] | None:
+    """What stands for each dimension, where it is known."""
+    try:
+        tokens: list[str] = json.loads((folder / TOKENS).read_bytes().decode("utf-8", errors="surrogatepass"))
+    except (OSError, ValueError):
+        return None
+    return tokens or None
+
+
+def part_name(number: int) -> str:
+    """File of a part."""
+    return f"part-{number:08d}.safetensors"
+
+
+def part_metadata(path: Path) -> dict[str, Any]:
+    """What a part says about itself.
+
+    Raises:
+        IndexFileError: If it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, Any] = json.loads((file.metadata() or {})["part"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise EncodedHeader.damaged(path, error) from error
+    return metadata
+
+
+def _read_part(path: Path, vocabulary_size: int) -> tuple[list[Document], csr_matrix]:
+    metadata = part_metadata(path)
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise EncodedHeader.damaged(path, error) from error
+    if _digest(tensors) != metadata["digest"]:
+        raise EncodedHeader.damaged(path, "its digest differs")
+    documents = [Document.from_json(line) for line in tensors["documents"].tobytes().splitlines()]
+    data = unpack(tensors["weights"], metadata["scale"])
+    shape = (len(documents), vocabulary_size)
+    return documents, csr_matrix((data, tensors["indices"], tensors["indptr"]), shape=shape)
+
+
+def _digest(tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+class PartMaker(Protocol):
+    """Who makes the parts of an encoded corpus: this process, others, or a cluster."""
+
+    size: int
+
+    def submit(self, documents: Sequence[Document], weights: Weights) -> Future[bytes]:
+        """Start :func:`make_part`."""
+
+
+class Inline:
+    """Makes parts in this process, at once.
+
+    Args:
+        encode: Texts to vectors.
+        vocabulary_size: Dimensions of the vectors.
+    """
+
+    size = 1
+
+    def __init__(self, encode: Encode, vocabulary_size: int) -> None:
+        self._encode = encode
+        self._vocabulary_size = vocabulary_size
+
+    def submit(self, documents: Sequence[Document], weights: Weights) -> Future[bytes]:
+        """Make a part and give it as a future that is done."""
+        future: Future[bytes] = Future()
+        future.set_result(make_part(documents, self._encode, self._vocabulary_size, weights))
+        return future
+
+
+def write_parts(
+    corpus: Corpus,
+    folder: Path,
+    encoding: EncodedHeader,
+    maker: PartMaker,
+    *,
+    tokens: Sequence[str] = (),
+    on_part: Callable[[int, bool], None] = lambda documents, fresh: None,
+) -> EncodedHeader:
+    """Encode what is not encoded yet.
+
+    Args:
+        corpus: The whole corpus, from its start, also when an earlier run is continued.
+        folder: Where the parts go.
+        encoding: Encoder and settings.
+        maker: Who makes the parts.
+        tokens: What stands for each dimension.
+        on_part: Called with the number of documents of each finished part and whether this run made it.
+
+    Returns:
+        ``encoding`` with its counts.
+
+    Raises:
+        InputError: If the folder was begun with another encoder, other settings or another corpus.
+        OutputError: If another process writes there, or the disk is full; finished parts are kept.
+        CollectionError: If the corpus is malformed.
+    """
+    with locked(folder), writing(folder):
+        _begin(folder, encoding, tokens)
+        totals = np.zeros(3, dtype=np.int64)
+        error, parts = 0.0, 0
+        for number, metadata, fresh in _finished(corpus, folder, encoding, maker):
+            totals += metadata["counts"]
+            error, parts = max(error, metadata["error"]), max(parts, number + 1)
+            on_part(metadata["counts"][0], fresh)
+        if len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
+            raise InputError(_other_corpus(made[-1]))
+        documents, postings, empty = totals.tolist()
+        complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
+        done = replace(encoding, complete=complete)
+        atomic_write(folder / HEADER, done.to_bytes())
+    return done
+
+
+def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
+    for unfinished in folder.glob(".part-*.safetensors.*"):
+        unfinished.unlink(missing_ok=True)
+    if not (folder / HEADER).exists():
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if set(others) - {TOKENS}:
+            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
+        content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
+        atomic_write(folder / TOKENS, content)
+        atomic_write(folder / HEADER, encoding.to_bytes())
+        return
+    found = read_encoding(folder)
+    found.identity.check(encoding.identity, f"the vectors in {folder}")
+    for name in ("vocabulary_size", "weights", "part_size", "settings"):
+        if getattr(found, name) != getattr(encoding, name):
+            raise InputError(
+                f"{folder} was begun with {name} {getattr(found, name)!r}, got {getattr(encoding, name)!r}; use the "
+                "same, or choose another folder"
+            )
+
+
+def _finished(
+    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker
+) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """Number and metadata of each part, found or made."""
+    running: list[tuple[int, Future[bytes]]] = []
+    numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
+    for number, documents in numbered:
+        path = folder / part_name(number)
+        if path.exists():
+            metadata = part_metadata(path)
+            if metadata["corpus"] != corpus_digest(documents):
+                raise InputError(_other_corpus(path))
+            yield number, metadata, False
+            continue
+        running.append((number, maker.submit(documents, encoding.weights)))
+        # Twice as many as there are workers, so that none waits while this process reads and writes.
+        while len(running) >= 2 * maker.size - 1:
+            yield _write_part(folder, *running.pop(0))
+    while running:
+        yield _write_part(folder, *running.pop(0))
+
+
+def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[int, dict[str, Any], bool]:
+    path = folder / part_name(number)
+    atomic_write(path, future.result())
+    return number, part_metadata(path), True
+
+
+def _other_corpus(path: Path) -> str:
+    return (
+        f"{path} was made of other documents than the corpus has in that place; the corpus must be the one that "
+        f"{path.parent} was begun with: choose another folder for a changed one"
+    )
