@@ -34,9 +34,9 @@ from training_pairs import target_text
 from zero_shot import say
 
 import isthmus
-from isthmus._files import atomic_write_all, read_json
 from isthmus.evaluation import BM25
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_write_all, read_json
 
 TINY, MINI = "published/splade-tiny", "isthmus/mini-splade-en"
 E5, MINI_BRIDGE = "published/multilingual-e5-small", "isthmus/mini-bridge"

@@ -12,8 +12,8 @@ import numpy as np
 from study_published import E5, LANGUAGES, MINI, MINI_BRIDGE, PAIRS, STAGES, TINY, TUNED_ON, WITHOUT_BRIDGE, Place
 from study_tables import BASELINES, LEVEL, NAMES
 
-from isthmus._files import read_json
 from isthmus.evaluation import paired_bootstrap
+from isthmus.reading.storage import read_json
 
 Markdown = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 TITLES = {TINY: "splade-tiny", MINI: "mini-splade-en", E5: "e5-small", MINI_BRIDGE: "mini-bridge"}
@@ -61,30 +61,42 @@ def study_published(results: Path, *, markdown: Markdown) -> str:
         (row["language"], row["method"], row["stage"]): row["ndcg@10"]
         for row in read_json(results / "study" / "summary.json")["rows"]
     }
+    columns: list[tuple[str, tuple[str, str] | None]] = []
+    for stage in STAGES:
+        columns += [(stage, pair) for pair in PAIRS if _measured(found, pair, stage)] + [(stage, None)]
     table = []
     for method, name in NAMES.items():
         cells = []
-        for stage in STAGES:
-            kept = [old.get((language, method, "zero-shot" if method == "bm25" else stage)) for language in LANGUAGES]
-            cells += [_mean(found, pair, method, stage) for pair in PAIRS]
-            cells.append("" if None in kept else f"{fmean(value for value in kept if value is not None):.3f}")
+        for stage, pair in columns:
+            if pair is not None:
+                cells.append(_mean(found, pair, method, stage))
+            else:
+                kept = [old.get((code, method, "zero-shot" if method == "bm25" else stage)) for code in LANGUAGES]
+                cells.append("" if None in kept else f"{fmean(value for value in kept if value is not None):.3f}")
         table.append([name, *cells])
-    pairs = [f"{TITLES[encoder]}, {TITLES[bridge]}" for encoder, bridge in PAIRS]
     header = ["method"]
-    for stage in STAGES:
-        header += [f"{stage}: {pairs[0]}", *pairs[1:], "mini-splade-en, mini-bridge (before)"]
+    for stage, pair in columns:
+        names = (TITLES[side] for side in pair or (MINI, MINI_BRIDGE))
+        header.append(f"{stage}: {', '.join(names)}{'' if pair else ' (study above)'}")
     sizes = {row["language"]: row["documents"] for row in found.content["rows"]}
     trained = [row for row in found.content["rows"] if row["stage"] == STAGES[1]]
     lines = [
-        "Mean nDCG@10 over ar, hi, ko, ru and zh; empty where a language was not measured. Passages: "
-        + ", ".join(f"{language} {sizes[language]}" for language in LANGUAGES if language in sizes)
-        + f"; {min(row['queries'] for row in found.content['rows'])} or more questions a language.",
-        f"▲ ▼: above or below sembridge of the same column, paired bootstrap over all questions, p < {LEVEL}; beside a",
-        f"trained encoder the number of seeds where it is not 1. {len(trained)} trained encoders.",
-        "Last columns: the study above, with bridges as they come and 200 more passages.",
+        "Mean nDCG@10 over ar, hi, ko, ru and zh; empty where a language was not measured. "
+        f"{found.content['rows'][0]['queries']} questions a language; passages: "
+        + ", ".join(f"{language} {sizes[language]}" for language in sorted(sizes))
+        + ".",
+        f"▲ ▼: above or below sembridge of the same column, paired bootstrap over all questions, p < {LEVEL}. In "
+        "brackets the seeds",
+        f"where they are not one. {len(trained)} encoders were trained. *Study above*: bridge as it comes, "
+        "200 more passages.",
         BASELINES,
     ]
     return markdown(header, table) + "\n" + "\n".join(lines) + "\n"
+
+
+def _measured(found: Results, pair: tuple[str, str], stage: str) -> bool:
+    """Whether any method has been measured with a bridge in all languages."""
+    return any(len(found.seeds(pair, name, stage)) == len(LANGUAGES) for name in NAMES if name not in WITHOUT_BRIDGE)
 
 
 def _mean(found: Results, pair: tuple[str, str], method: str, stage: str) -> str:
