@@ -94,7 +94,7 @@ def test_malformed_files_are_named_with_their_line(tmp_path):
         read_training_data(path)
     path = tmp_path / "bad.csv.xz"
     path.write_bytes(lzma.compress(b"query,positive\n" + b"q,p\n" * 100)[:-9])
-    with pytest.raises(InputError, match=r"bad.csv.xz, line 101: must be CSV .*; mend the record, or fetch the file"):
+    with pytest.raises(InputError, match=r"bad.csv.xz is damaged after line 101 .*; check it, or fetch it again"):
         read_training_data(path)
     path.write_bytes(b"\xfd7zXZ\x00nothing of the kind")
     with pytest.raises(InputError, match=r"bad.csv.xz, line 0: must be CSV"):

@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from isthmus.reading.notes import Notes
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -29,6 +32,17 @@ def fail(error: Exception, code: int) -> int:
     """Print ``error`` on stderr and return the exit code."""
     errors.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
     return code
+
+
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """A number and what is counted: "1 query", "2 queries"."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def print_notes(notes: Notes) -> None:
+    """Print what was taken for granted while files were read, on stderr, a line for each kind."""
+    for sentence in notes.sentences():
+        errors.print(f"[bold]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.cli.encode import FormatOption, told_format
 from isthmus.errors import InputError
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 
 if TYPE_CHECKING:
     from isthmus.index.build import Change

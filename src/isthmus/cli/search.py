@@ -14,7 +14,7 @@ from rich.markup import escape
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 
 if TYPE_CHECKING:
     from isthmus.index import Hit

@@ -19,7 +19,7 @@ from isthmus.errors import InputError, MissingExtraError
 from isthmus.initializers.base import Problem, assemble, check_count, is_text, open_ids, require_tokenize
 from isthmus.initializers.static_space import fasttext_vectors, ppmi_vectors
 from isthmus.initializers.word_vectors import check_file
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 from isthmus.token_map import Sampling, TokenMap
 
 Space = Literal["fasttext", "ppmi"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError, MissingExtraError, NotFoundError
-from isthmus.reading.lines import COMPRESSIONS, open_text, read_jsonl
-from isthmus.reading.storage import DAMAGE
+from isthmus.reading.lines import COMPRESSIONS
+from isthmus.reading.records import read_records
 
 QUERY = ("query", "anchor")
 POSITIVE = ("positive", "passage", "document")
@@ -166,40 +165,7 @@ def read_rows(source: str | Path) -> Iterator[Row]:
         return _hub_rows(str(source))
     if not path.exists():
         raise NotFoundError(f"{path} does not exist")
-    if kind == ".jsonl":
-        return ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
-    return _csv_rows(path) if kind == ".csv" else _parquet_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, strict=True)
-        try:
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise InputError(f"{where}: must have as many fields as the header, got others; check the quotes")
-                yield where, row
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: must be UTF-8 text ({error}); convert the file") from error
-        except (csv.Error, *DAMAGE) as error:
-            raise InputError(
-                f"{path}, line {reader.line_num}: must be CSV ({error}); mend the record, or fetch the file again"
-            ) from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train") from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
-            for number, row in enumerate(rows, start=1):
-                yield f"{path}, row {number}", row
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path} must be a Parquet file, got {error}; write it anew") from error
+    return read_records(path)
 
 
 def _hub_rows(name: str) -> Iterator[Row]:
