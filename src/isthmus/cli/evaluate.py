@@ -45,7 +45,8 @@ def command(
     )
     print_notes(pool.notes)
     if pool.language is None and options.tokenizer is None and any(model.lower() == "bm25" for model in models):
-        errors.print("[bold]note:[/] BM25 counts the subwords of isthmus/mini-bridge; --language takes those of one")
+        said = "BM25 counts the subwords of isthmus/mini-bridge; --language takes a tokenizer of that language"
+        errors.print(f"[bold]note:[/] {said}", soft_wrap=True)
     rows: list[list[object]] = []
     try:
         for model in models:

@@ -17,8 +17,8 @@ class EvaluateOptions(EncodeOptions, OpenOptions, RunOptions, ReadOptions):
         split: Judgements of a folder with several.
         distractors: JSONL file of passages that enlarge the pool.
         max_distractors: Use a sample of this many of them.
-        tokenizer: Tokenizer whose subwords BM25 counts; None takes the built-in one of the language, or the multilingual one
-            where no language is given.
+        tokenizer: Tokenizer whose subwords BM25 counts; None takes the built-in one of the language, or without a
+            language the multilingual one.
     """
 
     language: str | None = option(None, help="ISO 639-1 code of the collection's language.", recorded=False)

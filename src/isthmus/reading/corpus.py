@@ -190,7 +190,7 @@ class Corpus:
             with opened(path) as self._raw:
                 stream = decompressed(self._raw, compression_of(path))
                 yield from self._rows(str(path), str(kind_of(path)), stream)
-                self._before += self._raw.tell()
+                self._before += path.stat().st_size
                 self._raw = None
 
     def _rows(self, name: str, kind: str, stream: BinaryIO, remedy: str = "") -> Rows:

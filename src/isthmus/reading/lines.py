@@ -120,7 +120,12 @@ def _decoded(name: str, stream: BinaryIO, notes: Notes | None) -> Iterator[str]:
         return
     if notes is not None:
         notes.take("decoded_files", name, encoding)
-    yield from io.TextIOWrapper(stream, encoding=encoding, newline="\n")
+    text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
+    try:
+        yield from text
+    finally:
+        # It would close the stream, which is somebody else's.
+        text.detach()
 
 
 def read_lines(
