@@ -127,7 +127,7 @@ def text_rows(
     Raises:
         InputError: Or the ``refusal`` given, if the content is malformed or damaged; names the line.
     """
-    lines = numbered_lines(name, stream, blank=kind == ".csv", refusal=refusal, notes=notes)
+    lines = numbered_lines(name, stream, blank=kind in (".csv", ".json"), refusal=refusal, notes=notes)
     if kind == ".csv":
         return _csv_rows(name, lines, refusal, notes)
     if kind == ".tsv":
@@ -141,8 +141,11 @@ def _json_rows(
     """One row a line; a ``.json`` file may be one list of rows as well."""
     for number, line in lines:
         text = line = line.rstrip("\r\n")
-        if listed and number == 1 and line.lstrip().startswith("["):
-            text = "".join(chain([line], (more for _, more in lines)))
+        if not line.strip():
+            continue
+        whole = listed and number == 1 and line.lstrip().startswith("[")
+        if whole:
+            text = "\n".join(chain([line], (more for _, more in lines)))
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -150,7 +153,7 @@ def _json_rows(
             place = error.lineno + number - 1 if isinstance(error, json.JSONDecodeError) else number
             told = f"{name}, line {place}: must be JSON, got {line[:60]!r} ({reason}); "
             raise refusal(told + (remedy if number == 1 and remedy else "mend the line or remove it")) from error
-        if text is not line:
+        if whole:
             yield from ((f"{name}, row {place}", one) for place, one in enumerate(row, start=1))
         else:
             yield f"{name}, line {number}", row
@@ -198,7 +201,8 @@ def _tsv_rows(name: str, lines: Iterator[tuple[int, str]], columns: Sequence[str
     header: list[str] | None = None
     unquoted = False
     for number, line in lines:
-        fields = line.rstrip("\r\n").split("\t")
+        line = line.rstrip("\r\n")
+        fields = line.split("\t")
         where = f"{name}, line {number}"
         if header is None:
             header = [field.strip().strip('"') for field in fields]
