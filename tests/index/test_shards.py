@@ -17,19 +17,18 @@ import pytest
 
 from isthmus.encoders.fingerprint import Identity
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
-from isthmus.index.encoded_files import Encoding, part_name, read_encoding, read_parts
+from isthmus.index.encoded_files import EncodedHeader, Inline, part_name, read_encoding, read_parts, write_parts
 from isthmus.index.format import locked
-from isthmus.index.quantize import Weights
-from isthmus.index.shards import Inline, write_parts
+from isthmus.index.options import Weights
 from isthmus.reading.corpus import Corpus, Document
 from tests.index.vectors import IDENTITY, SIZE, documents, encode, rows
 
-ENCODING = Encoding(IDENTITY, SIZE, "f32", 10, {"dtype": "float32"})
+ENCODING = EncodedHeader(IDENTITY, SIZE, "f32", 10, {"dtype": "float32"})
 CHILD = """
 import sys, time
 from pathlib import Path
 from isthmus.reading.corpus import Corpus
-from isthmus.index.shards import Inline, write_parts
+from isthmus.index.encoded_files import Inline, write_parts
 from tests.index.test_shards import ENCODING
 from tests.index.vectors import SIZE, encode
 
@@ -42,7 +41,7 @@ write_parts(Corpus(sys.argv[1]), Path(sys.argv[2]), ENCODING, Inline(slowly, SIZ
 """
 
 
-def run(folder: Path, found: Any, encoding: Encoding = ENCODING) -> Encoding:
+def run(folder: Path, found: Any, encoding: EncodedHeader = ENCODING) -> EncodedHeader:
     return write_parts(Corpus(found), folder, encoding, Inline(encode, SIZE), tokens=["a"] * SIZE)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import EncoderError, InputError
+from isthmus.options import OpenOptions
 
 _NO_MATTER = ("embedding_dimension", "chunk_size")
 # Behind the name of a token: the dimension of its occurrence, where that of its meaning is another.
@@ -88,22 +89,26 @@ class OpenEncoder:
         return token_texts(self.encoder, self.vocabulary_size)
 
 
-def open_encoder(model: Any, *, trust_remote_code: bool = False) -> OpenEncoder:
+def open_encoder(model: Any, options: OpenOptions | None = None, **changes: Any) -> OpenEncoder:
     """Load and fingerprint an encoder.
 
     Args:
-        model: Built-in name, folder or hub id, or a loaded SparseEncoder.
-        trust_remote_code: Run code that comes with the model.
+        model: Built-in name, folder or hub id, or a loaded SparseEncoder; what is open already comes back as it is.
+        options: How it is opened; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If there is no such model.
         EncoderError: If it is not sparse, or cannot be opened.
     """
+    options = OpenOptions.of(options, **changes)
+    if isinstance(model, OpenEncoder):
+        return model
     name = model if isinstance(model, (str, Path)) else None
     if name is not None:
         from isthmus.encoders.load import load_encoder
 
-        model = load_encoder(name, trust_remote_code=trust_remote_code, argument="model")
+        model = load_encoder(name, trust_remote_code=options.trust_remote_code, argument="model")
     check_sparse(model)
     from isthmus.encoders.encoding import encode_texts
 

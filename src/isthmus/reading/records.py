@@ -145,13 +145,14 @@ def _json_rows(
             continue
         whole = listed and number == 1 and line.lstrip().startswith("[")
         if whole:
-            text = "\n".join(chain([line], (more for _, more in lines)))
+            text = "".join(chain([f"{line}\n"], (more for _, more in lines)))
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            place = error.lineno + number - 1 if isinstance(error, json.JSONDecodeError) else number
-            told = f"{name}, line {place}: must be JSON, got {line[:60]!r} ({reason}); "
+            before = error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0
+            shown = text.split("\n")[before][:60]
+            told = f"{name}, line {number + before}: must be JSON, got {shown!r} ({reason}); "
             raise refusal(told + (remedy if number == 1 and remedy else "mend the line or remove it")) from error
         if whole:
             yield from ((f"{name}, row {place}", one) for place, one in enumerate(row, start=1))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from isthmus.encoders.load import load_encoder, local_folder, stored_as_sparse
 from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation.models import encode
-from isthmus.lexical.parts import add_lexical, check_encoder
+from isthmus.lexical.adding import add_lexical, check_encoder
+from isthmus.lexical.options import LexicalOptions
 from isthmus.modules.lexical import LexicalMode
 from isthmus.options import DType
 from isthmus.training.data import TrainingData
@@ -66,7 +67,7 @@ def check_student(student: Any, teacher: Any) -> None:
     if not isinstance(student, SparseEncoder):
         raise _dense(type(student).__name__)
     if isinstance(teacher, str):
-        check_encoder(student, cast(LexicalMode, teacher), calibrate=True)
+        check_encoder(student, LexicalOptions(cast(LexicalMode, teacher)))
 
 
 def _dense(got: str) -> EncoderError:
