@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -84,6 +84,14 @@ class CorpusSource:
     source: Any
     fields: FieldNames = field(default_factory=FieldNames)
     notes: Notes = field(default_factory=Notes, compare=False)
+
+    def __str__(self) -> str:
+        """The path."""
+        return str(self.source)
+
+    def unnoted(self) -> CorpusSource:
+        """The same, with notes of its own: to be read once more."""
+        return replace(self, notes=Notes(self.notes.strict))
 
 
 class Corpus:
