@@ -124,8 +124,9 @@ def _decoded(name: str, stream: BinaryIO, notes: Notes | None) -> Iterator[str]:
     try:
         yield from text
     finally:
-        # It would close the stream, which is somebody else's.
-        text.detach()
+        # It would close the stream, which is somebody else's, and may have been closed by now.
+        if not stream.closed:
+            text.detach()
 
 
 def read_lines(
