@@ -102,6 +102,10 @@ def test_columns_of_judgements(tmp_path: Path, qrels: str) -> None:
         ("test_qrels", "q1 0 d1 1\nq2 0 d2 1\nq3 0 d3 1\n"),
         ("qrels__test_csv", QRELS.replace("\t", ",")),
         ("qrels__test_csv", QRELS.replace("\t", ";")),
+        ("qrels__test_csv", QRELS.partition("\n")[2].replace("\t", ",")),
+        ("qrels__test_tsv", "".join(f'"{field}"\t' for field in QRELS.split()[:3]) + "\n" + QRELS.partition("\n")[2]),
+        ("qrels__test_tsv", QRELS.replace("\n", "\t\r\n")),
+        ("qrels__test_json", json.dumps(EXPECTED)),
         ("qrels__test_tsv_gz", gzip.compress(QRELS.encode())),
         ("qrels__test_tsv", QRELS.encode("utf-16")),
         (
@@ -253,6 +257,21 @@ def test_pointers_of_git_lfs_are_named(tmp_path: Path) -> None:
         CollectionError, match=r"corpus\.jsonl is a Git LFS pointer and not the file itself; run git lfs"
     ):
         load(write(tmp_path, corpus_jsonl=pointer))
+
+
+def test_compressed_files_under_a_plain_name_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CollectionError, match=r"corpus\.jsonl is compressed and must end in \.gz; rename it"):
+        load(write(tmp_path, corpus_jsonl=gzip.compress(CORPUS.encode())))
+    with pytest.raises(
+        CollectionError, match=r"line 1: must be JSON.*if the file is one list, let its name end in \.json"
+    ):
+        load(write(tmp_path, corpus_jsonl="[\n" + CORPUS.replace("}\n", "},\n")))
+
+
+def test_a_pool_of_nothing_but_empty_passages_scores_nothing(tmp_path: Path) -> None:
+    pool = load(write(tmp_path, corpus_jsonl='{"_id": "d1", "text": ""}\n{"_id": "d2", "text": ""}\n'), language="en")
+    for model in ("bm25", "isthmus/mini-splade-en", "isthmus/mini-bridge"):
+        assert isthmus.evaluate(model, pool)["recall@100"] == 0
 
 
 def test_parallel_folders_say_how_questions_are_matched(tmp_path: Path) -> None:

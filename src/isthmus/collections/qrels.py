@@ -9,7 +9,7 @@ from typing import Any
 from isthmus.errors import CollectionError
 from isthmus.reading.lines import read_lines
 from isthmus.reading.notes import Notes
-from isthmus.reading.records import kind_of, read_records
+from isthmus.reading.records import kind_of, read_records, without_quotes
 
 # Where it stands, query id, passage id, and grade.
 Judgement = tuple[str, str, str, object]
@@ -23,22 +23,28 @@ def read_judgements(path: Path, queries: Container[str], notes: Notes) -> Iterat
     """Read a file of judgements: three columns of BEIR, or four of TREC, by tabs or spaces; or rows with names.
 
     Args:
-        path: TSV or text file, or ``.csv``, ``.jsonl`` or ``.parquet`` with named columns.
+        path: TSV, CSV or text file; or ``.jsonl`` or ``.parquet`` with named columns; or ``.json`` with an object of
+            grades by passage for each query.
         queries: Ids that are no header.
         notes: Where delimiters and encodings are noted.
 
     Raises:
         CollectionError: If a line is malformed; names file and line.
     """
-    if kind_of(path) not in (None, ".tsv"):
+    kind = kind_of(path)
+    if kind not in (None, ".tsv", ".csv"):
         for where, row in read_records(path, notes=notes):
-            yield named_judgement(row, where)
+            yield from _nested(row, where) if _is_nested(row) else [named_judgement(row, where)]
         return
+    delimiter: str | None = None
     order: tuple[int, int, int | None] | None = None
     width = first = 0
     for number, line in read_lines(path, refusal=CollectionError, notes=notes):
         where = f"{path}, line {number}"
-        fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
+        if order is None:
+            signs = "\t;," if kind == ".csv" else "\t"
+            delimiter = next((sign for sign in signs if sign in line), None)
+        fields = [without_quotes(field.strip()) for field in line.rstrip().split(delimiter)]
         if order is None:
             order, width, first = _order(fields, queries, where), len(fields), number
         if len(fields) != width or (width not in (3, 4) and order[2] is not None):
@@ -112,6 +118,16 @@ def named_judgement(row: Mapping[str, Any], where: str) -> Judgement:
             "rename them"
         )
     return where, str(row[query]), str(row[passage]), 1 if grade is None else row[grade]
+
+
+def _is_nested(row: Mapping[str, Any]) -> bool:
+    return bool(row) and all(isinstance(grades, Mapping) for grades in row.values())
+
+
+def _nested(row: Mapping[str, Any], where: str) -> Iterator[Judgement]:
+    for query, grades in row.items():
+        for passage, grade in grades.items():
+            yield where, query, passage, grade
 
 
 def _order(fields: list[str], queries: Container[str], where: str) -> tuple[int, int, int | None]:

@@ -18,6 +18,7 @@ from isthmus.reading.notes import Notes
 COMPRESSIONS = ("", ".gz", ".xz", ".zst")
 # What reading a damaged file raises.
 DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+FIRST_BYTES = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _COMPRESSED_BYTES = 2**16
 # The longer mark goes first: one begins with the other.
@@ -44,7 +45,8 @@ def opened(path: Path, *, refusal: type[InputError] = CollectionError) -> Iterat
 
     Raises:
         NotFoundError: If it is not there.
-        InputError: Or the ``refusal`` given, if it cannot be read, or is a Git LFS pointer.
+        InputError: Or the ``refusal`` given, if it cannot be read, is a Git LFS pointer, or is compressed and does not
+            say so.
     """
     try:
         raw = path.open("rb")
@@ -53,8 +55,12 @@ def opened(path: Path, *, refusal: type[InputError] = CollectionError) -> Iterat
     except OSError as error:
         raise refusal(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     with raw:
-        if raw.peek(len(LFS_POINTER)).startswith(LFS_POINTER):
+        head = raw.peek(len(LFS_POINTER))
+        if head.startswith(LFS_POINTER):
             raise refusal(f"{path} is a Git LFS pointer and not the file itself; run git lfs pull in its folder")
+        packed = next((suffix for suffix, first in FIRST_BYTES.items() if head.startswith(first)), "")
+        if packed not in ("", compression_of(path)):
+            raise refusal(f"{path} is compressed and must end in {packed}; rename it")
         yield raw
 
 

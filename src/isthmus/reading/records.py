@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from isthmus.errors import CollectionError, InputError, MissingExtraError, OutputError
-from isthmus.reading.lines import compression_of, decompressed, is_unicode, numbered_lines, opened
+from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, numbered_lines, opened
 from isthmus.reading.notes import Notes
 
 PARQUET = ".parquet"
@@ -24,7 +24,7 @@ Rows = Iterator[tuple[str, Any]]
 _PARQUET_ROWS = 1024
 # The csv module stops at 128 KiB, which books pass; without any limit, one open quote would take in the whole file.
 _FIELD_CHARACTERS = 2**24
-_FIRST_BYTES = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst", b"PAR1": PARQUET}
+_FIRST_BYTES = FIRST_BYTES | {PARQUET: b"PAR1"}
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -41,8 +41,8 @@ def sniffed(raw: BinaryIO) -> tuple[str, BinaryIO]:
     Returns:
         ``.gz``, ``.xz``, ``.zst``, ``.parquet`` or nothing, and the stream with those bytes still in it.
     """
-    head = raw.read(max(map(len, _FIRST_BYTES)))
-    found = next((suffix for first, suffix in _FIRST_BYTES.items() if head.startswith(first)), "")
+    head = raw.read(max(map(len, _FIRST_BYTES.values())))
+    found = next((suffix for suffix, first in _FIRST_BYTES.items() if head.startswith(first)), "")
     return found, cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw)))
 
 
@@ -75,7 +75,7 @@ def read_records(
 
     Args:
         path: File of one of :data:`KINDS`; all but Parquet may be compressed.
-        columns: Names of the columns of a TSV file without a header.
+        columns: As for :func:`text_rows`.
         refusal: What to raise where the content does not fit.
         notes: Where delimiters and encodings are noted.
 
@@ -119,7 +119,8 @@ def text_rows(
         name: Of the file, for messages.
         kind: Of the file.
         stream: What it holds, decompressed.
-        columns: Names of the columns of TSV without a header, which is told by none of them being in the first line.
+        columns: What columns of TSV may be called; a first line with two of them is a header, and the first two are
+            the names where there is none.
         remedy: What to do where the very first line is no JSON; empty says the same as of any other.
         refusal: What to raise where the content does not fit.
         notes: Where delimiters and encodings are noted.
@@ -132,6 +133,7 @@ def text_rows(
         return _csv_rows(name, lines, refusal, notes)
     if kind == ".tsv":
         return _tsv_rows(name, lines, columns, refusal)
+    remedy = remedy or "mend the line or remove it"
     return _json_rows(name, lines, remedy, refusal, listed=kind == ".json")
 
 
@@ -153,7 +155,9 @@ def _json_rows(
             before = error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0
             shown = text.split("\n")[before][:60]
             told = f"{name}, line {number + before}: must be JSON, got {shown!r} ({reason}); "
-            raise refusal(told + (remedy if number == 1 and remedy else "mend the line or remove it")) from error
+            if number == 1 and line.startswith("[") and not whole:
+                told += "if the file is one list, let its name end in .json; "
+            raise refusal(told + (remedy if number == 1 else "mend the line or remove it")) from error
         if whole:
             yield from ((f"{name}, row {place}", one) for place, one in enumerate(row, start=1))
         else:
@@ -207,7 +211,7 @@ def _tsv_rows(name: str, lines: Iterator[tuple[int, str]], columns: Sequence[str
         where = f"{name}, line {number}"
         if header is None:
             header = [field.strip().strip('"') for field in fields]
-            unquoted = not columns or not set(header).isdisjoint(columns)
+            unquoted = not columns or len(set(header).intersection(columns)) > 1
             if unquoted and len(set(header)) < len(header):
                 twice = next(one for one in header if header.count(one) > 1)
                 raise refusal(f"{where}: must name every column once, got {twice!r} twice; rename one")
@@ -224,10 +228,10 @@ def _tsv_rows(name: str, lines: Iterator[tuple[int, str]], columns: Sequence[str
                 f"{where}: must have the {len(header)} fields of the {'header' if unquoted else 'first line'}, got "
                 f"{len(fields)}; check the tabs"
             )
-        yield where, dict(zip(header, map(_unquoted, fields) if unquoted else fields, strict=True))
+        yield where, dict(zip(header, map(without_quotes, fields) if unquoted else fields, strict=True))
 
 
-def _unquoted(field: str) -> str:
+def without_quotes(field: str) -> str:
     """A field without the quotes that spreadsheets and pandas put around one."""
     inner = field[1:-1].replace('""', "")
     quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inner
