@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index.encoded_files import EncodedHeader, Inline, part_name, read_encoding, read_parts, write_parts
 from isthmus.index.format import locked
@@ -163,7 +163,7 @@ def test_what_was_begun_otherwise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"must be the one that made the vectors in .*fingerprint of the encoder differs"
     ):
-        run(tmp_path, found, replace(ENCODING, identity=Identity("else", IDENTITY.tokenizer)))
+        run(tmp_path, found, replace(ENCODING, identity=Fingerprint("else", IDENTITY.tokenizer)))
     assert parts(tmp_path) == before
 
 

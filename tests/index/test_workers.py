@@ -197,6 +197,6 @@ def _alive(pid: int) -> bool:
 
 def test_ray_has_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"ray is not installed; run: pip install 'isthmus\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"ray is not installed; run: .*pip install .*\[ray\]'"):
         with workers(RECIPE, 2, ray=True):
             pass

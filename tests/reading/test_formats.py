@@ -82,8 +82,8 @@ def test_quotes_in_tsv_without_a_header_are_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("d1\ttitle here\tA bee\n", "line 1: must have an id, a tab and a text, or name its columns in the first line"),
-        ("no tabs at all\n", r"line 1: must have an id, a tab and a text.*got 1 field in 'no tabs at all'"),
+        ("d1\ttitle here\tA bee\n", "line 1: must have id, text between tabs, or name its columns in the first line"),
+        ("no tabs at all\n", r"line 1: must have id, text between tabs.*got 1 field in 'no tabs at all'"),
         ("d1\tA bee\nd2\n", "line 2: must have the 2 fields of the first line, got 1; check the tabs"),
         ("id\ttext\nd2\tx\ty\n", "line 2: must have the 2 fields of the header, got 3"),
         ("id\ttext\ttext\nd2\tx\ty\n", "line 1: must name every column once, got 'text' twice"),

@@ -1,4 +1,4 @@
-"""What ``--lexical`` asks for: the options that go with it, and where the encoder goes."""
+"""The flags of ``--lexical``: the options that go with it, and where the encoder goes."""
 
 from __future__ import annotations
 

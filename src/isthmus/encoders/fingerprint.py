@@ -1,4 +1,4 @@
-"""Which encoder made the vectors: a fingerprint of its weights, its settings and its tokenizer."""
+"""Fingerprints of encoders, of weights, settings and tokenizer, by which two are told apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXACT = " (exact)"
 
 
 @dataclass(frozen=True)
-class Identity:
+class Fingerprint:
     """An encoder, recognised by what it computes and not by where it lies.
 
     Attributes:
@@ -34,7 +34,7 @@ class Identity:
         """For a manifest."""
         return asdict(self)
 
-    def check(self, other: Identity, what: str) -> None:
+    def check(self, other: Fingerprint, what: str) -> None:
         """Refuse an encoder that does not make the vectors of ``what``.
 
         Raises:
@@ -49,7 +49,7 @@ class Identity:
             )
 
 
-def identify(encoder: Any, name: str | Path | None = None) -> Identity:
+def identify(encoder: Any, name: str | Path | None = None) -> Fingerprint:
     """Fingerprint a SparseEncoder; reads all its weights once.
 
     Args:
@@ -67,7 +67,7 @@ def identify(encoder: Any, name: str | Path | None = None) -> Identity:
         digest.update(_bytes(tensor))
     if name is not None and Path(name).exists():
         name = Path(name).absolute()
-    return Identity(digest.hexdigest(), _tokenizer_digest(encoder), None if name is None else str(name))
+    return Fingerprint(digest.hexdigest(), _tokenizer_digest(encoder), None if name is None else str(name))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class OpenEncoder:
     """
 
     encoder: Any
-    identity: Identity
+    identity: Fingerprint
     vocabulary_size: int
 
     def tokens(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a corpus is encoded with."""
+"""Options of encoding a corpus."""
 
 from __future__ import annotations
 

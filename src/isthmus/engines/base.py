@@ -1,4 +1,4 @@
-"""What every engine can do, and what every place keeps of the encoder that made its vectors."""
+"""The protocol of search engines, their URLs, and the header that a server keeps of the encoder of its vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.engines.names import check_name
 from isthmus.errors import InputError
 from isthmus.index.build import Change
@@ -137,7 +137,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Header(VectorHeader):
-    """What a server keeps beside the documents, so that queries can be encoded as they were.
+    """The header that a server keeps beside its documents, so that queries can be encoded as they were.
 
     Attributes:
         identity: The encoder.
@@ -152,14 +152,14 @@ class Header(VectorHeader):
     DAMAGED: ClassVar[str] = "the header of "
     REMEDY: ClassVar[str] = "make it again"
 
-    identity: Identity
+    identity: Fingerprint
     vocabulary_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     text: bool = True
 
     @classmethod
     def _made(cls, fields: dict[str, Any]) -> Header:
-        identity = Identity(**fields["identity"])
+        identity = Fingerprint(**fields["identity"])
         return cls(identity, int(fields["vocabulary_size"]), fields["settings"], bool(fields["text"]))
 
 

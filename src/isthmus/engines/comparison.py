@@ -1,4 +1,4 @@
-"""Whether another engine gives what the exact index gives."""
+"""A comparison of another engine with the exact index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TERMS = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """What a comparison found.
+    """The outcome of a comparison.
 
     Attributes:
         queries: How many were asked.

@@ -1,4 +1,4 @@
-"""What comparing engines and writing files for them can be told; neither numpy nor torch."""
+"""Options of comparing engines and of writing files for them; neither numpy nor torch."""
 
 from __future__ import annotations
 

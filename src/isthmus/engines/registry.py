@@ -1,4 +1,4 @@
-"""Which engine a URL means."""
+"""Opening, building and changing an index by its URL, wherever it is."""
 
 from __future__ import annotations
 

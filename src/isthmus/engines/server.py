@@ -1,4 +1,4 @@
-"""What engines on a server share: filling them, and searching them with the right model."""
+"""Engines on a server: filling one, and searching it with the right model."""
 
 from __future__ import annotations
 

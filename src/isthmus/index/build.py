@@ -48,7 +48,7 @@ Windows = Iterable[tuple[list[Document], csr_matrix]]
 
 @dataclass(frozen=True)
 class Change:
-    """What was done to an index.
+    """A change that was made to an index.
 
     Attributes:
         manifest: Its new state; None for one that is no folder.
@@ -205,9 +205,6 @@ def encoded_windows(model: Any, corpus: Any, options: CorpusOptions) -> EncodedW
         model: As for :func:`build_index`.
         corpus: As for :func:`build_index`.
         options: How.
-
-    Raises:
-        IsthmusError: As for :func:`build_index`.
     """
     header = read_encoding(Path(corpus)) if _is_encoded(corpus) else None
     source = Corpus(corpus if header is None else ())
@@ -231,9 +228,6 @@ def added_windows(header: VectorHeader, where: str, model: Any, corpus: Any, opt
         model: As for :func:`change_index`.
         corpus: As for :func:`build_index`.
         options: How encoders are opened, and the batch size; the rest is up to the index.
-
-    Raises:
-        IsthmusError: As for :func:`change_index`.
     """
     asked = QueryOptions(options.trust_remote_code, model)
     opened = QueryEncoder(header, where, asked).open()

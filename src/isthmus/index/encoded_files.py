@@ -28,7 +28,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import InputError, OutputError
 from isthmus.index.format import locked, writing
 from isthmus.index.header import VectorHeader
@@ -44,7 +44,7 @@ Encode = Callable[[Sequence[str]], csr_matrix]
 
 @dataclass(frozen=True)
 class EncodedHeader(VectorHeader):
-    """What an encoded corpus was made with; the same settings continue it, others are refused.
+    """The header of an encoded corpus: what it was made with. The same settings continue it, others are refused.
 
     Attributes:
         identity: The encoder.
@@ -62,7 +62,7 @@ class EncodedHeader(VectorHeader):
     ABSENT: ClassVar[str] = f"an encoded corpus, but has no {HEADER}; run isthmus encode"
     REMEDY: ClassVar[str] = "remove the file and run isthmus encode again"
 
-    identity: Identity
+    identity: Fingerprint
     vocabulary_size: int
     weights: Weights
     part_size: int

@@ -1,4 +1,4 @@
-"""What an index folder looks like, and the checks between it and whoever reads it.
+"""The files of an index folder, and the checks between them and whoever reads them.
 
 ::
 
@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import IndexFileError, NotFoundError, OutputError
 from isthmus.index.header import VectorHeader, check_version
 from isthmus.index.options import Weights
@@ -69,7 +69,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """What the manifest says about a segment.
+    """A segment, as the manifest describes it.
 
     Attributes:
         name: Its folder.
@@ -119,7 +119,7 @@ class Manifest(VectorHeader):
     vocabulary_size: int
     weights: Weights
     text: bool
-    identity: Identity | None
+    identity: Fingerprint | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[SegmentEntry, ...] = ()
     files: Mapping[str, Stored] = field(default_factory=dict)

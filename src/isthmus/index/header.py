@@ -1,4 +1,4 @@
-"""What is kept beside stored vectors of the encoder that made them: one shape, whatever holds them."""
+"""The header of stored vectors, which says what encoder made them: one shape, whatever holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import IndexFileError, NotFoundError
 
 Self = TypeVar("Self", bound="VectorHeader")
@@ -40,7 +40,7 @@ class VectorHeader:
     DAMAGED: ClassVar[str] = ""
     REMEDY: ClassVar[str]
 
-    identity: Identity | None
+    identity: Fingerprint | None
     vocabulary_size: int
     settings: Mapping[str, Any]
 
@@ -86,7 +86,7 @@ class VectorHeader:
     @classmethod
     def _made(cls: type[Self], fields: dict[str, Any]) -> Self:
         identity = fields["identity"]
-        return cls(**{**fields, "identity": None if identity is None else Identity(**identity)})
+        return cls(**{**fields, "identity": None if identity is None else Fingerprint(**identity)})
 
 
 def check_version(

@@ -1,4 +1,4 @@
-"""What building, changing and searching an index can be told; neither numpy nor torch."""
+"""Options of building, changing and searching an index; neither numpy nor torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PART_SIZE = 1024
 
 @dataclass(frozen=True)
 class MemoryLimits:
-    """What bounds the memory of building an index.
+    """Bounds of the memory that building an index takes.
 
     Attributes:
         postings: A segment is closed when it has as many; about 1 GB while rows are turned to lists, at 24 bytes each.
@@ -85,7 +85,7 @@ def _read_ids(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class ChangeOptions(CorpusOptions):
-    """What is done to an index that is there; it says itself how its documents are encoded and stored.
+    """A change of an index that is there; it says itself how its documents are encoded and stored.
 
     Attributes:
         update: Let the documents added replace those with the same ids.
@@ -104,7 +104,7 @@ class ChangeOptions(CorpusOptions):
 
 @dataclass(frozen=True)
 class ModelOptions(OpenOptions):
-    """Which model encodes the queries of an index.
+    """The model of the queries of an index.
 
     Attributes:
         model: A loaded SparseEncoder, or a built-in name, folder or hub id; None takes the one that the index names. It
@@ -116,7 +116,7 @@ class ModelOptions(OpenOptions):
 
 @dataclass(frozen=True)
 class QueryOptions(ModelOptions):
-    """What encodes the queries of an index.
+    """The encoder of the queries of an index.
 
     Attributes:
         any_model: Accept a model that did not make the index.

@@ -1,4 +1,4 @@
-"""What giving an encoder the words of its texts back can be told; neither numpy nor torch."""
+"""Options of the lexical part that is added to an encoder; neither numpy nor torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDED = {"echo": ["lexical echo"], "hybrid": ["a lexical block"], "none": []}
 
 @dataclass(frozen=True)
 class LexicalOptions(Options):
-    """What is added to an encoder.
+    """A lexical part for an encoder.
 
     Attributes:
         mode: ``echo`` raises columns of the vocabulary, ``hybrid`` puts a second block of columns behind them, ``none``
@@ -78,7 +78,7 @@ class LexicalOptions(Options):
 
 @dataclass(frozen=True)
 class NewEncoderOptions(LexicalOptions):
-    """What is added to an encoder, and where the encoder that has it goes.
+    """A lexical part for a new encoder, and the folder of that encoder.
 
     Attributes:
         lexical_folder: The folder; None takes one beside what is made with it.
@@ -95,7 +95,7 @@ class NewEncoderOptions(LexicalOptions):
 
 @dataclass(frozen=True)
 class AddLexicalOptions(LexicalOptions, EncodeOptions, RunOptions):
-    """What is added to an encoder, and how it is fitted to texts.
+    """A lexical part, and how it is fitted to texts.
 
     Attributes:
         power: Exponent of the IDF; None is 0.75. With 0.5, lexical scores are those of BM25.

@@ -1,4 +1,4 @@
-"""What texts tell about tokens: how rare they are, and which weight an encoder gives to those of its own text."""
+"""Statistics of texts: how rare their tokens are, and which weight an encoder gives to those of its own text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _READ = 256
 
 @dataclass(frozen=True)
 class Statistics:
-    """What was counted in texts.
+    """Counts of the tokens in texts.
 
     Attributes:
         count: Texts with at least one token.

@@ -68,6 +68,7 @@ def read_records(
     path: Path,
     *,
     columns: Sequence[str] = (),
+    places: int = 2,
     refusal: type[InputError] = CollectionError,
     notes: Notes | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -76,6 +77,7 @@ def read_records(
     Args:
         path: File of one of :data:`KINDS`; all but Parquet may be compressed.
         columns: As for :func:`text_rows`.
+        places: Likewise.
         refusal: What to raise where the content does not fit.
         notes: Where delimiters and encodings are noted.
 
@@ -93,7 +95,7 @@ def read_records(
             rows = parquet_rows(str(path), path, refusal=refusal)[1]
         else:
             stream = decompressed(raw, compression_of(path))
-            rows = text_rows(str(path), kind, stream, columns=columns, refusal=refusal, notes=notes)
+            rows = text_rows(str(path), kind, stream, columns=columns, places=places, refusal=refusal, notes=notes)
         for where, row in rows:
             if not isinstance(row, dict):
                 raise refusal(f"{where}: must be a JSON object, got {type(row).__name__}; mend the line or remove it")
@@ -109,6 +111,7 @@ def text_rows(
     stream: BinaryIO,
     *,
     columns: Sequence[str] = (),
+    places: int = 2,
     remedy: str = "",
     refusal: type[InputError] = CollectionError,
     notes: Notes | None = None,
@@ -119,8 +122,9 @@ def text_rows(
         name: Of the file, for messages.
         kind: Of the file.
         stream: What it holds, decompressed.
-        columns: What columns of TSV may be called; a first line with two of them is a header, and the first two are
+        columns: What columns of TSV may be called; a first line with two of them is a header, and the first ones are
             the names where there is none.
+        places: Most fields of a line where there is none; two at least.
         remedy: What to do where the very first line is no JSON; empty says the same as of any other.
         refusal: What to raise where the content does not fit.
         notes: Where delimiters and encodings are noted.
@@ -132,7 +136,7 @@ def text_rows(
     if kind == ".csv":
         return _csv_rows(name, lines, refusal, notes)
     if kind == ".tsv":
-        return _tsv_rows(name, lines, columns, refusal)
+        return _tsv_rows(name, lines, columns, places, refusal)
     remedy = remedy or "mend the line or remove it"
     return _json_rows(name, lines, remedy, refusal, listed=kind == ".json")
 
@@ -201,7 +205,13 @@ def _csv_rows(name: str, lines: Iterator[tuple[int, str]], refusal: type[InputEr
         yield where, row
 
 
-def _tsv_rows(name: str, lines: Iterator[tuple[int, str]], columns: Sequence[str], refusal: type[InputError]) -> Rows:
+def _tsv_rows(
+    name: str,
+    lines: Iterator[tuple[int, str]],
+    columns: Sequence[str],
+    places: int,
+    refusal: type[InputError],
+) -> Rows:
     """One row a line; quotes stand for themselves, but around a whole field of a file with a header."""
     header: list[str] | None = None
     unquoted = False
@@ -217,12 +227,12 @@ def _tsv_rows(name: str, lines: Iterator[tuple[int, str]], columns: Sequence[str
                 raise refusal(f"{where}: must name every column once, got {twice!r} twice; rename one")
             if unquoted:
                 continue
-            if len(fields) != 2:
+            if not 2 <= len(fields) <= places:
                 raise refusal(
-                    f"{where}: must have an id, a tab and a text, or name its columns in the first line, got "
-                    f"{len(fields)} field{'s' * (len(fields) != 1)} in {line[:60]!r}; add the line of names"
+                    f"{where}: must have {', '.join(columns[:places])} between tabs, or name its columns in the first "
+                    f"line, got {len(fields)} field{'s' * (len(fields) != 1)} in {line[:60]!r}; add the line of names"
                 )
-            header = list(columns[:2])
+            header = list(columns[: len(fields)])
         if len(fields) != len(header):
             raise refusal(
                 f"{where}: must have the {len(header)} fields of the {'header' if unquoted else 'first line'}, got "

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches the API: host, key, size, number and time; and every answer's headers."""
+"""The gate of the API: host, key, size, number and time of every request, and the headers of every answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server answers from: an encoder that stays, and an index, here or in another engine, as it is now."""
+"""An encoder that stays, and an index, here or in another engine, as it is now: a server answers from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request may ask for, how many may ask at once, and where a server listens; no web server is loaded."""
+"""Options of a server: the bounds of its requests, its encoder and its address; no web server is loaded."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Limits(Options):
 
 @dataclass(frozen=True)
 class ServeOptions(Limits, QueryOptions):
-    """What is served, to whom and where.
+    """A server: its bounds, its encoder and its address.
 
     Attributes:
         host: Address to listen on.

@@ -1,4 +1,4 @@
-"""Where the documents are that a server answers from: a folder that is followed, or another engine that is asked."""
+"""Indexes that a server answers from: a folder that is followed, or another engine that is asked."""
 
 from __future__ import annotations
 
@@ -199,9 +199,6 @@ def open_source(url: str) -> Source:
 
     Args:
         url: A folder, or a URL of :mod:`isthmus.engines`.
-
-    Raises:
-        IsthmusError: As for :func:`isthmus.engines.open_engine`.
     """
     local = not is_engine_url(url) or Location.parse(url).scheme == _SEISMIC
     return FolderSource(url) if local else ServerSource(url)
