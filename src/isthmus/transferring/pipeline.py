@@ -86,7 +86,7 @@ def transfer(
         bias: Decoder bias: ``mixed`` as the rows; ``zero``; ``position``: token k keeps that of source token k, as
             code that only resizes leaves it (ids beyond the source have none, or the mean where the decoder is not
             tied to the embeddings); or ``matched``: such that mixed columns are active on ``sample_texts`` as often as
-            what they are made of (:func:`isthmus.transferring.activation.match_activation`).
+            what they are made of (:func:`isthmus.transferring.rows.match_activation`).
         norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
         own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
             its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.

@@ -12,8 +12,7 @@ import numpy as np
 from isthmus.bridge import BridgeVectors, Refinement
 from isthmus.reading.storage import atomic_write
 from isthmus.token_map import COPIES, Fate, TokenMap
-from isthmus.transferring.advice import best_similarities
-from isthmus.transferring.pairs import indistinguishable
+from isthmus.transferring.advice import best_similarities, indistinguishable
 from isthmus.vocabulary import Coverage, Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS
 

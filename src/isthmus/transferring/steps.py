@@ -46,11 +46,10 @@ def run_transfer(
     """
     from isthmus.encoders.heads import check_finite, check_rows
     from isthmus.encoders.parts import put_together, take_apart
-    from isthmus.transferring.activation import check_matchable, match_activation
-    from isthmus.transferring.columns import silence
+    from isthmus.transferring.columns import fold_columns, make_target, silence
+    from isthmus.transferring.rows import check_matchable, match_activation
     from isthmus.transferring.statics import check_statics, query_weights
     from isthmus.transferring.swap import check_bias, swap_vocabulary
-    from isthmus.transferring.target import fold_columns, make_target
 
     start = time.perf_counter()
     initializer = settings.initializer()
