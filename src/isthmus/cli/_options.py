@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -18,6 +18,10 @@ CONTEXT = "context"
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print the outcome as JSON, one object a line.", rich_help_panel="Output")
+]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is in the output folder.", rich_help_panel="Output")
 ]
 
 
@@ -93,7 +97,7 @@ def _class_of(annotation: Any) -> type[Options] | None:
 
 def _is_given(annotation: Any) -> bool:
     arguments = get_args(annotation) if hasattr(annotation, "__metadata__") else ()
-    return bool(arguments) and arguments[0] is dict
+    return bool(arguments) and (get_origin(arguments[0]) or arguments[0]) is dict
 
 
 def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect.Parameter:
