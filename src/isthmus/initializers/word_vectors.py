@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.bridge.embed import unit_rows
+from isthmus.bridge.refine import Tokenize
 from isthmus.errors import InputError, NotFoundError
-from isthmus.initializers.base import Tokenize
 from isthmus.reading.storage import read_lines
 
 BATCH = 8192

@@ -21,7 +21,7 @@ from isthmus.encoders.heads import Head
 from isthmus.encoders.parts import Parts
 from isthmus.errors import EncoderError, InputError
 from isthmus.token_map import TokenMap
-from isthmus.transferring.options import Output, Settings
+from isthmus.transferring.options import Output, TransferOptions
 from isthmus.vocabulary import Vocabulary, check_target
 from isthmus.vocabulary.join import Joined, join_tokenizers
 
@@ -31,7 +31,7 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class TargetTokenizer:
     """What a transfer leads to; the masks of its ids are None where it replaces the source's vocabulary.
 
     Attributes:
@@ -47,14 +47,16 @@ class Target:
     unwritten: NDArray[np.bool_] | None = None
 
 
-def make_target(parts: Parts, tokenizers: Sequence[Any], names: Sequence[str], settings: Settings) -> Target:
+def make_target(
+    parts: Parts, tokenizers: Sequence[Any], names: Sequence[str], options: TransferOptions
+) -> TargetTokenizer:
     """Join the target tokenizers to the source's if that is wanted.
 
     Args:
         parts: The source encoder.
         tokenizers: The target tokenizers.
         names: What error messages call them.
-        settings: How to transfer.
+        options: How to transfer.
 
     Raises:
         InputError: If there are several and the source is not kept, or a dense encoder is to write a vocabulary.
@@ -69,28 +71,28 @@ def make_target(parts: Parts, tokenizers: Sequence[Any], names: Sequence[str], s
     for module, head in zip(parts.transformers, parts.heads, strict=True):
         check_all_written(module.model, head)
     if parts.sparse:
-        if (settings.output_in_effect != "both" and settings.keep_source) or settings.fold_in_effect < 1:
+        if (options.output_in_effect != "both" and options.keep_source) or options.fold_in_effect < 1:
             for head in parts.heads:
                 check_can_mask(head)
-    elif settings.output is not None or settings.fold is not None:
+    elif options.output is not None or options.fold is not None:
         raise InputError(
-            f"output and fold must be None for a dense encoder, which writes no vocabulary, got {settings.output!r} "
-            f"and {settings.fold}"
+            f"output and fold must be None for a dense encoder, which writes no vocabulary, got {options.output!r} "
+            f"and {options.fold}"
         )
-    if not settings.keep_source:
+    if not options.keep_source:
         if len(tokenizers) != 1:
             raise InputError(
                 f"target tokenizers must be one unless keep_source is set, got {len(tokenizers)}; set keep_source, or "
                 "transfer to each alone"
             )
-        return Target(tokenizers[0])
+        return TargetTokenizer(tokenizers[0])
     joined = join_tokenizers(parts.tokenizer, tokenizers, names)
     kept = (np.arange(len(joined.known)) < joined.source_size) & ~joined.handed_over
-    return Target(joined.tokenizer, kept, joined.foreign, unwritten_columns(settings.output_in_effect, joined))
+    return TargetTokenizer(joined.tokenizer, kept, joined.foreign, unwritten_columns(options.output_in_effect, joined))
 
 
 def fold_columns(
-    token_map: TokenMap, unwritten: NDArray[np.bool_] | None, settings: Settings
+    token_map: TokenMap, unwritten: NDArray[np.bool_] | None, options: TransferOptions
 ) -> tuple[TokenMap, NDArray[np.bool_]]:
     """Leave out columns that say the same as another one.
 
@@ -100,9 +102,9 @@ def fold_columns(
     """
     if unwritten is None:
         unwritten = np.zeros(token_map.shape[0], dtype=np.bool_)
-    if settings.fold_in_effect == 1:
+    if options.fold_in_effect == 1:
         return token_map, unwritten
-    stands_for = representatives(token_map.weights, ~unwritten, settings.fold_in_effect)
+    stands_for = representatives(token_map.weights, ~unwritten, options.fold_in_effect)
     folded = stands_for != np.arange(len(stands_for))
     tokens = token_map.target_tokens
     aliases = {tokens[id]: tokens[stands_for[id]] for id in np.flatnonzero(folded).tolist()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +158,6 @@ class TransferReport:
             "seconds": self.seconds,
         }
 
-    def timed(self, seconds: float) -> TransferReport:
-        """The same report with the wall time filled in."""
-        return replace(self, seconds=seconds)
-
     def save(self, folder: str | Path) -> None:
         """Write ``transfer_report.json`` and the token map's files into ``folder``.
 
@@ -177,13 +174,10 @@ def summarise(
     token_map: TokenMap,
     method: str,
     target: Vocabulary,
+    settings: Mapping[str, Any] | None = None,
     *,
     vectors: BridgeVectors | None = None,
     refinement: Refinement | None = None,
-    coverages: tuple[Coverage, Coverage] | None = None,
-    license: str | None = None,
-    warnings: tuple[str, ...] = (),
-    settings: dict[str, Any] | None = None,
 ) -> TransferReport:
     """Count what a token map does.
 
@@ -191,12 +185,9 @@ def summarise(
         token_map: The map.
         method: Name of the method.
         target: The target vocabulary.
+        settings: Settings to carry.
         vectors: Bridge vectors the map was made from, if any.
         refinement: What was done to them before.
-        coverages: How source and target tokenizer split the sample texts, if there were any.
-        license: Licence of the source.
-        warnings: Warnings to carry.
-        settings: Settings to carry.
     """
     support = np.diff(token_map.weights.indptr)[token_map.rows(Fate.BRIDGED)]
     best = best_similarities(token_map, vectors)[1] if vectors is not None else np.empty(0)
@@ -211,12 +202,8 @@ def summarise(
         best_similarity=float(best.mean()) if len(best) else None,
         indistinguishable=count,
         indistinguishable_examples=examples,
-        source_coverage=coverages[0] if coverages else None,
-        target_coverage=coverages[1] if coverages else None,
-        license=license,
         refinement=refinement,
-        warnings=warnings,
-        settings=settings or {},
+        settings=dict(settings or {}),
     )
 
 

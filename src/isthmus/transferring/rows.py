@@ -22,7 +22,7 @@ from isthmus.errors import EncoderError, InputError
 from isthmus.modules.fuse import count_fusable, fuse_head, is_fused, real_tokens
 from isthmus.token_map import Fate, TokenMap
 from isthmus.transferring.columns import UNWRITTEN
-from isthmus.transferring.options import MIN_TEXTS, Settings
+from isthmus.transferring.options import MIN_TEXTS, TransferOptions
 
 Floats = NDArray[np.float32]
 # Texts that rates are measured on, drawn where there are more.
@@ -49,14 +49,14 @@ def restore_norm(token_map: TokenMap, rows: torch.Tensor, source: torch.Tensor) 
     return _replaced(rows, mixed, _scaled(own, token_map.weights[mixed] @ lengths))
 
 
-def add_own_directions(token_map: TokenMap, rows: torch.Tensor, strength: float, seed: int) -> torch.Tensor:
+def add_own_directions(token_map: TokenMap, rows: torch.Tensor, options: TransferOptions) -> torch.Tensor:
     """Add to every mixed row a random direction of its own; the row keeps its length.
 
     Args:
         token_map: Map of shape (target, source).
         rows: Shape (target, dim).
-        strength: Expected length of what is added, as a multiple of the row's own, before both are scaled back to that.
-        seed: Seed of the draw; the directions depend on it, on the map and on ``dim`` alone.
+        options: ``own_direction`` is the expected length of what is added, as a multiple of the row's own, before both
+            are scaled back to that. The directions depend on the seed, on the map and on ``dim`` alone.
 
     Returns:
         A new tensor of the same dtype; rows that are not mixed are as they were.
@@ -66,8 +66,10 @@ def add_own_directions(token_map: TokenMap, rows: torch.Tensor, strength: float,
     lengths = np.linalg.norm(own, axis=1)
     # What comes first in the stream of this seed is the noise of sampled rows.
     drawn_before = len(token_map.rows(Fate.SAMPLED))
-    noise = np.random.default_rng(seed).standard_normal((drawn_before + len(mixed), own.shape[1]))[drawn_before:]
-    added = noise * (strength * lengths / np.sqrt(own.shape[1]))[:, None]
+    noise = np.random.default_rng(options.seed).standard_normal((drawn_before + len(mixed), own.shape[1]))[
+        drawn_before:
+    ]
+    added = noise * (options.own_direction_in_effect * lengths / np.sqrt(own.shape[1]))[:, None]
     return _replaced(rows, mixed, _scaled(own + added, lengths))
 
 
@@ -88,9 +90,7 @@ def _replaced(rows: torch.Tensor, ids: NDArray[np.int64], values: NDArray[np.flo
     return result
 
 
-def match_activation(
-    encoder: Any, source: Parts, token_map: TokenMap, texts: Sequence[str], *, seed: int, show: bool | None = None
-) -> None:
+def match_activation(encoder: Any, source: Parts, token_map: TokenMap, options: TransferOptions) -> None:
     """Set the decoder bias of mixed columns, in place, such that they are active as often as what they are made of.
 
     The encoder reads unlabelled texts of its new language. The share of them on which a source column would be active,
@@ -102,18 +102,16 @@ def match_activation(
         encoder: The transferred encoder.
         source: The parts of the one it was made of, which :func:`check_matchable` passed.
         token_map: Map of shape (target, source).
-        texts: Texts of the new language, at least ten; of more than 500, 500 are drawn.
-        seed: Seed of the draw.
-        show: None shows a progress bar on a terminal.
+        options: With sample texts of the new language, at least ten; of more than 500, 500 are drawn.
 
     Raises:
         InputError: If too few texts have a token.
     """
-    texts = _drawn(encoder, texts, seed)
+    texts = _drawn(encoder, options.sample_texts or (), options.seed)
     target = take_apart(encoder)
     known = [module.model.get_output_embeddings() for module in source.transformers]
     for module, head, (own, theirs) in zip(
-        target.transformers, target.heads, _maxima(encoder, known, texts, show), strict=True
+        target.transformers, target.heads, _maxima(encoder, known, texts, options.show_progress_bar), strict=True
     ):
         parameters = dict(module.model.named_parameters(remove_duplicate=False))
         biases = list({id(parameters[name]): parameters[name] for name in head.bias}.values())
@@ -127,13 +125,13 @@ def match_activation(
                 bias[torch.from_numpy(columns).to(bias.device)] += shift.to(bias.device, bias.dtype)
 
 
-def check_matchable(encoder: Any, parts: Parts, settings: Settings) -> None:
+def check_matchable(encoder: Any, parts: Parts, options: TransferOptions) -> None:
     """Refuse encoders whose biases :func:`match_activation` cannot set.
 
     Args:
         encoder: The source encoder.
         parts: What is in it.
-        settings: How to transfer.
+        options: How to transfer.
 
     Raises:
         InputError: If it is dense, or no mixed column is to be written.
@@ -142,7 +140,7 @@ def check_matchable(encoder: Any, parts: Parts, settings: Settings) -> None:
     if not parts.sparse:
         raise InputError("bias must not be 'matched' for a dense encoder, which has no decoder; leave it out")
     # Inference-free encoders write what their queries hold, whatever the output would be else.
-    if settings.keep_source and settings.output_in_effect == "source" and not parts.statics:
+    if options.keep_source and options.output_in_effect == "source" and not parts.statics:
         raise InputError(
             "output must be 'target' or 'both' with bias 'matched' and keep_source, got 'source', whose columns are "
             "all the source's own; choose another output or bias"

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from isthmus.encoders.parts import Parts
 from isthmus.errors import InputError, TokenizerError
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transferring.options import Settings
+from isthmus.transferring.options import TransferOptions
 from isthmus.transferring.swap import mix
 from isthmus.vocabulary import Kind, Vocabulary
 
 _BATCH = 256
 
 
-def check_statics(parts: Parts, target: Vocabulary, settings: Settings) -> None:
+def check_statics(parts: Parts, target: Vocabulary, options: TransferOptions) -> None:
     """Refuse a vocabulary with holes for them, and texts where there are none.
 
     Raises:
@@ -29,7 +29,7 @@ def check_statics(parts: Parts, target: Vocabulary, settings: Settings) -> None:
     """
     if parts.statics:
         check_without_holes(target)
-    elif settings.idf_texts is not None:
+    elif options.idf_texts is not None:
         raise InputError(
             "idf_texts must be None for an encoder without a static query side, got texts; leave them out, or pass "
             "them as sample_texts"
@@ -37,14 +37,14 @@ def check_statics(parts: Parts, target: Vocabulary, settings: Settings) -> None:
 
 
 def query_weights(
-    parts: Parts, tokenizer: Any, target: Vocabulary, token_map: TokenMap, settings: Settings
+    parts: Parts, tokenizer: Any, target: Vocabulary, token_map: TokenMap, options: TransferOptions
 ) -> dict[int, Any]:
     """New weights by the id() of each static module: the statistic of target text if given, else the map."""
     if not parts.statics:
         return {}
-    if settings.idf_texts is None:
+    if options.idf_texts is None:
         return {id(module): mix(token_map, module.weight) for module in parts.statics}
-    idf = torch.from_numpy(idf_from_texts(tokenizer, target, settings.idf_texts))
+    idf = torch.from_numpy(idf_from_texts(tokenizer, target, options.idf_texts))
     kept = torch.from_numpy(token_map.rows(Fate.KEPT))
     weights = {}
     for module in parts.statics:
