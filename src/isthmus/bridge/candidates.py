@@ -166,7 +166,7 @@ def cosine_moments(target: Floats, source: Floats) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity:
+class TokenSimilarity:
     """What is made of the cosine of a target and a source token: ``scale * (2 cos - crowded)``, or ``scale * cos``.
 
     Attributes:
@@ -202,7 +202,7 @@ class Similarity:
         return error if self.scale == 1 else self.scale * (error + 8 * 2.0**-24)
 
 
-COSINE = Similarity()
+COSINE = TokenSimilarity()
 
 
 class SourceSearch:
@@ -227,7 +227,7 @@ class SourceSearch:
         target: Floats,
         source: Floats,
         candidates: Ints | None,
-        similarity: Similarity = COSINE,
+        similarity: TokenSimilarity = COSINE,
         *,
         block: int,
         desc: str,

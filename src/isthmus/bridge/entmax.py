@@ -25,8 +25,8 @@ from isthmus.bridge.candidates import (
     Float64s,
     Floats,
     Ints,
-    Similarity,
     SourceSearch,
+    TokenSimilarity,
     cosine_moments,
     crowding,
     group_maxima,
@@ -173,7 +173,7 @@ def bridge_weights(
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
     data, indices, counts = [np.empty(0, options.dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
-    similarity = Similarity(crowded, options.scale)
+    similarity = TokenSimilarity(crowded, options.scale)
     chosen = SourceSearch(target, source, candidates, similarity, block=block, desc="entmax", show=show)
 
     def bound(similarities: NDArray[np.float32]) -> Float64s:

@@ -24,7 +24,7 @@ from isthmus.token_map import Fate, TokenMap
 from isthmus.transferring.columns import UNWRITTEN
 from isthmus.transferring.options import MIN_TEXTS, TransferOptions
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 # Texts that rates are measured on, drawn where there are more.
 MAX_TEXTS = 500
 # How far, in logits, a column is put below or above zero where all texts or none are to be on one side.
@@ -154,7 +154,7 @@ def check_matchable(encoder: Any, parts: Parts, options: TransferOptions) -> Non
         )
 
 
-def threshold_shift(maxima: Floats, rates: NDArray[np.float64]) -> Floats:
+def threshold_shift(maxima: Float32s, rates: NDArray[np.float64]) -> Float32s:
     """What to add to each column so that a given share of its values is above zero.
 
     Args:
@@ -171,7 +171,7 @@ def threshold_shift(maxima: Floats, rates: NDArray[np.float64]) -> Floats:
     wanted = np.rint(rates * count).astype(np.int64)
     middle = (padded[wanted, places] + padded[wanted + 1, places]) / 2
     right = (maxima > 0).sum(axis=0) == wanted
-    shift: Floats = np.where(right, np.float32(0), -middle)
+    shift: Float32s = np.where(right, np.float32(0), -middle)
     return shift
 
 
@@ -196,7 +196,7 @@ class _Recorder:
 
     def __init__(self, own: torch.nn.Linear, known: torch.nn.Linear) -> None:
         self.heads = [(head.weight.detach().float(), head.bias.detach().float()) for head in (own, known)]
-        self.maxima: tuple[list[Floats], list[Floats]] = ([], [])
+        self.maxima: tuple[list[Float32s], list[Float32s]] = ([], [])
 
     def __call__(self, features: dict[str, Any]) -> dict[str, Any]:
         hidden, lengths = real_tokens(features)
@@ -206,7 +206,9 @@ class _Recorder:
         return features
 
 
-def _maxima(encoder: Any, known: Sequence[Any], texts: Sequence[str], show: bool | None) -> list[tuple[Floats, Floats]]:
+def _maxima(
+    encoder: Any, known: Sequence[Any], texts: Sequence[str], show: bool | None
+) -> list[tuple[Float32s, Float32s]]:
     """Largest logits of every text under each of the encoder's decoders and under its ``known`` one."""
     # Half precision is slow on processors, and the encoder itself must stay in it.
     exact = copy.deepcopy(encoder).float().eval()
