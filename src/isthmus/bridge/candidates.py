@@ -75,8 +75,7 @@ def top_sources(
         Source ids and their cosines, each of shape (rows, min(count, candidates)).
 
     Raises:
-        InputError: If ``count``, ``block`` or ``candidates`` do not fit.
-        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+        InputError: If ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"count must be at least 1, got {count}")
@@ -120,8 +119,7 @@ def crowding(
         Means of shape (source,), zero outside ``candidates`` and where there is no target row.
 
     Raises:
-        InputError: If ``count`` or ``block`` do not fit.
-        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+        InputError: If ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"CSLS must have at least 1 neighbour, got {count}; pass csls=None for plain cosines")

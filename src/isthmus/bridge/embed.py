@@ -143,6 +143,9 @@ def load_vectors(path: str | Path, source: Vocabulary, target: Vocabulary) -> Br
     Raises:
         NotFoundError: If there is no such file.
         BridgeError: If it is damaged or does not fit the vocabularies.
+
+    Example:
+        >>> vectors = load_vectors("vectors.safetensors", english, korean)  # doctest: +SKIP
     """
     path = Path(path)
     if not path.is_file():

@@ -56,6 +56,10 @@ def entmax_rows(similarities: Floats, alpha: float) -> Float64s:
 
     Raises:
         InputError: If ``alpha`` is below 1 or not finite, or a score is not finite.
+
+    Example:
+        >>> entmax_rows(np.array([[0.9, 0.8, 0.1]]), 2.0).round(2)
+        array([[0.55, 0.45, 0.  ]])
     """
     scores, order = _sorted_rows(similarities, alpha)
     weights = np.empty_like(scores)

@@ -105,8 +105,7 @@ class Focus(Options):
         """Unit vectors of the target tokens, shape (target.size, dim or less); zero where the text says too little.
 
         Raises:
-            InputError: If the problem has no target tokenizer, or the text holds no token often enough.
-            NotFoundError: If the file of texts is not there.
+            InputError: If the text holds no token often enough.
         """
         tokenize = require_tokenize(self.name, problem.tokenize_target, "target")
         documents = []

@@ -59,10 +59,8 @@ def make_target(
         options: How to transfer.
 
     Raises:
-        InputError: If there are several and the source is not kept, or a dense encoder is to write a vocabulary.
-        TokenizerError: If a tokenizer cannot be a target, or they cannot be joined.
-        EncoderError: If columns must not be written and the decoder has no bias to tell it with, or the source leaves
-            columns unwritten already.
+        InputError: If there is none, there are several and the source is not kept, or a dense encoder is to write a
+            vocabulary.
     """
     if not tokenizers:
         raise InputError("target tokenizers must be at least one, got none; pass the tokenizer of the new language")

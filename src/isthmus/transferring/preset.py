@@ -172,8 +172,5 @@ def preset(name: str, **given: Any) -> dict[str, Any]:
     ::
 
         encoder, report = isthmus.transfer(**preset("mini-ko", alpha=3.0))
-
-    Raises:
-        UnknownNameError: If there is no such preset.
     """
     return find_preset(name).arguments(**given)

@@ -25,7 +25,6 @@ def check_statics(parts: Parts, target: Vocabulary, options: TransferOptions) ->
 
     Raises:
         InputError: If ``idf_texts`` are given for an encoder without one.
-        TokenizerError: If the target vocabulary has holes.
     """
     if parts.statics:
         check_without_holes(target)

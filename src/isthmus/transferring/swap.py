@@ -61,7 +61,6 @@ def swap_vocabulary(
     Raises:
         EncoderError: If the model has no token embeddings, too few rows, non-finite weights, or its config does not
             rebuild it.
-        UnknownNameError: If a choice is none of those there are.
     """
     options = TransferOptions.of(options, **changes)
     head = find_head(model, needs_decoder=False)

@@ -65,6 +65,10 @@ def match(
 
     Raises:
         InputError: If ``as_released`` is set on a vocabulary that was not read from a tokenizer.
+
+    Example:
+        >>> match(korean, english, fuzzy=False).counts()["fuzzy"]  # doctest: +SKIP
+        0
     """
     options = OverlapOptions.of(options, **changes)
     lookup: _Lookup | _ReleasedLookup = _ReleasedLookup(target, source) if options.as_released else _Lookup(source)
