@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from isthmus.cli._options import Json, Overwrite, flags
+from isthmus.cli._options import Folder, Json, Overwrite, flags
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.vocabulary.options import TokenizerOptions
@@ -26,9 +26,7 @@ def command(
             metavar="TEXT...",
         ),
     ],
-    folder: Annotated[
-        Path, typer.Option("--folder", "-o", help="Folder to write the tokenizer to.", rich_help_panel="Output")
-    ],
+    folder: Folder,
     options: TokenizerOptions,
     overwrite: Overwrite = False,
     json: Json = False,

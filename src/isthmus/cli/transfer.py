@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
-from isthmus.cli._options import Json, Overwrite, flags
+from isthmus.cli._options import Folder, Json, Overwrite, flags
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import train_into
 from isthmus.errors import InputError
@@ -25,16 +25,11 @@ from isthmus.transferring.request import PartOptions, TransferRequest, place_for
 @flags
 def command(
     context: typer.Context,
-    folder: Annotated[
-        Path, typer.Option("--folder", "-o", help="Folder to write the new encoder to.", rich_help_panel="Output")
-    ],
+    folder: Folder,
     parts: PartOptions,
     given: Annotated[dict[str, Any], TransferOptions],
     of_method: Annotated[dict[str, Any], MethodOptions],
-    encoder: Annotated[
-        str | None,
-        typer.Argument(help="English sparse or dense encoder: built-in name, folder or hub id.", metavar="ENCODER"),
-    ] = None,
+    encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
     lexical: _lexical.ModeOption = None,
     lexical_texts: Annotated[
         Path | None,
@@ -55,8 +50,8 @@ def command(
     added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_trim, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
         raise InputError(f"--lexical-texts must come with --lexical {lexical}, got none; name a file of texts")
-    languages, texts = given.get("language"), parts.target_text
-    trained = str(context.with_resource(place_for_tokenizer(languages))) if texts else None
+    texts = parts.target_text
+    trained = context.with_resource(place_for_tokenizer(given.get("language"))) if texts else None
     request = TransferRequest.of(encoder, parts, trained, **given, **of_method)
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
@@ -73,20 +68,12 @@ def command(
     if added is not None:
         added.check_transfer(request.encoder, lexical_texts, words, trust_remote_code=options.trust_remote_code)
     told: dict[str, Any] = {"folder": str(folder)}
-    if texts:
-        made = train_into(
-            Path(str(trained)), texts, parts.tokenizer_options(languages, show_progress_bar=options.show_progress_bar)
-        )
+    if texts and trained:
+        made = train_into(trained, texts, parts.tokenizer_options(options))
         told["tokenizer"] = made.to_dict()
         if not json:
             print_report(made)
-    result, report = isthmus.transfer(
-        request.encoder,
-        options,
-        target_tokenizer=request.target_tokenizers,
-        bridge=request.bridge,
-        vectors=request.vectors,
-    )
+    result, report = isthmus.transfer(request.encoder, options, **request.others())
     if added is not None:
         kept, show = report.token_map.rows(Fate.KEPT).tolist(), options.show_progress_bar
         result = added.add(result, words, known=kept, seed=options.seed, show_progress_bar=show)

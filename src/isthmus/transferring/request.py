@@ -12,6 +12,7 @@ from typing import Any
 from isthmus.errors import InputError
 from isthmus.options import Options, option
 from isthmus.transferring.options import TransferOptions, check_options
+from isthmus.transferring.origin import languages_of
 from isthmus.transferring.preset import find_preset
 from isthmus.vocabulary.options import TokenizerOptions
 
@@ -63,11 +64,11 @@ class PartOptions(Options):
                 f"--vocabulary-size must come with --target-text, got {self.vocabulary_size} alone; name the text"
             )
 
-    def tokenizer_options(self, languages: Sequence[str] | None, **changes: Any) -> TokenizerOptions:
-        """How the tokenizer of an encoder for these languages is trained."""
-        if self.vocabulary_size is not None:
-            changes["vocabulary_size"] = self.vocabulary_size
-        return TokenizerOptions(language=new_language(languages), **changes)
+    def tokenizer_options(self, options: TransferOptions) -> TokenizerOptions:
+        """How the tokenizer of a transfer is trained."""
+        size = {} if self.vocabulary_size is None else {"vocabulary_size": self.vocabulary_size}
+        language = new_language(languages_of(options.language))
+        return TokenizerOptions.of(None, language=language, show_progress_bar=options.show_progress_bar, **size)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class TransferRequest:
 
     @classmethod
     def of(
-        cls, encoder: str | None, parts: PartOptions, trained: str | None = None, /, **given: Any
+        cls, encoder: str | None, parts: PartOptions, trained: Path | None = None, /, **given: Any
     ) -> TransferRequest:
         """Complete what was given by the preset, if there is one.
 
@@ -108,7 +109,7 @@ class TransferRequest:
         """
         named: dict[str, Any] = {
             "encoder": encoder,
-            "target_tokenizer": trained or parts.target_tokenizer or None,
+            "target_tokenizer": str(trained) if trained else parts.target_tokenizer or None,
             "bridge": parts.bridge,
         }
         notes: list[str] = []
@@ -132,6 +133,10 @@ class TransferRequest:
             given=given,
             notes=tuple(notes),
         )
+
+    def others(self) -> dict[str, Any]:
+        """What :func:`isthmus.transfer` takes beside the encoder and the options."""
+        return {"target_tokenizer": self.target_tokenizers, "bridge": self.bridge, "vectors": self.vectors}
 
     def options(self) -> TransferOptions:
         """How to transfer, checked as :func:`isthmus.transferring.options.check_options` does."""
