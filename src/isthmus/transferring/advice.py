@@ -41,8 +41,9 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
     """Scripts that the bridge does not know.
 
     A script is named when more than a third of its tokens have no vector, share one with the token of another text, as
-    unknown tokens do, or are hardly closer to their best source token than to the average one: by less than half of
-    what is usual for bridged Latin tokens. Scripts with fewer than 20 tokens or 5 % of the vocabulary are left out:
+    unknown tokens do, or are hardly closer to the heaviest source token of their row than to the average one: by less
+    than half of what is usual for bridged Latin tokens. Cosines are the bridge's own, but the heaviest token is that of
+    the corrected ones: the most similar by itself is often a hub, which is near to scripts that no bridge knows, too. Scripts with fewer than 20 tokens or 5 % of the vocabulary are left out:
     most vocabularies hold a few characters of many scripts.
     """
     scripts = {token.id: _script(token.surface) for token in target.tokens if target.is_decodable(token.id)}
