@@ -42,9 +42,9 @@ def script_warnings(target: Vocabulary, token_map: TokenMap, vectors: BridgeVect
 
     A script is named when more than a third of its tokens have no vector, share one with the token of another text, as
     unknown tokens do, or are hardly closer to the heaviest source token of their row than to the average one: by less
-    than half of what is usual for bridged Latin tokens. Cosines are the bridge's own, but the heaviest token is that of
-    the corrected ones: the most similar by itself is often a hub, which is near to scripts that no bridge knows, too. Scripts with fewer than 20 tokens or 5 % of the vocabulary are left out:
-    most vocabularies hold a few characters of many scripts.
+    than half of what is usual for bridged Latin tokens. Cosines are the bridge's own; the heaviest token was chosen by
+    the corrected ones, for the most similar one by itself may be a hub. Scripts with fewer than 20 tokens or 5 % of the
+    vocabulary are left out: most vocabularies hold a few characters of many scripts.
     """
     scripts = {token.id: _script(token.surface) for token in target.tokens if target.is_decodable(token.id)}
     blank = _blank_or_shared(target, vectors.target, [id for id, script in scripts.items() if script])
