@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.errors import BridgeError, InputError
@@ -161,6 +162,18 @@ def cosine_moments(target: Floats, source: Floats) -> tuple[float, float]:
     (a, first_square), (b, second_square) = moments
     mean = float(a @ b)
     return mean, max(float(np.sum(first_square * second_square)) - mean**2, 0.0) ** 0.5
+
+
+def heaviest_cosines(weights: csr_matrix, target: Floats, source: Floats) -> Float64s:
+    """Cosine of each target row with its heaviest source token, which is its most similar one.
+
+    Args:
+        weights: Shape (rows, source); no row is empty.
+        target: Unit vectors of the rows, shape (rows, dim).
+        source: Unit vectors of the source tokens, shape (source, dim).
+    """
+    heaviest = np.asarray(weights.argmax(axis=1)).ravel() if weights.shape[0] else np.empty(0, dtype=np.int64)
+    return np.asarray(np.einsum("ij,ij->i", target, source[heaviest], dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)

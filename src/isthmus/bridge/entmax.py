@@ -345,15 +345,3 @@ def _weights(above: Float64s, support: Ints, power: float) -> Float64s:
         if np.abs(step).max() < 1e-15:
             break
     return np.asarray(weights / np.repeat(np.add.reduceat(weights, starts), support))
-
-
-def heaviest_cosines(weights: csr_matrix, target: Floats, source: Floats) -> Float64s:
-    """Cosine of each target row with its heaviest source token, which is its most similar one.
-
-    Args:
-        weights: Shape (rows, source); no row is empty.
-        target: Unit vectors of the rows, shape (rows, dim).
-        source: Unit vectors of the source tokens, shape (source, dim).
-    """
-    heaviest = np.asarray(weights.argmax(axis=1)).ravel() if weights.shape[0] else np.empty(0, dtype=np.int64)
-    return np.asarray(np.einsum("ij,ij->i", target, source[heaviest], dtype=np.float64))

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from isthmus.bridge import BridgeVectors, Refinement
-from isthmus.bridge.candidates import Ints, cosine_moments, known_rows
-from isthmus.bridge.entmax import heaviest_cosines
+from isthmus.bridge.candidates import Ints, cosine_moments, heaviest_cosines, known_rows
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Coverage, Vocabulary
 from isthmus.vocabulary.script import letter_script

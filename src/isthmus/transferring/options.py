@@ -85,8 +85,6 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         None,
         help="Write tokens whose rows have a cosine above this as one; 1 folds none.",
         shown="0.8 with --output target or both",
-        at_least=0,
-        at_most=1,
     )
     sample_texts: Sequence[str] | None = option(
         None,
