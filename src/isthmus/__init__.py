@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from isthmus.auditing.audits import audit
     from isthmus.collections import load as load_collection
     from isthmus.errors import IsthmusError
-    from isthmus.evaluation.results import EvaluationResult
+    from isthmus.evaluation.results import EvaluationResult as EvaluationResult
     from isthmus.evaluation.retrieval import evaluate
     from isthmus.index.sparse_index import SparseIndex
     from isthmus.modules.fuse import fuse_head, unfuse_head

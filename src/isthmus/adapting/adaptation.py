@@ -77,6 +77,9 @@ def adapt(
     folder = Path(folder)
     asked = {"encoder": str(encoder), "bridge": str(bridge), **{k: str(v) for k, v in options.to_dict().items()}}
     run = _Run(folder, asked, overwrite=overwrite)
+    finished = run.finished()
+    if finished is not None:
+        return finished
     rows = [] if options.questions is None or options.questions.is_dir() else read_questions(options.questions)
     sample = draw_sample(
         corpus, language=options.language, seed=options.seed, wanted=list(dict.fromkeys(i for _, i in rows)),
@@ -114,6 +117,7 @@ def adapt(
         warnings=tuple(maker.warnings),
         settings=asked,
     )
+    describe(folder, found)
     run.finish(found)
     write_page(found, folder, questions, None if index is None else SparseIndex.open(index))
     return found
@@ -150,6 +154,15 @@ class _Run:
     def seconds(self) -> float:
         """Wall time, that of earlier runs included."""
         return self._before + time.perf_counter() - self._started
+
+    def finished(self) -> Adaptation | None:
+        """The outcome, if this very run was finished before and its encoder is there."""
+        found = self._state.get("finished")
+        if found is None or not (self.folder / "encoder" / "modules.json").is_file():
+            return None
+        arms = tuple(arm for told in found["arms"] if (arm := self.done(told["name"])) is not None)
+        kept = {name: value for name, value in found.items() if name != "verdict"}
+        return Adaptation(**{**kept, "arms": arms, "warnings": tuple(found["warnings"])})
 
     def done(self, name: str) -> ArmResult | None:
         """The result of an arm, if it is finished."""
@@ -192,6 +205,9 @@ class _Maker:
         self._run, self._sample, self._questions, self._options = run, sample, questions, options
         self._encoder, self._bridge = encoder, bridge
         self.warnings: list[str] = []
+        self._keep = sample.script != "LATIN" if options.keep_source is None else options.keep_source
+        if options.keep_source is None and not self._keep:
+            self.warnings.append("the English vocabulary was replaced: no Latin words can be added to it")
         if sample.guessed:
             self.warnings.append(
                 f"the language was told by the script alone: {sample.language}; pass --language if it is another"
@@ -204,6 +220,7 @@ class _Maker:
         texts = self._sample.texts()[:FITTED]
         arms = [self._arm("as it is", lambda: self._loaded(self._encoder))]
         arms.append(self._arm("transferred", self._transferred))
+        self.warnings += read_json(self._run.place("transferred") / "transfer_report.json")["warnings"]
         arms.append(self._words())
         transferred = self._run.place("transferred")
         for mode in ("echo", "hybrid"):
@@ -272,11 +289,7 @@ class _Maker:
     def _transferred(self) -> Any:
         from isthmus.bridge import open_bridge
 
-        keep = self._options.keep_source
-        if keep is None:
-            keep = self._sample.script != "LATIN"
-            if not keep:
-                self.warnings.append("the English vocabulary was replaced: no Latin words can be added to it")
+        keep = self._keep
         trusted = self._options.trust_remote_code
         result, self._report = transfer_encoder(
             self._loaded(self._encoder),
@@ -288,7 +301,6 @@ class _Maker:
             seed=self._options.seed,
             show_progress_bar=self._options.show_progress_bar,
         )
-        self.warnings += self._report.warnings
         return result
 
     def _with_words(self, place: Path, texts: list[str], mode: Any) -> Any:
