@@ -31,12 +31,7 @@ def command(
     of_method: Annotated[dict[str, Any], MethodOptions],
     encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
     lexical: _lexical.ModeOption = None,
-    lexical_texts: Annotated[
-        Path | None,
-        typer.Option(
-            help="Texts of what will be searched, a file like --sample-texts (--lexical).", show_default=False
-        ),
-    ] = None,
+    lexical_texts: Annotated[Path | None, typer.Option(help="Texts of what will be searched (--lexical).")] = None,
     lexical_weight: _lexical.WeightOption = None,
     calibrate: _lexical.CalibrateOption = None,
     lexical_trim: _lexical.TrimOption = None,
