@@ -113,10 +113,9 @@ def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect
         names = (f"--{name}/--no-{name}" if entry.default is True else f"--{name}",)
     info = typer.Option(
         *(names or (f"--{name}",)),
-        help=flag.help,
+        # Told and not handed on: the class says it better than Typer, which leaves the value out.
+        help=f"{flag.help.removesuffix('.')} ({flag.range()})." if flag.range() else flag.help,
         rich_help_panel=flag.panel,
-        min=flag.at_least,
-        max=flag.at_most,
         show_default=flag.shown or entry.default not in (None, MISSING),
         metavar=flag.metavar,
     )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
+from isthmus.cli._lexical import read_lexical
 from isthmus.cli._options import Folder, Json, Overwrite, flags
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import train_into
 from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
+from isthmus.lexical.options import LexicalOptions
 from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.token_map import Fate
 from isthmus.transferring.options import TransferOptions
@@ -29,12 +29,9 @@ def command(
     parts: PartOptions,
     given: Annotated[dict[str, Any], TransferOptions],
     of_method: Annotated[dict[str, Any], MethodOptions],
+    lexical: Annotated[dict[str, Any], LexicalOptions],
     encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
-    lexical: _lexical.ModeOption = None,
     lexical_texts: Annotated[Path | None, typer.Option(help="Texts of what will be searched (--lexical).")] = None,
-    lexical_weight: _lexical.WeightOption = None,
-    calibrate: _lexical.CalibrateOption = None,
-    lexical_trim: _lexical.TrimOption = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -42,9 +39,9 @@ def command(
 
     Example: isthmus transfer --preset mini-ko -o splade-ko
     """
-    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_trim, lexical_texts=lexical_texts)
+    added = read_lexical(LexicalOptions, lexical, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
-        raise InputError(f"--lexical-texts must come with --lexical {lexical}, got none; name a file of texts")
+        raise InputError(f"--lexical-texts must come with --lexical {added.mode}, got none; name a file of texts")
     texts = parts.target_text
     trained = context.with_resource(place_for_tokenizer(given.get("language"))) if texts else None
     request = TransferRequest.of(encoder, parts, trained, **given, **of_method)
@@ -61,7 +58,11 @@ def command(
     # Training a tokenizer takes minutes: what can be told without one is told before.
     options = request.options()
     if added is not None:
-        added.check_transfer(request.encoder, lexical_texts, words, trust_remote_code=options.trust_remote_code)
+        from isthmus.encoders.load import load_encoder
+        from isthmus.lexical.adding import add_lexical, check_transfer
+
+        source = load_encoder(request.encoder, trust_remote_code=options.trust_remote_code)
+        check_transfer(source, added, words, name=request.encoder, path=lexical_texts)
     told: dict[str, Any] = {"folder": str(folder)}
     if texts and trained:
         made = train_into(trained, texts, parts.tokenizer_options(options))
@@ -70,9 +71,9 @@ def command(
             print_report(made)
     result, report = isthmus.transfer(request.encoder, options, **request.others())
     if added is not None:
-        kept, show = report.token_map.rows(Fate.KEPT).tolist(), options.show_progress_bar
-        result = added.add(result, words, known=kept, seed=options.seed, show_progress_bar=show)
-        told["lexical"] = asdict(added)
+        told["lexical"] = added.to_dict()
+        fitted = {"seed": options.seed, "show_progress_bar": options.show_progress_bar, **added.to_dict()}
+        result = add_lexical(result, words, known=report.token_map.rows(Fate.KEPT).tolist(), **fitted)
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         report.save(written)
