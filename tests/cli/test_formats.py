@@ -97,3 +97,14 @@ def test_files_of_queries_are_topics_too(call: Any, folders: Any, dev: Any, tmp_
     call("index", folders / "source", dev / "corpus.jsonl", "-o", tmp_path / "idx")
     found = call("search", tmp_path / "idx", "--queries", dev / "topics.dev.tsv")
     assert [(row["id"], row["query"]) for row in found] == [("q1", "house"), ("q2", "war"), ("q3", "nothing")]
+
+
+def test_warnings_are_one_line(run: Any, folders: Any, tmp_path: Any, recwarn: Any) -> None:
+    import warnings
+
+    rows = [{"query": f"q{n}", "pos": ["house"], "neg": ["war"] * (n % 2)} for n in range(4)]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    run("mine", folders / "source", "--train", tmp_path / "rows.jsonl", "-o", tmp_path / "mined.jsonl")
+    (said,) = [warning for warning in recwarn if "fewer negatives" in str(warning.message)]
+    shown = warnings.formatwarning(said.message, said.category, said.filename, said.lineno)
+    assert shown == f"warning: {said.message}\n"
