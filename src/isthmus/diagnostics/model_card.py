@@ -84,6 +84,7 @@ def write_card(
         query=query,
         passage=passage,
         citations=[CITATIONS[method] for method in methods if method in CITATIONS],
+        entries=[text.strip() for text in encoder.model_card_data.citations.values()],
         version=__version__,
     )
     start = saved.index("---", 3) + 3 if saved.startswith("---") else 0
