@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, issparse, vstack
 
 from benchmarks.harness import timed
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25, EvaluationResult, evaluate_vectors
 from isthmus.evaluation.models import encode
 

@@ -22,8 +22,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from isthmus import assets
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
+from isthmus.reading.storage import atomic_write, read_json
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 # Sources of the parallel files whose sentences are in the order of their documents.

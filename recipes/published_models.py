@@ -30,9 +30,9 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from isthmus._files import atomic_folder
 from isthmus.assets import PUBLISHED, published_folder
 from isthmus.errors import IsthmusError
+from isthmus.reading.storage import atomic_folder
 
 # Wheels are asked for by a Python that both packages have, whichever one runs this.
 PLATFORM = ("--python-version", "3.12", "--platform", "manylinux_2_17_x86_64", "--platform", "any")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isthmus import assets
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 
 needs_data = pytest.mark.skipif("ISTHMUS_DATA" not in os.environ, reason="ISTHMUS_DATA is not set")
 pytestmark = pytest.mark.assets

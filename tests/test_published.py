@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from isthmus import assets
 from isthmus.errors import NotFoundError
-from isthmus.transfer import transfer, transfer_encoder
+from isthmus.transferring import transfer, transfer_encoder
 from tests.tokenizers import wordpiece
 
 E5, TINY = "published/multilingual-e5-small", "published/splade-tiny"

@@ -23,14 +23,14 @@ from typing import Any, Literal
 import isthmus
 from benchmarks import harness
 from benchmarks.harness import Results, Row, fingerprint, say
-from isthmus._files import atomic_folder, atomic_write, read_json
-from isthmus.corpora import ParallelCollection, load_parallel
-from isthmus.corpora.training_pairs import build_pairs
-from isthmus.evaluation.audit import audit_model
+from isthmus.auditing.audits import audit_model
+from isthmus.collections import ParallelCollection, load_parallel
+from isthmus.collections.training_pairs import build_pairs
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 from isthmus.training import TrainingSettings
-from isthmus.training.align_recipe import align
 from isthmus.training.align_settings import AlignSettings
+from isthmus.training.aligning import align
 
 LANGUAGES = ("ar", "zh", "hi", "ru", "de", "es", "vi")
 POOLS = ("mono-same", "mono-cross", "pairs")

@@ -29,8 +29,8 @@ from benchmarks.harness import Results, Row, fingerprint, say
 from benchmarks.pairs import prose_blocks, section_rows
 from benchmarks.suites.alignment import COLUMNS, DTYPE, check_apart, file_hash, stated, trained, write_pairs
 from benchmarks.suites.alignment_tables import ABLATIONS, ARMS, BEFORE, DEVELOPED, LANGUAGES, LOSSES
-from isthmus.corpora import ParallelCollection, load_parallel
-from isthmus.evaluation.audit import audit_model
+from isthmus.auditing.audits import audit_model
+from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.evaluation.models import load_model
 from isthmus.training import TrainingSettings
 from isthmus.training.align_settings import AlignSettings

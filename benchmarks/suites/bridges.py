@@ -30,10 +30,10 @@ from benchmarks.harness import ENCODER, TOKENIZER, Row, fingerprint, markdown, s
 from benchmarks.pairs import LEFT_OUT, PROSE, cloze, paired, section_rows, sections
 from isthmus.assets import cache_folder
 from isthmus.bridge import open_bridge
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
+from isthmus.encoders.load import load_encoder, load_tokenizer
 from isthmus.evaluation import BM25, evaluate_model
-from isthmus.transfer import transfer_encoder
-from isthmus.transfer.load import load_encoder, load_tokenizer
+from isthmus.transferring import transfer_encoder
 
 LANGUAGES = ("zh", "ru", "ko", "ar", "hi")
 ENCODERS = ("published/splade-tiny", ENCODER)

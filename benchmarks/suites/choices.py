@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.harness import Row, markdown
-from isthmus._files import read_json
 from isthmus.modules.lexical import KNOWN_SHARE
+from isthmus.reading.storage import read_json
 
 PAIRS = ("sections", "cloze")
 LEXICAL = ("echo", "hybrid")

@@ -34,9 +34,9 @@ from benchmarks.harness import (
 )
 from benchmarks.pairs import paired, section_rows, training_rows
 from benchmarks.suites.study import METHODS, MINI, TRAINING, collection_of
-from isthmus._files import atomic_folder, atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 from isthmus.training import PairSettings, train_self_supervised
 
 LANGUAGES = ("ko", "ru")

@@ -20,13 +20,13 @@ from benchmarks.encoding import Encoded, Role, cut
 from benchmarks.harness import ENCODER, TOKENIZER, Row
 from benchmarks.pairs import training_rows
 from benchmarks.suites.study import METHODS, MINI, RATE, TRAINING, fine_tuned
-from isthmus._files import atomic_folder, atomic_write
+from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.lexical.parts import add_lexical
+from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
-from isthmus.search import encode_texts
-from isthmus.search.lexical import add_lexical
-from isthmus.search.statistics import lexical_vectors
+from isthmus.reading.storage import atomic_folder, atomic_write
 from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.training import pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
@@ -170,7 +170,7 @@ def arms_of(
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
-    with what the encoder gives that :func:`isthmus.search.add_lexical` returns.
+    with what the encoder gives that :func:`isthmus.lexical.add_lexical` returns.
 
     Args:
         made: By an encoder as transferred or trained.

@@ -43,10 +43,10 @@ from benchmarks.suites.exact_encoders import (
 )
 from benchmarks.suites.study import MINI, RATE, TRAINING
 from benchmarks.suites.zero_shot import OF_LANGUAGE
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
+from isthmus.lexical.parts import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search.lexical import POWER, WEIGHT
 
 STAGES = ("zero-shot", "fine-tuned", "distilled")
 # Those that are taught their echo, and trained with the source kept.

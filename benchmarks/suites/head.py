@@ -40,9 +40,9 @@ import isthmus
 from benchmarks import harness
 from benchmarks.harness import ENCODER, LANGUAGES, RESULTS, ROOT, TOKENIZER, Row
 from isthmus import assets
-from isthmus._files import read_json
 from isthmus.modules.fuse import fuse_head, fused_view, unfuse_head
 from isthmus.modules.max_head import active_maxima
+from isthmus.reading.storage import read_json
 
 BODIES: dict[str, dict[str, int]] = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},

@@ -28,11 +28,11 @@ from benchmarks.encoding import ROLES, Encoded, sides_of, texts_of
 from benchmarks.harness import BRIDGE, ENCODER, LANGUAGES, TOKENIZER, Results, Row, fingerprint, say, timed
 from benchmarks.suites.keep_source_pools import ENGLISH, FOLDS, Pool, columns_of, pools_of
 from benchmarks.suites.zero_shot import dense_folder
-from isthmus._files import read_json
+from isthmus.encoders.load import load_tokenizer
 from isthmus.evaluation import BM25, EvaluationResult, bootstrap_interval, evaluate_vectors
 from isthmus.evaluation.models import is_sparse, load_model
 from isthmus.evaluation.results import versions
-from isthmus.transfer.load import load_tokenizer
+from isthmus.reading.storage import read_json
 from isthmus.vocabulary.join import join_tokenizers
 
 SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "refine": False, "standardize": False}

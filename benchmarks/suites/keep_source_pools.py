@@ -10,14 +10,14 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.encoding import sample_queries
-from isthmus.corpora import Collection, add_distractors, load
-from isthmus.corpora.distractors import read_distractors
+from isthmus.collections import Collection, add_distractors, load
+from isthmus.collections.distractors import read_distractors
+from isthmus.encoders.load import load_tokenizer
 from isthmus.errors import CollectionError, EncoderError
 from isthmus.token_map import TokenMap
-from isthmus.transfer.fold import representatives
-from isthmus.transfer.load import load_tokenizer
-from isthmus.transfer.output import unwritten_columns
-from isthmus.transfer.settings import DEFAULT_FOLD, Output
+from isthmus.transferring.columns import unwritten_columns
+from isthmus.transferring.fold import representatives
+from isthmus.transferring.options import DEFAULT_FOLD, Output
 from isthmus.vocabulary.join import join_tokenizers
 
 ENGLISH = "en"

@@ -28,16 +28,17 @@ from benchmarks import harness
 from benchmarks.encoding import sample_queries, sides_of
 from benchmarks.harness import PoolCell, Results, Row, fingerprint, markdown, say, timed
 from benchmarks.pairs import paired, section_rows
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.diagnostics import diagnose
+from isthmus.encoders.load import load_tokenizer
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model, settings_of
+from isthmus.lexical import add_lexical
+from isthmus.lexical.parts import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
-from isthmus.search import add_lexical
-from isthmus.search.lexical import POWER, WEIGHT
+from isthmus.options import EncodeOptions
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.token_map import Fate
-from isthmus.transfer.load import load_tokenizer
 from isthmus.vocabulary import join_tokenizers, train_tokenizer
 
 LANGUAGES = ("de", "bn")
@@ -199,7 +200,7 @@ def measure(results: Results, cells: Sequence[PoolCell], language: str, across: 
             texts = list(cell.collection.corpus.values())
             used = add_lexical(model, texts, "echo", known=kept, dtype=OPTIONS["dtype"])
         sides = sides_of(used, cell.collection, **OPTIONS)
-        settings = {"seed": args.seed, **settings_of(used, **OPTIONS)}
+        settings = {"seed": args.seed, **settings_of(used, EncodeOptions(**OPTIONS))}
         result = evaluate_vectors(*sides, cell.collection, name=cell.arm, settings=settings, started=started)
         harness.add_pool(results, cell, result, None if report is None else report.to_dict(), made)
         say(f"{cell.name}: {result['ndcg@10']:.3f}")

@@ -25,10 +25,10 @@ from benchmarks.harness import RESULTS, Row, hashed, read_rows, say, write_json
 from benchmarks.suites.paper_data import Source, miracl, smaller, webfaq
 from benchmarks.suites.paper_models import Makes
 from benchmarks.suites.paper_tables import MEAN, TABLES, Table, published
-from isthmus.corpora import Collection, load_parallel
+from isthmus.auditing.audits import audit_model
+from isthmus.collections import Collection, load_parallel
 from isthmus.errors import IsthmusError
 from isthmus.evaluation import evaluate_model
-from isthmus.evaluation.audit import audit_model
 from isthmus.evaluation.results import versions
 
 READERS = {"webfaq": webfaq, "miracl": miracl}

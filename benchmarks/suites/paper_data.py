@@ -3,7 +3,7 @@
 A replica stands under the name of what it replaces, a configuration and split as Parquet:
 ``PaDaS-Lab/webfaq-retrieval/ara-corpus/corpus.parquet``, ``facebook/mlqa/mlqa.en.en/test/0000.parquet``. MIRACL has
 its own files: ``miracl/miracl/miracl-v1.0-ar/topics/topics.miracl-v1.0-ar-dev.tsv``. Models are under
-``models/naver/splade-v3``. XQuAD and Belebele are those that :func:`isthmus.corpora.load_parallel` finds.
+``models/naver/splade-v3``. XQuAD and Belebele are those that :func:`isthmus.collections.load_parallel` finds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.encoding import sample_queries
-from isthmus._files import atomic_write
 from isthmus.assets import PREFIX
-from isthmus.corpora import Collection
-from isthmus.corpora.collection import judged
+from isthmus.collections import Collection
+from isthmus.collections.collection import judged
 from isthmus.errors import InputError, NotFoundError
+from isthmus.reading.storage import atomic_write
 from isthmus.training.data import read_rows
 
 WEBFAQ, MIRACL, MLQA = "PaDaS-Lab/webfaq-retrieval", "miracl/miracl", "facebook/mlqa"

@@ -16,12 +16,12 @@ from benchmarks.harness import fingerprint
 from benchmarks.suites.alignment import file_hash
 from benchmarks.suites.paper_data import Source, given_rows, mlqa_rows, webfaq_pairs, write_rows
 from benchmarks.suites.paper_tables import BRIDGED, TRANSFERS, Table
-from isthmus._files import atomic_folder
 from isthmus.errors import NotFoundError
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_folder
 from isthmus.training import AlignSettings, TrainingSettings, align, paper_settings, train
 from isthmus.training.data import read_training_data
-from isthmus.transfer.presets import BRIDGE, TOKENIZERS
+from isthmus.transferring.preset import BRIDGE, TOKENIZERS
 
 # About as many as the proximity paper has, evenly over the languages; the texts that teach FOCUS its space.
 PROXIMITY_ROWS, FOCUS_PAIRS = 2800, 100_000

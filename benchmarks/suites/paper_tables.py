@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from isthmus.transfer.presets import ENCODERS, TOKENIZERS
+from isthmus.transferring.preset import ENCODERS, TOKENIZERS
 
 Kind = Literal["transfer", "fine-tune", "proximity", "clear"]
 MEAN = "mean"

@@ -54,7 +54,7 @@ from benchmarks.suites.search_engines import (
     save_matrix,
     synthetic,
 )
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 QUERIES = 500
 LIBRARIES = ("numpy", "scipy", "pyseismic-lsr", "pymilvus", "milvus-lite")

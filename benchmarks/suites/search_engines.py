@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from benchmarks.harness import BRIDGE, ENCODER, TOKENIZER, timed
-from isthmus.search.build import PART_SIZE
-from isthmus.search.documents import Document
-from isthmus.search.engines import open_engine
-from isthmus.search.engines.base import Header, Location
-from isthmus.search.exact import search
-from isthmus.search.format import Manifest
-from isthmus.search.identity import Identity
-from isthmus.search.parts import read_parts
-from isthmus.search.writer import IndexWriter
+from isthmus.encoders.fingerprint import Identity
+from isthmus.engines import open_engine
+from isthmus.engines.base import Header, Location
+from isthmus.index.build import PART_SIZE
+from isthmus.index.encoded_files import read_parts
+from isthmus.index.exact import search
+from isthmus.index.format import Manifest
+from isthmus.index.writer import IndexWriter
+from isthmus.reading.corpus import Document
 
 VOCABULARY, TOPICS, TOPIC_TERMS = 30_522, 2_000, 400
 # Entries drawn for a document; some columns come twice and count once.
@@ -39,8 +39,8 @@ TEXT = "A passage of two hundred characters, which an index stores and reads bac
 # Milvus Lite reads all vectors into Python objects at the first search of every process.
 LARGEST = {"milvus-lite": 20_000}
 MODULES = {
-    "seismic": ("isthmus.search.engines.seismic", "seismic"),
-    "milvus-lite": ("isthmus.search.engines.milvus", "pymilvus", "milvus_lite"),
+    "seismic": ("isthmus.engines.seismic", "seismic"),
+    "milvus-lite": ("isthmus.engines.milvus", "pymilvus", "milvus_lite"),
 }
 # What is found, with its milliseconds.
 Ask = Callable[[csr_matrix], tuple[list[int], float]]
@@ -114,7 +114,8 @@ def real(documents: int, queries: int, folder: Path) -> Vectors:
     import torch
 
     import isthmus
-    from isthmus.search import encode_corpus, encode_texts
+    from isthmus.encoders.encoding import encode_texts
+    from isthmus.index import encode_corpus
 
     # Encoding is not what is measured here.
     torch.set_num_threads(os.cpu_count() or 1)
@@ -180,14 +181,14 @@ def _embedded(documents: csr_matrix, folder: Path, weights: Any) -> None:
 
 
 def _seismic(documents: csr_matrix, folder: Path) -> None:
-    from isthmus.search.engines.seismic import make_lists
+    from isthmus.engines.seismic import make_lists
 
     _embedded(documents, folder, "f32")
     make_lists(folder / "idx")
 
 
 def _milvus(documents: csr_matrix, folder: Path) -> None:
-    from isthmus.search.engines.milvus import Milvus
+    from isthmus.engines.milvus import Milvus
 
     server = Milvus(Location.parse(f"milvus:{folder / 'vectors.db'}"))
     server.create(Header(IDENTITY, documents.shape[1]))
@@ -214,7 +215,7 @@ def opener(engine: str, folder: Path) -> Callable[[], Ask]:
     if engine == "numpy, by dimension":
         return lambda: _asking(_numpy_lists(folder))
     urls = {"seismic": f"seismic:{folder / 'idx'}", "milvus-lite": f"milvus:{folder / 'vectors.db'}"}
-    for module in MODULES.get(engine, ("isthmus.search.engines.embedded",)):
+    for module in MODULES.get(engine, ("isthmus.engines.embedded",)):
         import_module(module)
 
     def open_url() -> Ask:

@@ -12,12 +12,12 @@ from typing import Any
 
 from benchmarks.harness import Row, say, timed
 from isthmus import assets
-from isthmus.search import SparseIndex, build_index, encode_corpus
-from isthmus.search.build import PART_SIZE
-from isthmus.search.identity import OpenEncoder, identify, open_encoder
-from isthmus.transfer.load import load_encoder
+from isthmus.encoders.fingerprint import OpenEncoder, identify, open_encoder
+from isthmus.encoders.load import load_encoder
+from isthmus.index import SparseIndex, build_index, encode_corpus
+from isthmus.index.build import PART_SIZE
 
-LIBRARIES = ("sentence_transformers", "isthmus.search.encode")
+LIBRARIES = ("sentence_transformers", "isthmus.encoders.encoding")
 CHARACTERS = 400
 BATCH = 32
 SAMPLE = 4 * PART_SIZE
@@ -90,8 +90,8 @@ def floor_of_encoding(encoder: Any, texts: list[str]) -> float:
     """Seconds of the tokenizer and of the hidden layers alone, over the batches that encoding makes."""
     import torch
 
+    from isthmus.encoders.encoding import full_precision
     from isthmus.modules.fuse import fused_view
-    from isthmus.search.encode import full_precision
 
     view = fused_view(full_precision(encoder))
     if view is None:

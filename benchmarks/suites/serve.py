@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import RESULTS, Row, machine, markdown, write_json
-from isthmus._files import read_json
+from isthmus.reading.storage import read_json
 
 WARM_UP = 5
 TIMEOUT = 60

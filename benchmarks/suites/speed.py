@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import RESULTS, ROOT, Row, machine, markdown, say, timed, write_json
-from isthmus._files import read_json
 from isthmus.bridge import bridge_weights
+from isthmus.reading.storage import read_json
 
 BLOCK = 512
 MEANINGS = 4000

@@ -26,10 +26,10 @@ from benchmarks import harness
 from benchmarks.encoding import cut, sample_queries, sides_of
 from benchmarks.harness import BRIDGE, ENCODER, LANGUAGES, TOKENIZER, Results, Row, fingerprint, say
 from benchmarks.pairs import sections, target_text, training_rows
-from isthmus._files import atomic_folder, atomic_write, read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
 from isthmus.evaluation.models import load_model
+from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 from isthmus.training import TrainingSettings, train
 
 PARTS = ("zero-shot", "fine-tuned", "sweep", "summary")

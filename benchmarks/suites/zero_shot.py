@@ -37,10 +37,11 @@ from benchmarks.harness import (
     say,
     timed,
 )
-from isthmus._files import read_json
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model, settings_of
+from isthmus.options import EncodeOptions
+from isthmus.reading.storage import read_json
 
 OF_LANGUAGE = {
     "en": ("xquad",), "ar": ("xquad", "arcd"), "zh": ("xquad", "drcd", "cmrc2018"), "hi": ("xquad",),
@@ -156,7 +157,7 @@ def measure(results: Results, cells: Sequence[PoolCell], language: str, args: ar
     for cell in cells:
         words = isinstance(model, BM25)
         sides = sides_of(model, cell.collection) if words else encoded.sides(cell.collection)
-        settings = {"seed": args.seed, **settings_of(model, **options)}
+        settings = {"seed": args.seed, **settings_of(model, EncodeOptions(**options))}
         result = evaluate_vectors(*sides, cell.collection, name=cell.arm, settings=settings)
         # Encoding is shared between pools; a cell is charged with its own texts.
         seconds = result.seconds + encoded.seconds_for(cell.collection)

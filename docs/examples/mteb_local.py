@@ -18,7 +18,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from sentence_transformers import SparseEncoder
 
 import isthmus
-from isthmus.transfer.presets import preset
+from isthmus.transferring.preset import preset
 
 # mteb wants ISO 639-3 and a script.
 LANGUAGES = {

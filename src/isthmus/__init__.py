@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from isthmus.corpora import load as load_collection
+    from isthmus.auditing.audits import audit
+    from isthmus.collections import load as load_collection
     from isthmus.errors import IsthmusError
-    from isthmus.evaluation.audit import audit
-    from isthmus.evaluation.evaluate import evaluate
     from isthmus.evaluation.results import EvaluationResult
+    from isthmus.evaluation.retrieval import evaluate
+    from isthmus.index.sparse_index import SparseIndex
     from isthmus.modules.fuse import fuse_head, unfuse_head
-    from isthmus.search.index import SparseIndex
     from isthmus.token_map import TokenMap
-    from isthmus.transfer.pipeline import transfer, transfer_encoder
-    from isthmus.transfer.report import TransferReport
+    from isthmus.transferring.pipeline import transfer, transfer_encoder
+    from isthmus.transferring.report import TransferReport
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,29 +34,24 @@ __all__ = [
     "unfuse_head",
 ]
 
-_HOMES = {
-    "EvaluationResult": ("isthmus.evaluation", "EvaluationResult"),
-    "IsthmusError": ("isthmus.errors", "IsthmusError"),
-    "SparseIndex": ("isthmus.search", "SparseIndex"),
-    "TokenMap": ("isthmus.token_map", "TokenMap"),
-    "TransferReport": ("isthmus.transfer", "TransferReport"),
-    "audit": ("isthmus.evaluation", "audit"),
-    "evaluate": ("isthmus.evaluation", "evaluate"),
-    "fuse_head": ("isthmus.modules.fuse", "fuse_head"),
-    "load_collection": ("isthmus.corpora", "load"),
-    "transfer": ("isthmus.transfer", "transfer"),
-    "transfer_encoder": ("isthmus.transfer", "transfer_encoder"),
-    "unfuse_head": ("isthmus.modules.fuse", "unfuse_head"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that ``import isthmus`` stays quick."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+__getattr__, _names = lazy_names(
+    __name__,
+    {
+        "EvaluationResult": "isthmus.evaluation.results",
+        "IsthmusError": "isthmus.errors",
+        "SparseIndex": "isthmus.index.sparse_index",
+        "TokenMap": "isthmus.token_map",
+        "TransferReport": "isthmus.transferring.report",
+        "audit": "isthmus.auditing.audits",
+        "evaluate": "isthmus.evaluation.retrieval",
+        "fuse_head": "isthmus.modules.fuse",
+        "load_collection": "isthmus.collections.named:load",
+        "transfer": "isthmus.transferring.pipeline",
+        "transfer_encoder": "isthmus.transferring.pipeline",
+        "unfuse_head": "isthmus.modules.fuse",
+    },
+)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return [*_names(), "__version__"]

@@ -24,7 +24,11 @@ Messages name the argument, the value and the remedy: "X must ..., got Y; do Z".
 from __future__ import annotations
 
 import difflib
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class IsthmusError(Exception):
@@ -104,4 +108,17 @@ class MissingExtraError(IsthmusError, ImportError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'isthmus[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The shell command that adds an extra to the environment that runs this: from a release, or from a checkout."""
+    root = Path(__file__).parents[2]
+    beside = shutil.which("pip")
+    own = beside is not None and Path(beside).parent == Path(sys.executable).parent
+    pip = "pip" if own else f"{shlex.quote(sys.executable)} -m pip"
+    if not (root / "pyproject.toml").is_file() or not (root / "constraints.txt").is_file():
+        return f"{pip} install {shlex.quote(f'isthmus[{extra}]')}"
+    here = Path.cwd() == root
+    constraints, package = ("constraints.txt", ".") if here else (str(root / "constraints.txt"), str(root))
+    return f"{pip} install -c {shlex.quote(constraints)} -e {shlex.quote(f'{package}[{extra}]')}"

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy.sparse import csr_matrix
 
-from isthmus._files import atomic_write_all, read_json
 from isthmus._lookup import find_token
 from isthmus.errors import InputError, NotFoundError, TokenMapError
+from isthmus.reading.storage import atomic_write_all, read_json
 
 FORMAT_VERSION = 1
 RECORD, TENSORS = FILES = ("token_map.json", "token_map.safetensors")

@@ -11,12 +11,12 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.harness import Results
 from benchmarks.suites import exact_encoders, exact_matching
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.evaluation import BM25
 from isthmus.initializers import INITIALIZERS
 from isthmus.token_map import FATES, Fate, TokenMap
-from tests.encoders import splade
-from tests.search.test_lexical import make_texts
+from tests.lexical.test_lexical import make_texts
+from tests.tiny_encoders import splade
 
 CONTRACT = {
     "language", "collection", "arm", "map", "stage", "ndcg@10", "documents", "active_dims", "vocabulary",

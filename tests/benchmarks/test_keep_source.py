@@ -21,11 +21,11 @@ from benchmarks.harness import Results
 from benchmarks.suites import keep_source as suite
 from benchmarks.suites import keep_source_pools as pools
 from benchmarks.suites import keep_source_tables
-from isthmus.corpora import load
+from isthmus.collections import load
+from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import CollectionError, EncoderError
 from isthmus.evaluation import bootstrap_interval
-from isthmus.search import encode_texts
-from tests.encoders import WORDS, masked_lm, save_masked_lm, splade
+from tests.tiny_encoders import WORDS, masked_lm, save_masked_lm, splade
 from tests.tokenizers import wordpiece
 
 TOKENS = {
@@ -143,7 +143,7 @@ def test_cutting_columns_is_encoding_with_that_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Letters of the target's script in the source's vocabulary, which belong to neither side alone.
-    monkeypatch.setattr("tests.encoders.WORDS", (*WORDS, "д", "##о", "집"))
+    monkeypatch.setattr("tests.tiny_encoders.WORDS", (*WORDS, "д", "##о", "집"))
     splade(tmp_path / "foreign").save_pretrained(str(tmp_path / "encoder"))
     args = suite.parse(options)
     made = suite.make_encoder(model, "ru", args)

@@ -16,7 +16,7 @@ import torch
 from benchmarks.harness import Results
 from benchmarks.suites import new_language
 from isthmus.bridge import BridgeVectors
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 ROOT = Path(__file__).parents[2]
 GERMAN = [
@@ -75,7 +75,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         rows = [generator.standard_normal((side.size, 8)).astype(np.float32) for side in (source, target)]
         return BridgeVectors(*rows, "random")
 
-    monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+    monkeypatch.setattr("isthmus.transferring.pipeline.embed_vocabularies", vectors)
 
     def add_lexical(model: Any, texts: list[str], mode: str, *, known: list[int], dtype: str) -> Any:
         """Five texts are too few for an echo."""

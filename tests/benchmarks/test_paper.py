@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 from isthmus.errors import InputError, NotFoundError
-from tests.encoders import WORDS, splade
+from tests.tiny_encoders import WORDS, splade
 from tests.tokenizers import wordpiece
 
 pytestmark = pytest.mark.skipif(

@@ -16,8 +16,8 @@ from benchmarks import encoding
 from benchmarks.harness import Results, write_scores
 from benchmarks.suites import study as suite
 from benchmarks.suites import study_tables
-from isthmus.corpora import Collection
-from tests.encoders import splade
+from isthmus.collections import Collection
+from tests.tiny_encoders import splade
 
 CORPUS = {"d0": "house water", "d1": "war", "d2": "school", "d3": "capital house"}
 QUERIES = {"q0": "water", "q1": "war", "q2": "school"}

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from benchmarks import encoding, tables
 from benchmarks.harness import Results
 from benchmarks.suites import zero_shot
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 from tests.tokenizers import wordpiece
 
 RUSSIAN = ["дом", "война", "вода", "школа", "столица", "house", "##а", ".", "?", "1"]

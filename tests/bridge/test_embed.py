@@ -254,7 +254,7 @@ def test_what_is_no_bridge_is_refused(source, target):
 
 
 def test_a_sparse_encoder_is_no_bridge(source, target, tmp_path):
-    from tests.encoders import splade
+    from tests.tiny_encoders import splade
 
     with pytest.raises(BridgeError, match="got a sparse encoder"):
         embed_vocabularies(splade(tmp_path), source, target, cache=False)

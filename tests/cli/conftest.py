@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from isthmus.vocabulary import Vocabulary
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 from tests.tokenizers import wordpiece
 
 KOREAN = ("집", "학교", "전쟁", "물", "##의", "school", "the", "house", ".", "?", "1")

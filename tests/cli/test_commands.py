@@ -200,7 +200,7 @@ def test_an_existing_folder_is_kept_unless_told(run, folders, transferred):
 
 
 def test_a_crash_midway_leaves_nothing(run, folders, tmp_path, monkeypatch):
-    from isthmus.transfer import TransferReport
+    from isthmus.transferring import TransferReport
 
     def crash(self, folder):
         raise KeyboardInterrupt

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import write_lines
-from tests.encoders import WORDS
+from tests.tiny_encoders import WORDS
 
 DOCUMENTS, PART_SIZE = 240, 2
 PATIENCE = 240.0

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cli.conftest import write_lines
-from tests.search.engines.fake import serving
+from tests.engines.fake import serving
 
 ROWS = [
     {"id": "a", "text": "the house of water", "language": "en"},
@@ -95,7 +95,7 @@ def test_a_server_by_changing_the_url(run, folders, corpus, idx, tmp_path, monke
 
 
 def test_a_server_that_is_not_there(run, idx, monkeypatch):
-    from isthmus.search.engines import http
+    from isthmus.engines import http
 
     monkeypatch.setattr(http, "ATTEMPTS", 0)
     code, _, err = run("search", "opensearch://127.0.0.1:9/docs", "house")

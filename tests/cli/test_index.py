@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cli.conftest import write_lines
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 ROWS = [
     {"id": "a", "text": "the house of water", "language": "en", "year": 2001},

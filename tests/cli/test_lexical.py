@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import OutputError
-from isthmus.search import SparseIndex
+from isthmus.index import SparseIndex
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transfer.load import load_encoder
 from tests.cli.conftest import transfer_arguments, write_lines
 from tests.cli.test_keep_source import keep_source, vectors  # noqa: F401
-from tests.search.engines.conftest import fake  # noqa: F401
-from tests.search.test_lexical import make_texts
+from tests.engines.conftest import fake  # noqa: F401
+from tests.lexical.test_lexical import make_texts
 
 ROWS = [{"id": f"d{number}", "text": text, "year": number % 2} for number, text in enumerate(make_texts(40))]
 
@@ -159,7 +159,7 @@ def test_a_build_that_fails_leaves_what_was_there(call, run, refused, folders, c
         raise OutputError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("isthmus.search.writer.IndexWriter.add", full)
+        patched.setattr("isthmus.index.writer.IndexWriter.add", full)
         assert "the disk is full" in refused(*arguments, "--overwrite", "--lexical-weight", 1, code=1)
         assert "the disk is full" in refused(*arguments[:4], tmp_path / "new", *arguments[5:], code=1)
     assert call("search", tmp_path / "idx", "war school") == before
@@ -385,7 +385,7 @@ def test_tokens_that_a_transfer_kept_are_known(call, folders, vectors, corpus, t
     call(*keep_source(folders, vectors, tmp_path / "echo"), "--lexical", "echo", "--lexical-texts", texts)
     if hub:
         # What has no folder of its own lies in the cache of the hub.
-        monkeypatch.setattr("isthmus.transfer.load.local_folder", lambda name: None)
+        monkeypatch.setattr("isthmus.encoders.load.local_folder", lambda name: None)
     call("index", tmp_path / "en-ko", corpus, "-o", tmp_path / "idx", "--lexical", "echo")
     kept = TokenMap.load(tmp_path / "en-ko").rows(Fate.KEPT)
     for folder in (tmp_path / "echo", tmp_path / "idx.encoder"):

@@ -5,7 +5,7 @@ from sentence_transformers import SparseEncoder
 from transformers import AutoTokenizer
 
 from isthmus.bridge import load_vectors
-from isthmus.transfer.presets import PRESETS
+from isthmus.transferring.preset import PRESETS
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def hub(monkeypatch, folders):
         return load_vectors(folders / "vectors.safetensors", source, target)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("isthmus.transfer.pipeline.load_encoder", encoder)
-    monkeypatch.setattr("isthmus.transfer.pipeline.load_tokenizer", tokenizer)
-    monkeypatch.setattr("isthmus.transfer.pipeline.open_bridge", lambda name, **_: name)
-    monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+    monkeypatch.setattr("isthmus.transferring.pipeline.load_encoder", encoder)
+    monkeypatch.setattr("isthmus.transferring.pipeline.load_tokenizer", tokenizer)
+    monkeypatch.setattr("isthmus.transferring.pipeline.open_bridge", lambda name, **_: name)
+    monkeypatch.setattr("isthmus.transferring.pipeline.embed_vocabularies", vectors)
     return opened
 
 

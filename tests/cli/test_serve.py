@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.suites import serve as benchmark
 from tests.cli.conftest import write_lines
-from tests.search.engines.fake import serving as fake_engine
+from tests.engines.fake import serving as fake_engine
 
 pytest.importorskip("fastapi", reason="needs pip install 'isthmus[serve]'")
 pytest.importorskip("uvicorn", reason="needs pip install 'isthmus[serve]'")
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def idx(folders, tmp_path_factory):
-    from isthmus.search import SparseIndex
+    from isthmus.index import SparseIndex
 
     root = tmp_path_factory.mktemp("serve-cli")
     write_lines(root / "corpus.jsonl", ROWS)
@@ -137,7 +137,7 @@ def test_what_cannot_be_served(run, idx, tmp_path, monkeypatch):
 
 def test_another_engine_by_its_url(run, idx, folders, monkeypatch):
     served = {}
-    monkeypatch.setattr("isthmus.serve.run.run_server", lambda app, **options: served.update(options, app=app))
+    monkeypatch.setattr("isthmus.serve.listening.run_server", lambda app, **options: served.update(options, app=app))
     for name in ("API_KEY", "USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"OPENSEARCH_{name}", raising=False)
     with fake_engine() as fake:
@@ -198,7 +198,7 @@ def test_the_extra_is_named(run, idx, monkeypatch):
 
 def test_listening_for_everybody_without_a_key_is_said(run, idx, monkeypatch):
     served = {}
-    monkeypatch.setattr("isthmus.serve.run.run_server", lambda app, **options: served.update(options, app=app))
+    monkeypatch.setattr("isthmus.serve.listening.run_server", lambda app, **options: served.update(options, app=app))
     monkeypatch.delenv("ISTHMUS_API_KEY", raising=False)
     code, _, err = run("serve", idx, "--host", "0.0.0.0")
     assert code == 0, err

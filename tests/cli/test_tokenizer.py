@@ -162,9 +162,9 @@ def test_text_takes_the_place_of_a_presets_tokenizer(run, text, tmp_path, monkey
         rows = [generator.standard_normal((vocabulary.size, 8)).astype(np.float32) for vocabulary in (source, target)]
         return BridgeVectors(*rows, "random")
 
-    monkeypatch.setattr("isthmus.transfer.pipeline.load_encoder", encoder)
-    monkeypatch.setattr("isthmus.transfer.pipeline.open_bridge", lambda name, **_: name)
-    monkeypatch.setattr("isthmus.transfer.pipeline.embed_vocabularies", vectors)
+    monkeypatch.setattr("isthmus.transferring.pipeline.load_encoder", encoder)
+    monkeypatch.setattr("isthmus.transferring.pipeline.open_bridge", lambda name, **_: name)
+    monkeypatch.setattr("isthmus.transferring.pipeline.embed_vocabularies", vectors)
     output = tmp_path / "splade"
     code, out, err = run("transfer", "--preset", "mini-ko", "--target-text", text, "-o", output, "--json")
     assert code == 0, err

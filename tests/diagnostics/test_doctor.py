@@ -6,10 +6,10 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from isthmus.diagnostics import Finding, diagnose
-from isthmus.diagnostics.doctor import sample
+from isthmus.diagnostics.diagnosis import sample
 from isthmus.errors import EncoderError, InputError
 from tests.diagnostics.conftest import TEXTS, WORDS, by_check
-from tests.encoders import inference_free
+from tests.tiny_encoders import inference_free
 
 VECTOR_CHECKS = {"active-dims", "empty-vectors", "dead-columns", "always-on", "special-columns"}
 

@@ -12,7 +12,7 @@ from transformers import BertModel
 
 from isthmus.diagnostics import diagnose
 from tests.diagnostics.conftest import WORDS, by_check
-from tests.encoders import FAMILIES, splade
+from tests.tiny_encoders import FAMILIES, splade
 
 
 def finding_of(encoder, check, **options):

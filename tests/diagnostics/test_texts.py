@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from isthmus.diagnostics.activity import check_vectors
+from isthmus.diagnostics.broken import look_into
 from isthmus.diagnostics.known_item import check_known_item, draw_snippets, read_part
-from isthmus.diagnostics.parts import look_into
-from isthmus.diagnostics.reading import check_reading, is_spaceless
-from isthmus.diagnostics.vectors import check_vectors
-from isthmus.search import encode_texts
+from isthmus.diagnostics.segmentation import check_reading, is_spaceless
+from isthmus.encoders.encoding import encode_texts
 from isthmus.vocabulary import Vocabulary
 from tests.diagnostics.conftest import TEXTS, WORDS, by_check
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 CHINESE = "今天天气很好我们去公园散步然后回家吃晚饭看书睡觉明天再来一起学习中文写字"
 

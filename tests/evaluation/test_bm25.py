@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from isthmus.errors import InputError, NotFoundError, UnknownNameError
 from isthmus.evaluation import BM25
 from isthmus.evaluation.bm25 import default_tokenizer
-from isthmus.search import search
+from isthmus.index import search
 from tests.tokenizers import unigram, wordpiece
 
 WORDS = ["house", "water", "fire", "##s", "stone"]

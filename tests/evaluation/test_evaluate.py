@@ -15,11 +15,11 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
 import isthmus
-from isthmus.corpora import Collection, load
+from isthmus.collections import Collection, load
+from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import CollectionError, EncoderError, InputError, NotFoundError
 from isthmus.evaluation import BM25, EvaluationResult, evaluate, evaluate_model, evaluate_vectors
-from isthmus.search import encode_texts
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 from tests.tokenizers import wordpiece
 
 CONTRACT = {
@@ -143,7 +143,7 @@ def test_public_names() -> None:
 
 def test_importing_stays_quick() -> None:
     """Neither torch nor sentence-transformers is imported before a model is."""
-    code = "import sys, isthmus.evaluation, isthmus.corpora; sys.exit('torch' in sys.modules)"
+    code = "import sys, isthmus.evaluation, isthmus.collections; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

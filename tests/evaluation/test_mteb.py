@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import isthmus
+from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
-from isthmus.search import encode_texts
 
 mteb = pytest.importorskip("mteb", reason="mteb is not installed (extra `mteb`)")
 pytestmark = [pytest.mark.assets, pytest.mark.filterwarnings("ignore::UserWarning")]

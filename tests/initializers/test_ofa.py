@@ -8,7 +8,7 @@ import pytest
 from isthmus.errors import InputError, NotFoundError
 from isthmus.initializers import OFA, Problem, create
 from isthmus.initializers.base import tokenize_with
-from isthmus.initializers.vectors import read_word_vectors, subword_vectors
+from isthmus.initializers.word_vectors import read_word_vectors, subword_vectors
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
 from tests.initializers.test_initializers import id_of, problem_of
@@ -227,7 +227,7 @@ def test_options_and_missing_parts_are_refused(problem, vec):
 
 
 def test_a_file_of_more_than_one_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr("isthmus.initializers.vectors.BATCH", 3)
+    monkeypatch.setattr("isthmus.initializers.word_vectors.BATCH", 3)
     tokenizer = korean([*SOURCE, "집", "##에"])
     target = Vocabulary.from_tokenizer(tokenizer)
     path = write_vec(tmp_path / "words.vec", word_rows())

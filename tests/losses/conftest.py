@@ -12,7 +12,7 @@ from isthmus.losses import (
     InfoNCELoss,
     ProximityLoss,
 )
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 TEXTS = {
     "query": ["korea", "home", "2 schools", "water", "war and water"],

@@ -101,7 +101,7 @@ def test_encoders_whose_inputs_cannot_be_split_are_refused():
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    from tests.encoders import bert_tokenizer
+    from tests.tiny_encoders import bert_tokenizer
 
     encoder = SentenceTransformer(modules=[StaticEmbedding(bert_tokenizer(), embedding_dim=4)], device="cpu")
     with pytest.raises(InputError, match="StaticEmbedding"):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import InputError
 from isthmus.modules.column_scale import ColumnScale
 from isthmus.modules.max_head import ActiveEntries
-from isthmus.transfer.load import load_encoder
-from tests.encoders import splade
 from tests.modules.lexical_parts import TEXTS, scale_for
+from tests.tiny_encoders import splade
 
 
 def test_columns_are_multiplied_and_the_gradient_with_them() -> None:

@@ -12,10 +12,10 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 
+from isthmus.encoders.encoding import encode_texts
 from isthmus.modules.fuse import fuse_head, fused_view, is_fused, unfuse_head
 from isthmus.modules.max_head import ActiveEntries
-from isthmus.search import encode_texts
-from tests.encoders import FAMILIES, inference_free, splade
+from tests.tiny_encoders import FAMILIES, inference_free, splade
 
 TEXTS = ["house", "water war .", "the capital of the school of the house of war 1 2 ?", "houses", "zzz", "12"]
 

@@ -17,18 +17,18 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 
+from isthmus.encoders.encoding import encode_texts
+from isthmus.encoders.fingerprint import identify
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.modules.fuse import fuse_head, fused_view
 from isthmus.modules.lexical import Lexical
 from isthmus.modules.max_head import ActiveEntries
 from isthmus.modules.token_counts import count_tokens
-from isthmus.search import encode_texts
-from isthmus.search.identity import identify
-from isthmus.transfer import transfer_encoder
-from isthmus.transfer.load import load_encoder
-from isthmus.transfer.output import UNWRITTEN
-from tests.encoders import FAMILIES, bert_tokenizer, inference_free, splade
+from isthmus.transferring import transfer_encoder
+from isthmus.transferring.columns import UNWRITTEN
 from tests.modules.lexical_parts import TEXTS, features_of, lexical_for, parts_for
+from tests.tiny_encoders import FAMILIES, bert_tokenizer, inference_free, splade
 
 SIZE = 9
 SPECIAL = (0, 2)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import InputError
 from isthmus.modules.max_head import ActiveEntries
 from isthmus.modules.trim import Trim
-from isthmus.transfer.load import load_encoder
-from tests.encoders import splade
 from tests.modules.lexical_parts import TEXTS, lexical_for
+from tests.tiny_encoders import splade
 
 
 def test_the_largest_of_a_row_stay_and_the_gradient_with_them() -> None:

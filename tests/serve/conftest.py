@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy.sparse import lil_matrix
 
-from isthmus.search import SparseIndex
-from isthmus.search.identity import token_texts
+from isthmus.encoders.fingerprint import token_texts
+from isthmus.index import SparseIndex
 from isthmus.serve import Limits
 from isthmus.serve.library import Library
 from isthmus.token_map import FATES, Fate, TokenMap
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 REASON = "fastapi and uvicorn are not installed (extra `serve`)"
 ROWS = [

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import InputError
-from isthmus.search import SparseIndex, build_index
-from isthmus.search.encode import encode_texts
+from isthmus.index import SparseIndex, build_index
 from isthmus.serve import Limits
 from isthmus.serve.library import Library
-from tests.encoders import splade
+from tests.tiny_encoders import splade
 
 
 def refused(response, status, field):

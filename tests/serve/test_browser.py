@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from isthmus.search import SparseIndex
+from isthmus.index import SparseIndex
 from isthmus.serve.library import Library
 from isthmus.serve.limits import Limits
 from tests.serve.conftest import REASON

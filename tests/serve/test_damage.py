@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from isthmus.search import SparseIndex
+from isthmus.index import SparseIndex
 
 SEARCH = {"query": "water house", "filter": {"language": "en"}}
 

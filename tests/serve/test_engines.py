@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from isthmus.engines import build_engine, change_engine, http
 from isthmus.errors import InputError, NotFoundError
-from isthmus.search import SparseIndex, build_index
-from isthmus.search.engines import build_engine, change_engine, http
+from isthmus.index import SparseIndex, build_index
 from isthmus.serve import sources
 from isthmus.serve.library import Library
-from tests.encoders import splade
-from tests.search.engines.fake import Fake, serving
+from tests.engines.fake import Fake, serving
 from tests.serve.conftest import ROWS
+from tests.tiny_encoders import splade
 
 KINDS = ["opensearch, fake", "opensearch, emulator", "milvus lite"]
 

@@ -14,7 +14,7 @@ from tests.serve.conftest import REASON
 
 pytest.importorskip("fastapi", reason=REASON)
 from isthmus.serve import create_app
-from isthmus.serve.run import LOOPBACK_NAMES, is_loopback
+from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback
 
 KEY = "k" * 16 + "!secret"
 

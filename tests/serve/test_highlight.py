@@ -2,7 +2,7 @@
 
 import pytest
 
-from isthmus.search.hits import Match
+from isthmus.index.hits import Match
 from isthmus.serve.highlight import Highlighter, Span, excerpt
 from isthmus.serve.words import Words
 

@@ -9,8 +9,8 @@ import torch
 from isthmus.errors import InputError
 from isthmus.serve.words import Words
 from isthmus.token_map import FATES, Fate, Sampling
-from tests.encoders import FAMILIES, inference_free, splade
 from tests.modules.lexical_parts import lexical_for
+from tests.tiny_encoders import FAMILIES, inference_free, splade
 
 
 @pytest.mark.parametrize("family", FAMILIES)

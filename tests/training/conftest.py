@@ -10,7 +10,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 from isthmus.training import TrainingSettings
-from tests.encoders import bert_tokenizer, splade
+from tests.tiny_encoders import bert_tokenizer, splade
 
 # Training needs the extra `train`; without it there is nothing to test here.
 collect_ignore_glob = [] if find_spec("accelerate") and find_spec("datasets") else ["test_*.py"]

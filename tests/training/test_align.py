@@ -9,7 +9,7 @@ from isthmus.errors import InputError
 from isthmus.losses import CachedCLEARLoss, CachedNamedSpladeLoss, CLEARLoss, NamedSpladeLoss
 from isthmus.training import AlignSettings, align
 from isthmus.training.align_data import read_align_data
-from isthmus.training.align_recipe import build_loss, find_terms, mine_negatives, prepare
+from isthmus.training.aligning import build_loss, find_terms, mine_negatives, prepare
 from isthmus.training.trainer import build_trainer
 from tests.losses.conftest import CLEAR
 from tests.training.conftest import tensors

@@ -5,7 +5,7 @@ import pytest
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.training import AlignSettings, TrainingSettings
 from isthmus.training.align_data import read_align_data
-from isthmus.training.align_recipe import _columns
+from isthmus.training.aligning import _columns
 
 ROW = {"query": "집", "pivot_query": "house", "pivot_passage": "a house"}
 REQUIRED = ["query", "pivot_query", "pivot_passage"]

@@ -3,11 +3,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import InputError
 from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.training import train
 from isthmus.training.freeze import frozen
-from isthmus.transfer.load import load_encoder
 from tests.training.conftest import PAIRS, tensors
 
 NEW = (8, 9, 12)

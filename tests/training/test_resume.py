@@ -5,7 +5,7 @@ import pytest
 import torch
 from sentence_transformers import SparseEncoder
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.errors import InputError
 from isthmus.evaluation import evaluate_model
 from isthmus.training import train

@@ -6,7 +6,7 @@ from sentence_transformers import SparseEncoder
 from isthmus.errors import InputError
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
-from tests.encoders import bert_tokenizer
+from tests.tiny_encoders import bert_tokenizer
 from tests.training.conftest import tensors
 
 WORDS = "the house home of war water school korea capital wars houses schools schooling homes and".split()

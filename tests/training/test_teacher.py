@@ -7,8 +7,9 @@ import pytest
 from sentence_transformers import SentenceTransformer, SparseEncoder
 
 import isthmus
+from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import EncoderError, InputError, NotFoundError, TokenMapError
-from isthmus.search import add_lexical, encode_texts
+from isthmus.lexical import add_lexical
 from isthmus.token_map import Fate, TokenMap
 from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
@@ -131,7 +132,7 @@ def test_tokens_that_a_transfer_kept_weigh_less_in_an_echo(sparse_folder, corpus
 
     monkeypatch.setattr("isthmus.training.self_supervised.with_scores", watched)
     if hub:
-        monkeypatch.setattr("isthmus.transfer.load.local_folder", lambda name: None)
+        monkeypatch.setattr("isthmus.encoders.load.local_folder", lambda name: None)
     train_self_supervised(folder, corpus, tmp_path / "out", settings(steps=1), teacher="echo")
     [(known, scores)] = given
     assert list(known) == kept.tolist()

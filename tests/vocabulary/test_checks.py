@@ -5,7 +5,7 @@ from tokenizers import normalizers
 
 from isthmus.errors import InputError, TokenizerError
 from isthmus.vocabulary import Vocabulary, check_target, coverage
-from isthmus.vocabulary.checks import unreachable
+from isthmus.vocabulary.coverage import unreachable
 from tests.tokenizers import (
     byte_bpe,
     byte_fallback_bpe,

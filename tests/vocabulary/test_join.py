@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from isthmus import assets
-from isthmus.corpora import load
+from isthmus.collections import load
 from isthmus.errors import InputError, TokenizerError
 from isthmus.vocabulary import Kind, Vocabulary, join_tokenizers
 from isthmus.vocabulary.charsmap import every_character, probe

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from isthmus._files import atomic_write
 from isthmus.assets import cache_folder
 from isthmus.errors import OutputError
+from isthmus.reading.storage import atomic_write
 
 
 def default_folder() -> Path:

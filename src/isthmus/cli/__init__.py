@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
-import isthmus
-from isthmus.cli import (
-    align,
-    audit,
-    doctor,
-    encode,
-    evaluate,
-    export,
-    index,
-    inspect,
-    methods,
-    mine,
-    pairs,
-    parity,
-    presets,
-    quickstart,
-    recipes,
-    search,
-    serve,
-    tokenizer,
-    train,
-    transfer,
-)
 from isthmus.cli._output import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
+COMMANDS = (
+    "quickstart", "tokenizer", "transfer", "inspect", "methods", "presets", "recipes", "evaluate", "audit", "train",
+    "mine", "pairs", "align", "encode", "index", "search", "export", "parity", "serve", "doctor",
+)  # fmt: skip
+
+
+class CommandGroup(TyperGroup):
+    """The sub-commands, each imported when it is called: what one needs is no business of the others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Names alone, from which a mistyped one is guessed.
+        self.commands = cast("dict[str, Any]", dict.fromkeys(COMMANDS))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a sub-command; None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        from isthmus.cli._options import PanelCommand
+
+        info = CommandInfo(
+            cmd_name,
+            cls=PanelCommand,
+            callback=import_module(f"isthmus.cli.{cmd_name}").command,
+            context_settings=ctx.command.context_settings,
+        )
+        return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of sub-commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary(name)) for name in COMMANDS])
+
+
+def summary(name: str) -> str:
+    """The first line that the function ``command`` of a sub-command's file says of itself."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
+    return (ast.get_docstring(next(functions)) or "").splitlines()[0]
+
+
 app = typer.Typer(
     name="isthmus",
+    cls=CommandGroup,
     help="Carry retrieval models from English into other languages.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,31 +67,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(quickstart.command)
-app.command("tokenizer")(tokenizer.command)
-app.command("transfer")(transfer.command)
-app.command("inspect")(inspect.command)
-app.command("methods")(methods.command)
-app.command("presets")(presets.command)
-app.command("recipes")(recipes.command)
-app.command("evaluate")(evaluate.command)
-app.command("audit")(audit.command)
-app.command("train")(train.command)
-app.command("mine")(mine.command)
-app.command("pairs")(pairs.command)
-app.command("align")(align.command)
-app.command("encode")(encode.command)
-app.command("index")(index.command)
-app.command("search")(search.command)
-app.command("export")(export.command)
-app.command("parity")(parity.command)
-app.command("serve")(serve.command)
-app.command("doctor")(doctor.command)
 
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"isthmus {isthmus.__version__}")
+        from isthmus import __version__
+
+        typer.echo(f"isthmus {__version__}")
         raise typer.Exit
 
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from isthmus._files import atomic_folder, check_folder, read_json
 from isthmus.cli._output import working
 from isthmus.errors import EncoderError, InputError, OutputError
+from isthmus.reading.storage import atomic_folder, check_folder, read_json
 
 Mode = Literal["echo", "hybrid", "none"]
 ModeOption = Annotated[
@@ -117,8 +117,8 @@ class LexicalOptions:
         return cls(mode, weight, calibrate is not False, trim)
 
     def add(self, encoder: Any, texts: Any, **options: Any) -> Any:
-        """The encoder with the parts that were asked for; options as for :func:`isthmus.search.add_lexical`."""
-        from isthmus.search import add_lexical
+        """The encoder with the parts that were asked for; options as for :func:`isthmus.lexical.add_lexical`."""
+        from isthmus.lexical import add_lexical
 
         if self.weight is not None:
             options["weight"] = self.weight
@@ -139,9 +139,9 @@ class LexicalOptions:
         """
         from sentence_transformers import SparseEncoder
 
-        from isthmus.search.lexical import check_encoder
-        from isthmus.search.statistics import MIN_TEXTS
-        from isthmus.transfer.load import load_encoder
+        from isthmus.encoders.load import load_encoder
+        from isthmus.lexical.parts import check_encoder
+        from isthmus.lexical.statistics import MIN_TEXTS
 
         if len(texts) < MIN_TEXTS:
             raise InputError(
@@ -158,7 +158,7 @@ class LexicalOptions:
 
     def describe(self) -> str:
         """What is added, in words."""
-        from isthmus.search.lexical import describe
+        from isthmus.lexical.parts import describe
 
         return describe(self._mode, calibrate=self.calibrate, trim=self.trim)
 
@@ -173,7 +173,7 @@ def default_folder(output: str, folder: Path | None) -> Path:
     Raises:
         InputError: If the output is no folder and none is given.
     """
-    from isthmus.search.engines import is_engine_url
+    from isthmus.engines import is_engine_url
 
     if folder is not None:
         return folder
@@ -216,9 +216,9 @@ def new_encoder(
         InputError: If the corpus is standard input or encoded already, or does not do.
         OutputError: If the folder is taken, or was made of something else, or cannot be written.
     """
-    from isthmus.search.documents import Corpus
-    from isthmus.search.identity import identify
-    from isthmus.transfer.load import carry_transfer, kept_tokens, load_encoder, local_folder, transfer_folder
+    from isthmus.encoders.fingerprint import identify
+    from isthmus.encoders.load import carry_transfer, kept_tokens, load_encoder, local_folder, transfer_folder
+    from isthmus.reading.corpus import Corpus
 
     _check_corpus(corpus)
     own = local_folder(model)
@@ -259,7 +259,7 @@ def new_encoder(
 
 def open_as(written: Path, folder: Path, *, trust_remote_code: bool) -> Any:
     """The encoder in ``written``, opened, as one that lies in ``folder``."""
-    from isthmus.search.identity import open_encoder
+    from isthmus.encoders.fingerprint import open_encoder
 
     opened = open_encoder(written, trust_remote_code=trust_remote_code)
     return replace(opened, identity=replace(opened.identity, name=str(folder.absolute())))
@@ -307,8 +307,8 @@ def _check_made_of(folder: Path, made_of: Mapping[str, Any]) -> None:
 
 
 def _check_corpus(corpus: str) -> None:
-    from isthmus.search.documents import STDIN
-    from isthmus.search.parts import HEADER
+    from isthmus.index.encoded_files import HEADER
+    from isthmus.reading.corpus import STDIN
 
     if corpus == STDIN:
         raise InputError(

@@ -143,7 +143,7 @@ def command(
     columns = _columns(column or [])
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.training.align_recipe import align
+        from isthmus.training.aligning import align
         from isthmus.training.recipe import is_first_process
 
         quiet_libraries()

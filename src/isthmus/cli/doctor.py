@@ -36,8 +36,8 @@ def command(
     check_names([model])
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose
-        from isthmus.search.texts import read_samples
-        from isthmus.transfer.load import load_encoder, local_folder, transfer_folder
+        from isthmus.encoders.load import load_encoder, local_folder, transfer_folder
+        from isthmus.reading.texts import read_samples
 
         quiet_libraries()
     lines = None if texts is None else read_samples(texts)

@@ -57,7 +57,7 @@ def command(
     check_names([model])
     source = told_format(corpus, format)
     with working("loading libraries", quiet=json):
-        from isthmus.search import encode_corpus
+        from isthmus.index import encode_corpus
 
         quiet_libraries()
     if added is not None:
@@ -112,7 +112,7 @@ def told_format(corpus: str | None, format: Literal["jsonl", "csv", "parquet"] |
     """
     if format is None:
         return corpus
-    from isthmus.search.documents import STDIN, StandardInput
+    from isthmus.reading.corpus import STDIN, StandardInput
 
     if corpus != STDIN:
         got = "no CORPUS" if corpus is None else f"the CORPUS {corpus}"

@@ -26,8 +26,8 @@ def command(
     """Write documents and vectors of an index as another engine's loader takes them."""
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
-        from isthmus.search.engines import is_engine_url
-        from isthmus.search.engines.export import export
+        from isthmus.engines import is_engine_url
+        from isthmus.engines.formats import export
     if is_engine_url(folder):
         raise InputError(
             f"IDX must be an index folder, got {folder}; leave out seismic:, or make a folder of what lies on a server "

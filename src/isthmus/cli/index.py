@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from isthmus._files import read_lines
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.cli.encode import FormatOption, told_format
 from isthmus.errors import InputError
+from isthmus.reading.storage import read_lines
 
 if TYPE_CHECKING:
-    from isthmus.search.build import Change
+    from isthmus.index.build import Change
 
 
 def command(
@@ -80,7 +80,7 @@ def command(
     started = time.perf_counter()
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search.engines import build_engine, change_engine, is_engine_url
+        from isthmus.engines import build_engine, change_engine, is_engine_url
 
         if corpus is not None:
             quiet_libraries()
@@ -127,8 +127,8 @@ def _build_with(
     new_encoder: Callable[[], AbstractContextManager[Path]], place: Path, folder: str, build: functools.partial[Change]
 ) -> Change:
     """Build an index by an encoder that is made for it and will lie in ``place``."""
-    from isthmus.search.build import check_free
-    from isthmus.search.engines import is_engine_url
+    from isthmus.engines import is_engine_url
+    from isthmus.index.build import check_free
 
     if is_engine_url(folder):
         # A server keeps what arrived before an interruption, and needs its encoder to go on.
@@ -141,8 +141,8 @@ def _build_with(
 
 
 def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
-    from isthmus.search import SparseIndex
-    from isthmus.search.engines import open_engine
+    from isthmus.engines import open_engine
+    from isthmus.index import SparseIndex
 
     if verify:
         return SparseIndex.open(folder, verify_files=True).summary()

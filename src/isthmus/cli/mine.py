@@ -39,9 +39,9 @@ def command(
         raise OutputError(f"{file} already exists; choose another file or pass --overwrite")
     check_names([model])
     with working("loading libraries", quiet=json):
+        from isthmus.encoders.load import load_encoder
         from isthmus.training.data import read_training_data
         from isthmus.training.mining import mine, write_rows
-        from isthmus.transfer.load import load_encoder
 
         quiet_libraries()
     data = read_training_data(train)

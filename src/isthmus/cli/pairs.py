@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_write
 from isthmus.cli._output import console, print_json
-from isthmus.corpora.training_pairs import build_pairs
+from isthmus.collections.training_pairs import build_pairs
 from isthmus.errors import OutputError
+from isthmus.reading.storage import atomic_write
 
 
 def command(

@@ -34,9 +34,9 @@ def command(
     texts = None if queries is None else [text for _, text in read_queries(queries)][:sample]
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search import SparseIndex
-        from isthmus.search.engines import open_engine
-        from isthmus.search.engines.parity import compare, sample_queries
+        from isthmus.engines import open_engine
+        from isthmus.engines.comparison import compare, sample_queries
+        from isthmus.index import SparseIndex
 
         quiet_libraries()
     index = SparseIndex.open(folder, model=model, trust_remote_code=trust_remote_code)

@@ -11,14 +11,14 @@ from rich.markup import escape
 from isthmus.cli._output import console, print_json, print_wrapped
 
 if TYPE_CHECKING:
-    from isthmus.transfer.presets import Part
+    from isthmus.transferring.preset import Part
 
 
 def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one per preset.")] = False,
 ) -> None:
     """List the presets of `isthmus transfer --preset`: the models, their licences and what is known of them."""
-    from isthmus.transfer import presets
+    from isthmus.transferring import preset as presets
 
     if json:
         print_json(preset.to_dict() for preset in presets.PRESETS.values())

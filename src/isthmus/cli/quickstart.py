@@ -11,7 +11,6 @@ import typer
 from rich.markup import escape
 
 from isthmus import assets
-from isthmus._files import atomic_folder, check_folder
 from isthmus.cli._output import (
     console,
     print_json,
@@ -22,13 +21,14 @@ from isthmus.cli._output import (
     working,
 )
 from isthmus.errors import UnknownNameError
+from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.token_map import Fate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from isthmus.corpora import Collection
-    from isthmus.transfer import TransferReport
+    from isthmus.collections import Collection
+    from isthmus.transferring import TransferReport
 
     Vectors = dict[str, tuple[csr_matrix, csr_matrix]]
 
@@ -61,7 +61,7 @@ def command(
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
         import isthmus
-        from isthmus.corpora import load
+        from isthmus.collections import load
 
         quiet_libraries()
     demos: dict[str, Collection] = {code: load("demo", language=code) for code in ("en", language)}
@@ -120,7 +120,7 @@ def _explained(report: TransferReport, words: tuple[str, ...]) -> dict[str, list
 
 def _encode(encoder: Any, demos: Mapping[str, Collection]) -> Vectors:
     """(queries, documents) by language."""
-    from isthmus.search import encode_texts
+    from isthmus.encoders.encoding import encode_texts
 
     return {
         code: (
@@ -141,7 +141,7 @@ def _search(
     """Search all passages at once, and pick the best one of the wanted language."""
     from scipy.sparse import vstack
 
-    from isthmus.search import search
+    from isthmus.index import search
 
     places = [(code, id) for code, demo in demos.items() for id in demo.corpus]
     documents = vstack([documents for _, documents in vectors.values()], format="csr")
@@ -180,7 +180,7 @@ def _terms(encoder: Any, query: csr_matrix, document: csr_matrix, top_k: int = 5
 
 def _with_echo(encoder: Any, report: TransferReport, demos: Iterable[Collection]) -> Any:
     """The encoder with the words of its texts, fitted to the passages."""
-    from isthmus.search import add_lexical
+    from isthmus.lexical import add_lexical
 
     texts = [text for demo in demos for text in demo.corpus.values()]
     kept = report.token_map.rows(Fate.KEPT).tolist()
@@ -192,7 +192,7 @@ def _scores(
 ) -> dict[str, dict[str, float | None]]:
     """nDCG@10 by model and direction; None where a model cannot do it."""
     import isthmus
-    from isthmus.transfer.load import load_encoder
+    from isthmus.encoders.load import load_encoder
 
     options: dict[str, Any] = {"target_tokenizer": TOKENIZER + language, "show_progress_bar": False}
     replaced, report = isthmus.transfer(ENCODER, bridge=BRIDGE, **options)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from isthmus._files import read_lines
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
+from isthmus.reading.storage import read_lines
 
 if TYPE_CHECKING:
-    from isthmus.search import Hit
+    from isthmus.index import Hit
 
 _AT_ONCE = 256
 _MATCHES_SHOWN = 8
@@ -55,8 +55,8 @@ def command(
     texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search import scale_lexical
-        from isthmus.search.engines import open_engine
+        from isthmus.engines import open_engine
+        from isthmus.lexical import scale_lexical
 
         quiet_libraries()
     encoder: Any = model
@@ -80,8 +80,8 @@ def command(
 
 def _encoder_of(folder: str, model: str | None, trust_remote_code: bool) -> Any:
     """The model given, or the one that an index names, opened."""
-    from isthmus.search.engines import open_engine
-    from isthmus.transfer.load import load_encoder
+    from isthmus.encoders.load import load_encoder
+    from isthmus.engines import open_engine
 
     if model is None:
         with closing(open_engine(folder)) as index:
@@ -95,7 +95,7 @@ def _encoder_of(folder: str, model: str | None, trust_remote_code: bool) -> Any:
 def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:
     """Ids, where there are any, and texts of a file of queries."""
     if ".jsonl" in path.suffixes:
-        from isthmus.search.documents import Corpus
+        from isthmus.reading.corpus import Corpus
 
         return ((row.id, row.text) for row in Corpus(path))
     return ((None, line.strip()) for _, line in read_lines(path))

@@ -60,10 +60,10 @@ def command(
     )
     check_names([model])
     with working("loading libraries", quiet=json):
-        from isthmus.search.engines import open_engine
+        from isthmus.engines import open_engine
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
-        from isthmus.serve.run import LOOPBACK_NAMES, is_loopback, run_server
+        from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
 
         quiet_libraries()
     if model is None:

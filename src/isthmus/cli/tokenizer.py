@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_folder, check_folder
 from isthmus.cli._output import console, print_json, print_report, quiet_libraries, working
 from isthmus.errors import InputError
+from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.vocabulary.train_tokenizer import MAX_CHARACTERS, MIN_FREQUENCY, VOCABULARY_SIZE, TokenizerReport
 
 
@@ -58,7 +58,7 @@ def command(
 def train_into(folder: Path, texts: Sequence[str | Path], *, quiet: bool, **options: Any) -> TokenizerReport:
     """Train a tokenizer on files and save it with its card and report."""
     with working("loading libraries", quiet=quiet):
-        from isthmus.search.texts import read_texts
+        from isthmus.reading.texts import read_texts
         from isthmus.vocabulary import train_tokenizer
 
         quiet_libraries()

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from isthmus._files import atomic_folder, check_folder
 from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import check_target, place_for_tokenizer, train_for_transfer
 from isthmus.errors import InputError
+from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.token_map import Fate
 
 
@@ -174,8 +174,8 @@ def command(
     check_names([options["encoder"], *names, options.get("bridge")])
     with working("loading libraries", quiet=json):
         import isthmus
-        from isthmus.search.texts import read_samples
-        from isthmus.transfer.pipeline import check_options
+        from isthmus.reading.texts import read_samples
+        from isthmus.transferring.pipeline import check_options
 
         quiet_libraries()
     samples = None if sample_texts is None else read_samples(sample_texts)
@@ -231,7 +231,7 @@ def _with_preset(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
             if argument not in given:
                 raise InputError(f"{shown} must be given, got none; {remedy}, or take a --preset")
         return given
-    from isthmus.transfer.presets import find_preset
+    from isthmus.transferring.preset import find_preset
 
     preset = find_preset(name)
     for note in preset.notes(**given):

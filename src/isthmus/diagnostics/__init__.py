@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from isthmus.diagnostics.doctor import diagnose
-from isthmus.diagnostics.finding import Finding, Level
+from typing import TYPE_CHECKING
+
+from isthmus._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from isthmus.diagnostics.diagnosis import diagnose
+    from isthmus.diagnostics.finding import Finding, Level
 
 __all__ = ["Finding", "Level", "diagnose"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Finding": ".finding",
+        "Level": ".finding",
+        "diagnose": ".diagnosis",
+    },
+)

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.sparse import issparse
 
 from isthmus.diagnostics.finding import Finding
-from isthmus.diagnostics.reading import is_spaceless
+from isthmus.diagnostics.segmentation import is_spaceless
 from isthmus.evaluation.bm25 import BM25
 from isthmus.evaluation.models import encode
-from isthmus.search import search, search_dense
+from isthmus.index import search, search_dense
 
 MIN_WORDS = 12
 SNIPPET_WORDS = (5, 8)

@@ -1,25 +1,38 @@
-"""Measuring retrieval: metrics, BM25, whole evaluations, audits of mixed languages and paired significance."""
+"""Measuring retrieval: metrics, BM25, whole evaluations and paired significance."""
 
 from __future__ import annotations
 
-from isthmus.evaluation.audit import audit, audit_model, audit_models
-from isthmus.evaluation.audit_result import AuditResult
-from isthmus.evaluation.bm25 import BM25
-from isthmus.evaluation.evaluate import evaluate, evaluate_model, evaluate_vectors
-from isthmus.evaluation.results import EvaluationResult
-from isthmus.evaluation.significance import PairedBootstrap, bootstrap_interval, paired_bootstrap
+from typing import TYPE_CHECKING
+
+from isthmus._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from isthmus.evaluation.bm25 import BM25
+    from isthmus.evaluation.bootstrap import PairedBootstrap, bootstrap_interval, paired_bootstrap
+    from isthmus.evaluation.results import EvaluationResult
+    from isthmus.evaluation.retrieval import evaluate, evaluate_model, evaluate_vectors
 
 __all__ = [
     "BM25",
-    "AuditResult",
     "EvaluationResult",
     "PairedBootstrap",
-    "audit",
-    "audit_model",
-    "audit_models",
     "bootstrap_interval",
     "evaluate",
     "evaluate_model",
     "evaluate_vectors",
     "paired_bootstrap",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "BM25": ".bm25",
+        "EvaluationResult": ".results",
+        "PairedBootstrap": ".bootstrap",
+        "bootstrap_interval": ".bootstrap",
+        "evaluate": ".retrieval",
+        "evaluate_model": ".retrieval",
+        "evaluate_vectors": ".retrieval",
+        "paired_bootstrap": ".bootstrap",
+    },
+)

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._progress import wanted
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import EncoderError
 from isthmus.evaluation.bm25 import BM25
-from isthmus.transfer.load import load_encoder
+from isthmus.options import EncodeOptions
+
+Role = Literal["query", "document"]
 
 
 def load_model(
@@ -55,15 +58,7 @@ def is_sparse(model: Any) -> bool:
 
 
 def encode(
-    model: Any,
-    texts: Sequence[str],
-    *,
-    role: Literal["query", "document"],
-    batch_size: int = 32,
-    max_active_dims: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    stock_head: bool = False,
-    show_progress_bar: bool | None = None,
+    model: Any, texts: Sequence[str], options: EncodeOptions | None = None, *, role: Role, **changes: Any
 ) -> Any:
     """Vectors of ``texts``, one row each.
 
@@ -71,12 +66,9 @@ def encode(
         model: A SparseEncoder, SentenceTransformer or BM25; BM25 takes its statistics from ``texts`` when they are
             documents, so hand it the whole pool.
         texts: What to encode.
+        options: How; None takes the defaults.
         role: Whether they are queries or documents.
-        batch_size: Texts per step.
-        max_active_dims: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
-        dtype: As for :func:`isthmus.search.encode_texts`.
-        stock_head: As for :func:`isthmus.search.encode_texts`; sparse encoders only.
-        show_progress_bar: None shows it on a terminal.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         A float32 CSR matrix, or for dense models a float32 array of unit vectors, so that dot products are cosines.
@@ -84,65 +76,50 @@ def encode(
     Raises:
         EncoderError: If ``model`` is of another kind.
     """
+    options = EncodeOptions.of(options, **changes)
     if isinstance(model, BM25):
         return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)
     if is_sparse(model):
-        from isthmus.search import encode_texts
+        from isthmus.encoders.encoding import encode_texts
 
-        return encode_texts(
-            model,
-            texts,
-            role=role,
-            batch_size=batch_size,
-            max_active_dims=max_active_dims,
-            dtype=dtype,
-            stock_head=stock_head,
-            show_progress_bar=show_progress_bar,
-        )
-    return _encode_dense(model, texts, role, batch_size, dtype, show_progress_bar)
+        return encode_texts(model, texts, options, role=role)
+    return _encode_dense(model, texts, role, options)
 
 
-def settings_of(model: Any, *, max_active_dims: int | None, dtype: str, stock_head: bool) -> dict[str, Any]:
+def settings_of(model: Any, options: EncodeOptions) -> dict[str, Any]:
     """What a result has to state about ``model`` and the options it was encoded with."""
     if isinstance(model, BM25):
         return model.settings()
     sparse = is_sparse(model)
-    stated = {"dtype": dtype, "max_seq_length": model.max_seq_length, "prompts": _prompts(model)}
+    stated = {"dtype": options.dtype, "max_seq_length": model.max_seq_length, "prompts": _prompts(model)}
     if sparse:
-        limit = model.max_active_dims if max_active_dims is None else max_active_dims
-        stated |= {"stock_head": stock_head, "max_active_dims": limit}
+        limit = model.max_active_dims if options.max_active_dims is None else options.max_active_dims
+        stated |= {"stock_head": options.stock_head, "max_active_dims": limit}
     return stated
 
 
 def _prompts(model: Any) -> dict[str, str | None]:
     """What is put before the texts of each role, None for nothing."""
-    from isthmus.search.encode import Role, prompt_name
+    from isthmus.encoders.encoding import prompt_name
 
     names = {role: prompt_name(model, role) for role in get_args(Role)}
     return {role: None if name is None else model.prompts[name] or None for role, name in names.items()}
 
 
-def _encode_dense(
-    model: Any,
-    texts: Sequence[str],
-    role: Literal["query", "document"],
-    batch_size: int,
-    dtype: str,
-    show_progress_bar: bool | None,
-) -> NDArray[np.float32]:
+def _encode_dense(model: Any, texts: Sequence[str], role: Role, options: EncodeOptions) -> NDArray[np.float32]:
     import torch
 
-    from isthmus.search.encode import full_precision, prompt_name
+    from isthmus.encoders.encoding import full_precision, prompt_name
 
     model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
-    with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=dtype == "bfloat16"):
+    with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=options.dtype == "bfloat16"):
         vectors = encode_role(
             list(texts),
             prompt_name=prompt_name(model, role),
-            batch_size=batch_size,
+            batch_size=options.batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,
-            show_progress_bar=wanted(show_progress_bar),
+            show_progress_bar=wanted(options.show_progress_bar),
         )
     return np.asarray(vectors, dtype=np.float32)

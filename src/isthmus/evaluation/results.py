@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import __version__
-from isthmus._files import atomic_write
+from isthmus.reading.storage import atomic_write
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "ir-measures", "bm25s", "numpy", "scipy")
 

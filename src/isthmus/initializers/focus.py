@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus._files import read_lines
 from isthmus._progress import progress
 from isthmus.bridge.entmax import bridge_weights
 from isthmus.errors import InputError, MissingExtraError
 from isthmus.initializers.base import Problem, assemble, check_count, is_text, open_ids, require_tokenize
 from isthmus.initializers.static_space import fasttext_vectors, ppmi_vectors
-from isthmus.initializers.vectors import check_file
+from isthmus.initializers.word_vectors import check_file
+from isthmus.reading.storage import read_lines
 from isthmus.token_map import Sampling, TokenMap
 
 Space = Literal["fasttext", "ppmi"]

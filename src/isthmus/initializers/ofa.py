@@ -23,7 +23,7 @@ from isthmus.initializers.base import (
     require_tokenize,
     require_vectors,
 )
-from isthmus.initializers.vectors import check_file, subword_vectors
+from isthmus.initializers.word_vectors import check_file, subword_vectors
 from isthmus.token_map import Sampling, TokenMap
 
 

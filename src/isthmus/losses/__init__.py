@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
     from isthmus.losses.cached_clear import CachedCLEARLoss
@@ -24,21 +26,16 @@ __all__ = [
     "ProximityLoss",
 ]
 
-_HOMES = {
-    "CLEARLoss": "clear",
-    "CachedCLEARLoss": "cached_clear",
-    "CachedInfoNCELoss": "cached_infonce",
-    "CachedNamedSpladeLoss": "splade",
-    "CachedProximityLoss": "cached_proximity",
-    "InfoNCELoss": "infonce",
-    "NamedSpladeLoss": "splade",
-    "ProximityLoss": "proximity",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CLEARLoss": ".clear",
+        "CachedCLEARLoss": ".cached_clear",
+        "CachedInfoNCELoss": ".cached_infonce",
+        "CachedNamedSpladeLoss": ".splade",
+        "CachedProximityLoss": ".cached_proximity",
+        "InfoNCELoss": ".infonce",
+        "NamedSpladeLoss": ".splade",
+        "ProximityLoss": ".proximity",
+    },
+)

@@ -17,10 +17,10 @@ class ColumnScale(Module):  # type: ignore[misc]
 
     After a transfer, a column that is mixed of common source tokens fires on many texts and tells little. The square
     root of its activation's IDF, on queries and documents, makes a dot product count it as BM25 counts a word
-    (:func:`isthmus.search.add_lexical` computes it from unlabelled texts).
+    (:func:`isthmus.lexical.add_lexical` computes it from unlabelled texts).
 
     Takes dense tensors, with their gradient, and :class:`isthmus.modules.max_head.ActiveEntries`, which stay sparse. A
-    saved encoder names this class: loading it needs Isthmus, by :func:`isthmus.transfer.load.load_encoder`, or
+    saved encoder names this class: loading it needs Isthmus, by :func:`isthmus.encoders.load.load_encoder`, or
     ``SparseEncoder(folder, trust_remote_code=True)``, which sentence-transformers asks for with every class not its
     own.
 

@@ -50,7 +50,7 @@ class Lexical(Module):  # type: ignore[misc]
 
     Takes dense tensors, with their gradient, and :class:`isthmus.modules.max_head.ActiveEntries`, which stay sparse. It
     has no parameters. A saved encoder names this class: loading it needs Isthmus, by
-    :func:`isthmus.transfer.load.load_encoder`, or ``SparseEncoder(folder, trust_remote_code=True)``, which
+    :func:`isthmus.encoders.load.load_encoder`, or ``SparseEncoder(folder, trust_remote_code=True)``, which
     sentence-transformers asks for with every class not its own.
 
     Args:

@@ -20,12 +20,12 @@ class Trim(Module):  # type: ignore[misc]
     """Keeps the largest entries of every row of ``sentence_embedding``; of equal ones, those of the lower columns.
 
     Before a lexical part it makes room: the words of a text are the larger part of what is found by them, and a few
-    expansions beside them cost hardly more postings than BM25 (:func:`isthmus.search.add_lexical`). What the
+    expansions beside them cost hardly more postings than BM25 (:func:`isthmus.lexical.add_lexical`). What the
     vectors were before stays in the features, for that part.
 
     Takes dense tensors, with their gradient, and :class:`isthmus.modules.max_head.ActiveEntries`, which stay sparse. It
     has no parameters. A saved encoder names this class: loading it needs Isthmus, by
-    :func:`isthmus.transfer.load.load_encoder`, or ``SparseEncoder(folder, trust_remote_code=True)``, which
+    :func:`isthmus.encoders.load.load_encoder`, or ``SparseEncoder(folder, trust_remote_code=True)``, which
     sentence-transformers asks for with every class not its own.
 
     Args:

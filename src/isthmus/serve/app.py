@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 
 import isthmus
 from isthmus.errors import InputError
-from isthmus.search.documents import finite
+from isthmus.reading.corpus import finite
 from isthmus.serve import schemas
-from isthmus.serve.engine import Engine
+from isthmus.serve.answers import Engine
 from isthmus.serve.gate import BROKEN, Gate, Refusal
 from isthmus.serve.library import Library
 from isthmus.serve.limits import Limits

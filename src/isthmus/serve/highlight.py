@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from isthmus.encoders.fingerprint import EXACT
 from isthmus.errors import TokenizerError
-from isthmus.search.hits import Match
-from isthmus.search.identity import EXACT
+from isthmus.index.hits import Match
 from isthmus.serve.words import Words
 from isthmus.vocabulary.spelling import backend_of
 

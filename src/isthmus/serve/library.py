@@ -10,14 +10,14 @@ from typing import Any
 
 from scipy.sparse import csr_matrix
 
+from isthmus.encoders.encoding import Role, encode_texts, full_precision
+from isthmus.encoders.fingerprint import open_encoder
+from isthmus.encoders.load import transfer_folder
+from isthmus.engines import Engine
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
-from isthmus.search.encode import Role, encode_texts, full_precision
-from isthmus.search.engines import Engine
-from isthmus.search.identity import open_encoder
 from isthmus.serve.gate import Refusal
 from isthmus.serve.sources import Reader, open_source
 from isthmus.token_map import TokenMap
-from isthmus.transfer.load import transfer_folder
 
 # Below, the vocabulary head takes less time than choosing which of its columns to compute.
 _SHORT = 64
@@ -30,7 +30,7 @@ class Library:
     :meth:`encode` belongs to one thread and the index to one, which may be another: neither locks.
 
     Args:
-        url: The index: a folder, or a URL of :mod:`isthmus.search.engines`.
+        url: The index: a folder, or a URL of :mod:`isthmus.engines`.
         model: Built-in name, folder or hub id of the encoder, or a loaded one; None takes what the index names.
         any_model: Accept a model that did not make the index.
         trust_remote_code: Run code that comes with the model.

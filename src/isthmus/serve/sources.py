@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from isthmus.encoders.fingerprint import Identity
+from isthmus.engines import Engine, is_engine_url, open_engine
+from isthmus.engines.base import Location
+from isthmus.engines.embedded import EmbeddedEngine
+from isthmus.engines.seismic import FOLDER, HEADER, SeismicEngine
+from isthmus.engines.server import ServerEngine
 from isthmus.errors import IndexFileError, InputError, IsthmusError
-from isthmus.search.engines import Engine, is_engine_url, open_engine
-from isthmus.search.engines.base import Location
-from isthmus.search.engines.embedded import EmbeddedEngine
-from isthmus.search.engines.seismic import FOLDER, HEADER, SeismicEngine
-from isthmus.search.engines.server import ServerEngine
-from isthmus.search.format import MANIFEST
-from isthmus.search.identity import Identity
+from isthmus.index.format import MANIFEST
 
 # Seconds after which a server is asked again whether its vectors are still those of the encoder.
 RECHECK = 10.0
@@ -169,7 +169,7 @@ class ServerSource:
     """An index or collection of another engine.
 
     Args:
-        url: As :mod:`isthmus.search.engines` takes it.
+        url: As :mod:`isthmus.engines` takes it.
     """
 
     def __init__(self, url: str) -> None:
@@ -232,10 +232,10 @@ def open_source(url: str) -> Source:
     """Open an index, wherever it is.
 
     Args:
-        url: A folder, or a URL of :mod:`isthmus.search.engines`.
+        url: A folder, or a URL of :mod:`isthmus.engines`.
 
     Raises:
-        IsthmusError: As for :func:`isthmus.search.engines.open_engine`.
+        IsthmusError: As for :func:`isthmus.engines.open_engine`.
     """
     local = not is_engine_url(url) or Location.parse(url).scheme == _SEISMIC
     return FolderSource(url) if local else ServerSource(url)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._lookup import find_token
+from isthmus.encoders.fingerprint import EXACT, lexical_block, token_texts
 from isthmus.errors import InputError, TokenizerError
-from isthmus.search.identity import EXACT, lexical_block, token_texts
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS, Kind

@@ -10,10 +10,10 @@ from typing import Any
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback, TrainerState
 
-from isthmus._files import atomic_write, read_json
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
 from isthmus.errors import TrainingError
 from isthmus.evaluation import evaluate_model
+from isthmus.reading.storage import atomic_write, read_json
 from isthmus.training.objective import Window
 
 METRIC = "ndcg@10"

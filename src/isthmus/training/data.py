@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from isthmus._files import DAMAGE
-from isthmus.corpora.files import COMPRESSIONS, open_text, read_jsonl
 from isthmus.errors import InputError, MissingExtraError, NotFoundError
+from isthmus.reading.lines import COMPRESSIONS, open_text, read_jsonl
+from isthmus.reading.storage import DAMAGE
 
 QUERY = ("query", "anchor")
 POSITIVE = ("positive", "passage", "document")

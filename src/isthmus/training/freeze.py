@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isthmus.encoders.heads import find_head
 from isthmus.errors import InputError, NotFoundError
 from isthmus.token_map import COPIES, Fate, TokenMap
 from isthmus.training.settings import Freeze
-from isthmus.transfer.heads import find_head
 
 
 @contextmanager

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from isthmus._files import atomic_write
+from isthmus.encoders.encoding import Role
 from isthmus.errors import InputError
 from isthmus.evaluation.models import encode, is_sparse
-from isthmus.search import search, search_dense
-from isthmus.search.encode import Role
+from isthmus.index import search, search_dense
+from isthmus.reading.storage import atomic_write
 from isthmus.training.data import TrainingData
 from isthmus.training.settings import check_ranks
 

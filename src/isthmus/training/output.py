@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from isthmus._files import atomic_folder, atomic_write, check_folder, read_json
+from isthmus.encoders.load import carry_transfer
 from isthmus.errors import InputError, OutputError
-from isthmus.training.report import TrainingReport
-from isthmus.transfer.load import carry_transfer
+from isthmus.reading.storage import atomic_folder, atomic_write, check_folder, read_json
+from isthmus.training.run_report import TrainingReport
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"

@@ -16,19 +16,19 @@ from typing import Any
 import torch
 
 from isthmus._progress import wanted
-from isthmus.corpora import Collection
-from isthmus.corpora import load as load_collection
+from isthmus.collections import Collection
+from isthmus.collections import load as load_collection
+from isthmus.encoders.cards import read_license
+from isthmus.encoders.load import load_encoder, local_folder, transfer_folder
 from isthmus.errors import InputError, MissingExtraError, TrainingError
 from isthmus.evaluation.results import versions
 from isthmus.training import output
 from isthmus.training.data import read_training_data
 from isthmus.training.freeze import frozen
 from isthmus.training.paper_recipes import describe, find_recipe
-from isthmus.training.report import TrainingReport
+from isthmus.training.run_report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
-from isthmus.transfer.card import read_license
-from isthmus.transfer.load import load_encoder, local_folder, transfer_folder
 
 
 def train(

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
+from isthmus.encoders.load import kept_tokens
 from isthmus.errors import InputError
 from isthmus.evaluation import BM25
 from isthmus.training.align_card import public_name
@@ -16,7 +17,7 @@ from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
 from isthmus.training.output import weights_digest
 from isthmus.training.recipe import check_start, resolve_bf16, run_task
-from isthmus.training.report import TrainingReport
+from isthmus.training.run_report import TrainingReport
 from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
 from isthmus.training.teacher import check_stored, check_student, load_teacher, with_scores
@@ -28,7 +29,6 @@ from isthmus.training.unlabelled import (
     check_teacher,
     pairs_from_text,
 )
-from isthmus.transfer.load import kept_tokens
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
@@ -54,7 +54,7 @@ def train_self_supervised(
 
     Pairs are made from the text by its structure, see :func:`isthmus.training.pairs_from_text`; everything else is as
     for :func:`isthmus.training.train`. The seed of the settings also decides which pairs are made. With a teacher, the
-    encoder learns its scores: ``echo``, the encoder itself with its words given back (``isthmus.search.add_lexical``),
+    encoder learns its scores: ``echo``, the encoder itself with its words given back (``isthmus.lexical.add_lexical``),
     teaches exact matching to the rows, so that a plain encoder carries some of it.
 
     Args:

@@ -11,14 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.encoders.load import load_encoder, local_folder, stored_as_sparse
 from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation.models import encode
+from isthmus.lexical.parts import add_lexical, check_encoder
 from isthmus.modules.lexical import LexicalMode
-from isthmus.search.encode import DType
-from isthmus.search.lexical import add_lexical, check_encoder
+from isthmus.options import DType
 from isthmus.training.data import TrainingData
 from isthmus.training.unlabelled import OWN_TEACHERS
-from isthmus.transfer.load import load_encoder, local_folder, stored_as_sparse
 
 # Texts that the strength of an echo is measured on, and rows that both scales are.
 SAMPLE = 500
@@ -100,7 +100,7 @@ def with_scores(
         student: The SparseEncoder that will be trained; not modified.
         known: Ids of tokens that a transfer to the student kept, for its own lexical part.
         max_length: Tokens per text that the student reads in training, and its own echo with it; None is its limit.
-        dtype: As for :func:`isthmus.search.encode_texts`.
+        dtype: As for :func:`isthmus.encoders.encoding.encode_texts`.
         batch_size: Texts per encoding step.
         seed: Of the rows that are drawn, and of the echo's sample.
         show_progress_bar: None shows it on a terminal.

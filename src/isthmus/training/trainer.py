@@ -22,10 +22,10 @@ from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
 from transformers import PrinterCallback
 
-from isthmus.corpora import Collection
+from isthmus.collections import Collection
+from isthmus.encoders.encoding import Role, prompt_name
 from isthmus.errors import InputError
 from isthmus.losses.columns import is_query
-from isthmus.search.encode import Role, prompt_name
 from isthmus.training.batches import BatchCollator, OwnTextsBatchSampler, RowCount
 from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
 from isthmus.training.output import CHECKPOINTS

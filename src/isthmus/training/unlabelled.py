@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from isthmus._files import OPENERS, read_lines
 from isthmus.errors import CollectionError, InputError, NotFoundError, UnknownNameError
-from isthmus.search.bar import corpus_bar
-from isthmus.search.documents import Corpus, Document
+from isthmus.reading.corpus import Corpus, Document
+from isthmus.reading.corpus_bar import corpus_bar
+from isthmus.reading.storage import OPENERS, read_lines
 from isthmus.training.data import TrainingData, parse_rows
 from isthmus.training.near_duplicates import NearDuplicates
 from isthmus.training.structure import Words, blocks, take_out
@@ -75,7 +75,7 @@ class PairSettings:
 
 # What a teacher scores: snippets in their own passages, for it is words that an echo knows.
 TAUGHT = PairSettings(kinds=("snippet",), keep_snippet=1.0, negatives=2)
-# Teachers that are the encoder itself, with what isthmus.search.add_lexical adds to it.
+# Teachers that are the encoder itself, with what isthmus.lexical.add_lexical adds to it.
 OWN_TEACHERS = ("echo", "hybrid")
 
 
@@ -139,7 +139,7 @@ def pairs_from_text(
     about half a kilobyte of every passage stays in memory, to know it again.
 
     Args:
-        source: As for :class:`isthmus.search.documents.Corpus`; also a ``.txt`` file (``.gz``, ``.xz``, ``.zst``) with
+        source: As for :class:`isthmus.reading.corpus.Corpus`; also a ``.txt`` file (``.gz``, ``.xz``, ``.zst``) with
             one document a line, or a Markdown or reStructuredText file (``.md``, ``.markdown``, ``.rst``) or a folder
             of them, each one document.
         settings: Which pairs to make; None takes the defaults.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isthmus.vocabulary.checks import Coverage, check_target, coverage
+from isthmus.vocabulary.coverage import Coverage, check_target, coverage
 from isthmus.vocabulary.join import Joined, join_tokenizers
 from isthmus.vocabulary.overlap import Overlap, match
 from isthmus.vocabulary.token import ROLES, Kind, Token, Vocabulary

@@ -12,10 +12,10 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from isthmus._files import atomic_write
 from isthmus._progress import wanted
 from isthmus.errors import InputError
-from isthmus.vocabulary.checks import coverage
+from isthmus.reading.storage import atomic_write
+from isthmus.vocabulary.coverage import coverage
 from isthmus.vocabulary.script import WITHOUT_SPACES, alphabet, main_script, normalizer_of
 
 SPECIALS = {

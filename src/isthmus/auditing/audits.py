@@ -1,0 +1,204 @@
+"""Audits: what a model does where passages of several languages compete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.auditing.audit_result import AuditResult, PoolResult
+from isthmus.auditing.audit_rows import compare, pool_result, with_gaps
+from isthmus.auditing.mixed_metrics import per_query
+from isthmus.auditing.options import AuditOptions
+from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
+from isthmus.auditing.ranking import rank_pool
+from isthmus.collections import ParallelCollection, load_parallel
+from isthmus.errors import InputError
+from isthmus.evaluation.bm25 import BM25
+from isthmus.evaluation.models import encode, load_model, settings_of
+from isthmus.evaluation.results import versions
+
+BM25_TOKENIZER = "isthmus/mini-bridge"
+# Stated with each model.
+BY_MODEL = ("max_active_dims", "dtype", "stock_head")
+
+
+def audit(
+    models: Any,
+    collection: str | Path | ParallelCollection,
+    languages: Sequence[str] | None = None,
+    options: AuditOptions | None = None,
+    **changes: Any,
+) -> AuditResult:
+    """Load models and a parallel collection and audit the models on pools of one and of several languages.
+
+    Args:
+        models: One or a list of: built-in name, path or hub id of a sparse or dense encoder, ``"bm25"``, a loaded
+            model. The first of several is the one that the others are compared with.
+        collection: Path or name, as for :func:`isthmus.collections.load_parallel`, or a loaded collection.
+        languages: ISO 639-1 codes, two or more, with or without English; all of them ask and are searched.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
+
+    Raises:
+        NotFoundError: If a model, the collection or one of its languages is not there.
+        CollectionError: If the collection is malformed or its languages share no question.
+        EncoderError: If a model is of another kind, or its scores are not finite.
+        UnknownNameError: If a pool is unknown.
+        InputError: If an argument does not fit.
+    """
+    options = AuditOptions.of(options, **changes)
+    if isinstance(collection, ParallelCollection):
+        loaded = (languages, options.distractors, options.max_distractors, options.max_queries)
+        if any(value is not None for value in loaded):
+            raise InputError(
+                "languages, distractors, max_distractors and max_queries must be left out for a loaded collection; see "
+                "isthmus.collections.load_parallel"
+            )
+    else:
+        if languages is None:
+            raise InputError("languages must be two or more codes, got None; for example ['en', 'ko']")
+        collection = load_parallel(
+            collection,
+            languages=languages,
+            split=options.split,
+            distractors=options.distractors,
+            max_distractors=options.max_distractors,
+            max_queries=options.max_queries,
+            seed=options.seed,
+        )
+    given = list(models) if isinstance(models, (list, tuple)) else [models]
+    tokenizer = options.tokenizer or BM25_TOKENIZER
+
+    def load(model: Any) -> Any:
+        if not isinstance(model, (str, Path)):
+            return model
+        return load_model(str(model), tokenizer=tokenizer, trust_remote_code=options.trust_remote_code)
+
+    # Loaded when their turn comes.
+    named = ((name, load(model)) for name, model in zip(_names(given, options.names), given, strict=True))
+    return audit_models(named, collection, options)
+
+
+def audit_model(model: Any, collection: ParallelCollection, *, name: str | None = None, **options: Any) -> AuditResult:
+    """Audit one loaded model; touches neither disk nor network. ``options`` are fields of :class:`AuditOptions`."""
+    return audit_models([(name or type(model).__name__, model)], collection, **options)
+
+
+def audit_models(
+    models: Iterable[tuple[str, Any]],
+    collection: ParallelCollection,
+    options: AuditOptions | None = None,
+    **changes: Any,
+) -> AuditResult:
+    """Audit loaded models; touches neither disk nor network.
+
+    Every text is encoded once per model, copies too. BM25 alone takes its statistics from each pool, as a search engine
+    would.
+
+    Args:
+        models: Name and model of each, taken one after another.
+        collection: What to search and to ask.
+        options: How; what concerns loading is not used.
+        **changes: Fields of ``options`` to replace.
+
+    Raises:
+        EncoderError: If a model is of another kind, or its scores are not finite.
+        UnknownNameError: If a pool is unknown.
+        InputError: If an argument does not fit.
+    """
+    options = AuditOptions.of(options, **changes)
+    seed, resamples, keep_copies = options.seed, options.resamples, options.keep_copies
+    if keep_copies:
+        collection = with_copies(collection)
+    documents = Documents(collection, seed=seed, keep_copies=keep_copies)
+    share = options.partly_parallel_share
+    built = build_pools(collection, documents, options.pools, share=share, seed=seed, keep_copies=keep_copies)
+    results: list[PoolResult] = []
+    stated: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    for name, model in models:
+        if name in seconds:
+            raise InputError(f"models must have different names, got {name!r} again")
+        started = time.perf_counter()
+        stated[name] = {"class": type(model).__name__, **settings_of(model, options)}
+        encoded = _Encoded(model, collection, documents, built, options)
+        found = []
+        for pool in built:
+            ranking = rank_pool(*encoded.of(pool), pool, documents)
+            values = per_query(ranking, pool, documents)
+            found.append(pool_result(name, collection, documents, pool, ranking, values, resamples, seed))
+        results += [with_gaps(result, found, collection.languages, resamples, seed) for result in found]
+        seconds[name] = time.perf_counter() - started
+        # The next model may be loaded on the way into the loop, and two need not fit into memory.
+        del model, encoded
+    if not seconds:
+        raise InputError("models must be one or more, got none")
+    return AuditResult(
+        collection=collection.name,
+        languages=collection.languages,
+        models=tuple(seconds),
+        pools=tuple(pool.info for pool in built),
+        results=tuple(results),
+        comparisons=tuple(compare(results, len(built), resamples, seed)),
+        query_ids=tuple(collection.qrels),
+        settings={
+            "seed": seed,
+            "dropped_queries": collection.dropped_queries,
+            "dropped_passages": collection.dropped_passages,
+            "alignment": collection.alignment,
+            "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
+            **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
+            "models": stated,
+            "versions": versions(),
+        },
+        seconds=seconds,
+    )
+
+
+def _names(models: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+    if not models:
+        raise InputError("models must be one or more, got none")
+    if names is None:
+        names = [str(model) if isinstance(model, (str, Path)) else type(model).__name__ for model in models]
+    if len(names) != len(models) or len(set(names)) < len(names):
+        raise InputError(
+            f"names must be different, one for each of {len(models)} models, got {', '.join(names)}; give others"
+        )
+    return list(names)
+
+
+class _Encoded:
+    """The vectors of one model: questions by language, and every document of any pool."""
+
+    def __init__(
+        self,
+        model: Any,
+        collection: ParallelCollection,
+        documents: Documents,
+        pools: Sequence[Pool],
+        options: AuditOptions,
+    ) -> None:
+        self.queries = {
+            language: encode(model, list(texts.values()), options, role="query")
+            for language, texts in collection.queries.items()
+        }
+
+        def vectors(places: NDArray[np.int64]) -> Any:
+            return encode(model, [documents.texts[place] for place in places], options, role="document")
+
+        if isinstance(model, BM25):
+            self._documents: Callable[[NDArray[np.int64]], Any] = vectors
+        else:
+            used = np.unique(np.concatenate([pool.places for pool in pools]))
+            numbers, first = np.unique(documents.text_numbers[used], return_index=True)
+            everything = vectors(used[first])
+            self._documents = lambda places: everything[np.searchsorted(numbers, documents.text_numbers[places])]
+
+    def of(self, pool: Pool) -> tuple[Any, Any]:
+        """Vectors of the questions of a pool and of its documents."""
+        return self.queries[pool.info.query_language], self._documents(pool.places)

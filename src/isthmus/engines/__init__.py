@@ -1,0 +1,22 @@
+"""Search engines behind one protocol, chosen by URL.
+
+=====================================  =====================================================  ===================
+URL                                    what searches                                          extra
+=====================================  =====================================================  ===================
+``FOLDER``                             the embedded index: exact, nothing to install          none
+``seismic:FOLDER``                     the same with approximate lists beside it              ``seismic``
+``opensearch://HOST:PORT/INDEX``       an OpenSearch cluster, ``rank_features``               ``opensearch``
+``elasticsearch://HOST:PORT/INDEX``    an Elasticsearch cluster, the same requests            ``opensearch``
+``milvus://HOST:PORT/COLLECTION``      a Milvus cluster, sparse inverted index                ``milvus``
+``milvus:FILE.db``                     Milvus Lite, in this process                           ``milvus``
+=====================================  =====================================================  ===================
+
+``opensearch+https://`` and so on connect by TLS.
+"""
+
+from __future__ import annotations
+
+from isthmus.engines.base import Engine
+from isthmus.engines.registry import build_engine, change_engine, is_engine_url, open_engine
+
+__all__ = ["Engine", "build_engine", "change_engine", "is_engine_url", "open_engine"]

@@ -1,0 +1,216 @@
+"""What every engine can do, and what every place keeps of the encoder that made its vectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from isthmus.encoders.fingerprint import Identity
+from isthmus.engines.names import check_name
+from isthmus.errors import IndexFileError, InputError
+from isthmus.index.build import Change
+from isthmus.index.hits import Hit, Match
+from isthmus.index.segments import field_value
+from isthmus.reading.corpus import Document
+
+FORMAT = "isthmus-vectors"
+VERSION = 1
+_SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
+# Engines that are never on a server.
+_LOCAL = ("seismic",)
+# What no host or port holds: urlsplit would cut it off, or drop it without a word.
+_NO_AUTHORITY = re.compile(r"[\s\\?#\x00-\x20\x7f]")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Engine(Protocol):
+    """An index that is open for searching, wherever it lies; :class:`isthmus.index.SparseIndex` says what is what."""
+
+    def __len__(self) -> int:
+        """Number of documents."""
+
+    def summary(self) -> dict[str, Any]:
+        """At least documents, postings and bytes, None where the engine does not tell, and the model."""
+
+    def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
+        """Query vectors, one row each; texts are encoded by the model, vectors are checked."""
+
+    def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Best documents of one query, best first."""
+
+    def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
+        """The tokens that query and document share."""
+
+    def document(self, identifier: str) -> Document:
+        """The stored document with this id."""
+
+    def close(self) -> None:
+        """Give back connections and locks."""
+
+
+class Backend(Protocol):
+    """One kind of engine, as the registry knows it."""
+
+    def open(self, location: Location, *, model: Any, any_model: bool, trust_remote_code: bool) -> Engine:
+        """Open what is there."""
+
+    def build(self, location: Location, model: Any, corpus: Any, **options: Any) -> Change:
+        """Encode a corpus and put it there; options as for :func:`isthmus.index.build_index`."""
+
+    def change(self, location: Location, **options: Any) -> Change:
+        """Add, update, delete; options as for :func:`isthmus.index.change_index`."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A parsed URL.
+
+    Attributes:
+        url: As it was given.
+        scheme: Name of the engine; "" for a folder.
+        tls: Whether to connect by TLS.
+        path: What stands behind the colon, for engines on this machine.
+        host: Of a server, else "".
+        port: Of a server, None where it is not given.
+        name: Index or collection of a server.
+
+    Raises:
+        InputError: If ``name`` may mean anything else than one index or collection.
+    """
+
+    url: str
+    scheme: str = ""
+    tls: bool = False
+    path: str = ""
+    host: str = ""
+    port: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.host:
+            check_name(self.scheme, self.name)
+
+    @classmethod
+    def parse(cls, url: str) -> Location:
+        """Take a URL apart; what has no scheme is a folder.
+
+        Raises:
+            InputError: If a server's URL has no host, no name of one index, a port that is none, or credentials in it;
+                or a folder's URL names a server.
+        """
+        found = _SCHEME.fullmatch(url)
+        if found is None:
+            return cls(url, path=url)
+        scheme, tls, rest = found.group(1).lower(), found.group(2) is not None, found.group(3)
+        if not rest.startswith("//"):
+            return cls(url, scheme, tls, rest)
+        if scheme in _LOCAL:
+            raise InputError(f"{url!r} must be {scheme}:FOLDER, without //")
+        # Neither a host nor a name has an @; a password may have any character.
+        if "@" in rest:
+            raise InputError(
+                f"a {scheme} URL must not hold credentials, because commands are seen by others; put them into the "
+                "environment, see docs/engines.md"
+            )
+        authority, _, name = rest[2:].partition("/")
+        try:
+            parts = urlsplit("//" + authority)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise InputError(f"{url!r} must have a port number ({error})") from error
+        # Not by urlsplit, which leaves out line ends and cuts at ? and #.
+        name = name.removesuffix("/")
+        if not host or not name or "/" in name or _NO_AUTHORITY.search(authority):
+            raise InputError(f"{url!r} must be {scheme}://HOST:PORT/NAME; the name is that of the index or collection")
+        return cls(url, scheme, tls, rest, host, port, name)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a server keeps beside the documents, so that queries can be encoded as they were.
+
+    Attributes:
+        identity: The encoder.
+        vocabulary_size: Dimensions of the vectors.
+        settings: How the documents were encoded.
+        text: Whether title and text are stored.
+    """
+
+    identity: Identity
+    vocabulary_size: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    text: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str) -> Header:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            IndexFileError: If something else is there, or a later version.
+        """
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise IndexFileError(f"{where} was not made by isthmus index; choose another name")
+        if content.get("version") != VERSION:
+            raise IndexFileError(
+                f"{where} has format version {content.get('version')!r}, and this Isthmus reads version {VERSION}; "
+                "upgrade Isthmus, or make it again with this one"
+            )
+        try:
+            identity = Identity(**content["identity"])
+            return cls(identity, int(content["vocabulary_size"]), content["settings"], bool(content["text"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexFileError(f"the header of {where} is damaged ({error!r}); make it again") from error
+
+
+def refuse_in_clear(location: Location) -> None:
+    """Refuse to send credentials over a network that may listen.
+
+    Raises:
+        InputError: If the server is another machine and the connection is not by TLS.
+    """
+    if not location.tls and location.host not in _LOOPBACK:
+        raise InputError(
+            f"{location.url} must be {location.scheme}+https://..., got credentials that would be sent in the clear"
+        )
+
+
+def labels(document: Document) -> list[str]:
+    """The metadata that can be filtered by, each as ``field=value``; the same values as in an index folder."""
+    return [
+        f"{name}={field_value(value)}"
+        for name, value in document.metadata.items()
+        if value is not None and not isinstance(value, (list, dict))
+    ]
+
+
+def wanted_labels(filter: Mapping[str, Any] | None) -> list[list[str]]:
+    """A filter as labels: a document must have one of every list."""
+    return [
+        [f"{name}={field_value(one)}" for one in (value if isinstance(value, (list, tuple, set)) else [value])]
+        for name, value in (filter or {}).items()
+    ]
+
+
+def entries(vector: csr_matrix, where: str) -> tuple[list[int], NDArray[np.float32]]:
+    """Dimensions, ascending, and weights of one row, without zeros.
+
+    Raises:
+        InputError: If a weight is negative or not finite: servers take positive ones only.
+    """
+    order = np.argsort(vector.indices[: vector.nnz], kind="stable")
+    values = vector.data[order].astype(np.float32)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise InputError(f"{where} takes finite, non-negative weights only; use an index folder for this encoder")
+    kept = values > 0
+    return vector.indices[order][kept].tolist(), values[kept]

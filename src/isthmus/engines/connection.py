@@ -1,0 +1,126 @@
+"""A connection to one index on a server: what is asked of every kind of server, and what may be dropped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from scipy.sparse import csr_matrix
+
+from isthmus.engines.base import Header
+from isthmus.errors import OutputError
+from isthmus.index.hits import Hit
+from isthmus.reading.corpus import Document
+
+
+class Server(ABC):
+    """A connection to one index or collection; what has to be written for each kind of server.
+
+    Attributes:
+        where: The URL, for messages.
+        name: The index or collection that the URL names.
+        weights: How the server keeps weights, for people.
+    """
+
+    where: str
+    name: str
+    weights: str
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether an index or alias of this name is there, made by Isthmus or not."""
+
+    @abstractmethod
+    def read(self) -> tuple[str, Header]:
+        """The index's own name, another one where the URL names an alias, and what was stored by :meth:`create`.
+
+        Raises:
+            NotFoundError: If there is no such index.
+            IndexFileError: If Isthmus did not make it, or the name is an alias of several.
+            EngineError: If the server does not answer, or with something else.
+        """
+
+    def header(self) -> Header:
+        """What was stored by :meth:`create`.
+
+        Raises:
+            IsthmusError: As for :meth:`read`.
+        """
+        return self.read()[1]
+
+    def check_own(self) -> None:
+        """Refuse what must not be dropped.
+
+        Raises:
+            OutputError: If the name is an alias: what is behind it is somebody's choice, and may change any time.
+            IsthmusError: As for :meth:`read`.
+        """
+        found, _ = self.read()
+        if found != self.name:
+            raise OutputError(
+                f"{self.name} is an alias of {found}; --overwrite replaces an index by its own name: name {found}, or "
+                "choose another name"
+            )
+
+    @abstractmethod
+    def create(self, header: Header) -> None:
+        """Make an empty index; there is none of this name."""
+
+    def drop(self) -> None:
+        """Remove the index, after another look at what it is now.
+
+        Raises:
+            IsthmusError: As for :meth:`check_own`.
+        """
+        self.check_own()
+        self.remove()
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove the index without a look; :meth:`drop` is what to call."""
+
+    @abstractmethod
+    def put(self, documents: Sequence[Document], vectors: csr_matrix, *, text: bool) -> None:
+        """Add or replace documents by id, so that a repetition changes nothing.
+
+        Args:
+            documents: What to store.
+            vectors: One row each.
+            text: Store title and text.
+        """
+
+    @abstractmethod
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Which of ``ids`` are not there."""
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete documents."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make everything visible to searches."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Number of documents."""
+
+    @abstractmethod
+    def size(self) -> int | None:
+        """Bytes on the server's disks; None where it does not tell."""
+
+    @abstractmethod
+    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
+        """Best documents of one row that have one of every list of labels."""
+
+    @abstractmethod
+    def stored(self, identifier: str) -> Mapping[int, float] | None:
+        """Weights of a document by dimension; None where it is not there."""
+
+    @abstractmethod
+    def document(self, identifier: str) -> Document | None:
+        """What is stored of a document beside its vector; None where it is not there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""

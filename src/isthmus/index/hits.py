@@ -1,0 +1,32 @@
+"""What a search gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from isthmus.reading.corpus import Document
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        id: Its id.
+        score: Dot product of query and document.
+        document: What the index stores of it; its text is empty where texts are not stored.
+    """
+
+    id: str
+    score: float
+    document: Document
+
+
+class Match(NamedTuple):
+    """A token that query and document share; ``score`` is the product of the weights."""
+
+    token: str
+    query_weight: float
+    document_weight: float
+    score: float

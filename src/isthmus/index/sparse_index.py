@@ -1,0 +1,328 @@
+"""An index in a folder: exact search of sparse vectors by dot product."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from isthmus.encoders.fingerprint import open_encoder
+from isthmus.errors import InputError
+from isthmus.index.build import build_index, change_index
+from isthmus.index.exact import best_positive
+from isthmus.index.format import LOCK, MANIFEST, Manifest, locked, verify
+from isthmus.index.hits import Hit, Match
+from isthmus.index.query_encoder import check_columns, query_vectors
+from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
+from isthmus.index.segments import field_value
+from isthmus.reading.corpus import Document
+from isthmus.reading.storage import atomic_folder, check_folder
+
+
+class SparseIndex:
+    """An index as it was when it was opened: later changes of the folder do not show, :meth:`open` it again for them.
+
+    Scores are dot products, added up in float32 in ascending order of dimensions. Only documents with a positive score
+    are hits; of equal scores, the document that was added first comes first. An updated document counts as added anew.
+
+    Args:
+        folder: The index.
+        manifest: Its state.
+        segments: Its open segments.
+        tokens_json: Its open file of tokens.
+        model: As for :meth:`open`.
+        any_model: As for :meth:`open`.
+        trust_remote_code: As for :meth:`open`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        segments: Sequence[Segment],
+        tokens_json: Any,
+        *,
+        model: Any = None,
+        any_model: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._segments = list(segments)
+        self._firsts = np.cumsum([0, *(segment.documents for segment in segments)])
+        self._model = model
+        self._any_model = any_model
+        self._trust_remote_code = trust_remote_code
+        self._encoder: Any = None
+        self._tokens: list[str] | None = None
+        self._tokens_json = tokens_json
+
+    @classmethod
+    def build(cls, model: Any, corpus: Any, folder: str | Path | None = None, **options: Any) -> SparseIndex:
+        """Encode a corpus and index it.
+
+        Args:
+            model: A loaded SparseEncoder, or a built-in name, folder or hub id.
+            corpus: A file, a mapping of ids to texts, rows with ``id`` and ``text``, a loaded collection, or a folder
+                that :func:`isthmus.index.encode_corpus` finished.
+            folder: Where the index goes; None takes a temporary one, which lasts as long as the result does.
+            options: As for :func:`isthmus.index.build_index`.
+
+        Raises:
+            IsthmusError: As for :func:`isthmus.index.build_index`.
+        """
+        opened = open_encoder(model, trust_remote_code=options.get("trust_remote_code", False))
+        temporary = None
+        if folder is None:
+            folder = temporary = tempfile.mkdtemp(prefix="isthmus-index-")
+        try:
+            build_index(opened, corpus, folder, **options)
+            index = cls.open(folder, model=opened.encoder)
+        except BaseException:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        if temporary is not None:
+            weakref.finalize(index, shutil.rmtree, temporary, ignore_errors=True)
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        model: Any = None,
+        any_model: bool = False,
+        trust_remote_code: bool = False,
+        verify_files: bool = False,
+    ) -> SparseIndex:
+        """Open an index; its arrays are mapped into memory, not read.
+
+        Args:
+            folder: The index.
+            model: What encodes queries: a loaded SparseEncoder, or a built-in name, folder or hub id; None takes the
+                one that the index names. It is loaded by the first query that is a text.
+            any_model: Accept a model that did not make the index.
+            trust_remote_code: Run code that comes with the model.
+            verify_files: Read all files and compare their digests; without, sizes and shapes are checked.
+
+        Raises:
+            NotFoundError: If there is no index.
+            IndexFileError: If it is damaged or of a later version.
+        """
+        folder = Path(folder)
+        manifest, segments, tokens_json = open_segments(folder)
+        if verify_files:
+            verify(folder, manifest)
+        return cls(
+            folder,
+            manifest,
+            segments,
+            tokens_json,
+            model=model,
+            any_model=any_model,
+            trust_remote_code=trust_remote_code,
+        )
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Copy the index, as it is on disk, to another folder.
+
+        Raises:
+            OutputError: If the folder exists and must not be replaced or cannot be written, or a writer is at work.
+        """
+        check_folder(Path(folder), overwrite=overwrite, marker=MANIFEST)
+        # No writer may remove a segment while it is copied.
+        with locked(self.folder), atomic_folder(Path(folder), overwrite=overwrite) as temporary:
+            shutil.copytree(self.folder, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
+
+    def __len__(self) -> int:
+        """Number of documents that are not deleted."""
+        return sum(entry.documents - entry.deletions for entry in self.manifest.segments)
+
+    def summary(self) -> dict[str, Any]:
+        """Documents, deleted ones still on disk, postings, bytes, segments, and how far a weight can be off."""
+        entries = self.manifest.segments
+        files = [*self.manifest.files.values(), *(file for entry in entries for file in entry.files.values())]
+        identity = self.manifest.identity
+        return {
+            "documents": len(self),
+            "deleted": sum(entry.deletions for entry in entries),
+            "postings": sum(entry.postings for entry in entries),
+            "bytes": sum(file.bytes for file in files) + len(self.manifest.to_bytes()),
+            "segments": len(entries),
+            "weights": self.manifest.weights,
+            "weight_error": max((entry.error for entry in entries), default=0.0),
+            "model": None if identity is None else identity.name,
+            "generation": self.manifest.generation,
+        }
+
+    def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Search for one query.
+
+        Args:
+            query: A text, or a vector of shape (1, vocabulary).
+            top_k: Hits at most.
+            filter: Value, or list of values, that a metadata field of a hit must have; several fields must all fit.
+
+        Returns:
+            Best first.
+
+        Raises:
+            InputError: If an argument does not fit, or the model is not the one that made the index.
+            NotFoundError: If the index's model is not there any more.
+        """
+        return self.search_many(self._one(query), top_k, filter=filter)[0]
+
+    def search_many(
+        self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Search for several queries, one list of hits each; arguments as for :meth:`search`."""
+        hits = []
+        for vector in self.vectors(queries):
+            rows, scores = self.top(vector, top_k, filter=filter)
+            found = [self.document_at(int(row)) for row in rows]
+            hits.append([Hit(document.id, float(s), document) for document, s in zip(found, scores, strict=True)])
+        return hits
+
+    def top(
+        self, vector: csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and scores of the best documents of one vector of shape (1, vocabulary), without reading documents.
+
+        Rows count through all segments, deleted documents included; see :meth:`document_at`.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k must be 1 or more, got {top_k}")
+        check_columns(vector, self.manifest.vocabulary_size, "the index")
+        wanted = self._filter(filter)
+        order = np.argsort(vector.indices[: vector.nnz], kind="stable")
+        terms = vector.indices[order].astype(np.int64)
+        values = vector.data[order].astype(np.float32)
+        rows, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
+        for first, segment in zip(self._firsts, self._segments, strict=False):
+            own = segment.score(terms, values, wanted)
+            best = best_positive(own, top_k)
+            rows.append(first + best)
+            scores.append(own[best])
+        all_rows, all_scores = np.concatenate(rows), np.concatenate(scores)
+        kept = np.argsort(-all_scores, kind="stable")[:top_k]
+        return all_rows[kept], all_scores[kept]
+
+    def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
+        """The tokens that query and document share, largest product first; the products add up to the score.
+
+        Args:
+            query: As for :meth:`search`.
+            identifier: Id of the document.
+
+        Raises:
+            InputError: If no document has this id, or the query does not fit.
+        """
+        segment, row = self._find(identifier)
+        vector = self._one(query)
+        matches = []
+        for term, value in zip(vector.indices, vector.data, strict=True):
+            weight = segment.weight(int(term), row)
+            if weight:
+                matches.append(Match(self.token(int(term)), float(value), weight, float(value) * weight))
+        return sorted(matches, key=lambda match: -match.score)
+
+    def document(self, identifier: str) -> Document:
+        """The stored document with this id.
+
+        Raises:
+            InputError: If there is none.
+        """
+        segment, row = self._find(identifier)
+        return segment.document(row)
+
+    def document_at(self, row: int) -> Document:
+        """The stored document of a row of :meth:`top`."""
+        place = int(np.searchsorted(self._firsts, row, side="right")) - 1
+        return self._segments[place].document(row - int(self._firsts[place]))
+
+    def token(self, term: int) -> str:
+        """What stands for a dimension; its number where that is not known."""
+        if self._tokens is None:
+            self._tokens = read_tokens(self.folder, self.manifest, bytes(self._tokens_json))
+        return (self._tokens[term] if term < len(self._tokens) else "") or str(term)
+
+    def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
+        """Query vectors, one row each; texts are encoded by the model, vectors are checked.
+
+        Raises:
+            InputError: If they do not fit the index, or the model did not make it.
+            NotFoundError: If the model is not there.
+        """
+        dtype, columns = self.manifest.settings.get("dtype", "float32"), self.manifest.vocabulary_size
+        return query_vectors(queries, self._opened, columns=columns, dtype=dtype, where="the index")
+
+    def add(self, corpus: Any, *, update: bool = False, **options: Any) -> None:
+        """Add documents and show them; arguments as for :func:`isthmus.index.change_index`."""
+        model = self._model if self._encoder is None else self._encoder
+        options = {"trust_remote_code": self._trust_remote_code, **options}
+        self._change(corpus=corpus, update=update, model=model, **options)
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete documents.
+
+        Raises:
+            InputError: If an id is not in the index; nothing is deleted then.
+            OutputError: If another process writes, or the folder cannot be written.
+        """
+        self._change(delete=list(ids))
+
+    def compact(self) -> None:
+        """Merge all segments into one and drop deleted documents from the disk."""
+        self._change(compact=True)
+
+    def _change(self, **options: Any) -> None:
+        change_index(self.folder, **options)
+        later = type(self).open(self.folder)
+        self.manifest, self._segments, self._firsts = later.manifest, later._segments, later._firsts
+
+    def _opened(self) -> Any:
+        if self._encoder is None:
+            identity = self.manifest.identity
+            model = self._model
+            if model is None:
+                model = None if identity is None else identity.name
+            if model is None:
+                raise InputError(f"the index {self.folder} names no model; pass the one that made it (model=, --model)")
+            opened = open_encoder(model, trust_remote_code=self._trust_remote_code)
+            if identity is not None and not self._any_model:
+                identity.check(opened.identity, f"the index {self.folder}")
+            self._encoder = opened.encoder
+        return self._encoder
+
+    def _one(self, query: str | csr_matrix) -> csr_matrix:
+        if not isinstance(query, str) and query.shape[0] != 1:
+            raise InputError(f"query must be one text or one row, got {query.shape[0]} rows; see search_many")
+        return self.vectors([query] if isinstance(query, str) else query)[0]
+
+    def _filter(self, filter: Mapping[str, Any] | None) -> Filter | None:
+        if not filter:
+            return None
+        known = {field for segment in self._segments for field in segment.entry.fields}
+        for field in filter:
+            if field not in known:
+                fields = ", ".join(sorted(known)) or "none"
+                raise InputError(f"filter must name a metadata field of the documents ({fields}), got {field!r}")
+        return {
+            field: [field_value(one) for one in (value if isinstance(value, (list, tuple, set)) else [value])]
+            for field, value in filter.items()
+        }
+
+    def _find(self, identifier: str) -> tuple[Segment, int]:
+        for segment in self._segments:
+            row = segment.row_of(identifier)
+            if row is not None:
+                return segment, row
+        raise InputError(f"document {identifier!r} must be in the index {self.folder}, and is not; check the id")

@@ -1,0 +1,1 @@
+"""Bytes from outside become rows, and what is written is never seen in half."""

@@ -1,0 +1,243 @@
+"""Aligning the languages of an encoder, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isthmus.collections import Collection
+from isthmus.encoders.encoding import PROMPT_NAMES, Role
+from isthmus.errors import InputError
+from isthmus.losses import InfoNCELoss
+from isthmus.losses.base import AlignmentLoss
+from isthmus.losses.cached_clear import CachedCLEARLoss
+from isthmus.losses.cached_infonce import CachedInfoNCELoss
+from isthmus.losses.cached_proximity import CachedProximityLoss
+from isthmus.losses.clear import CLEARLoss
+from isthmus.losses.columns import ROLES, is_query
+from isthmus.losses.proximity import ProximityLoss
+from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
+from isthmus.training.align_card import describe
+from isthmus.training.align_data import AlignData, read_align_data
+from isthmus.training.align_settings import AlignSettings
+from isthmus.training.mining import find_negatives
+from isthmus.training.objective import regularizers
+from isthmus.training.recipe import check_start, run_task
+from isthmus.training.run_report import TrainingReport
+from isthmus.training.task import Prepared, Task
+
+LOSSES: dict[str, tuple[type[AlignmentLoss], type[AlignmentLoss]]] = {
+    "clear": (CLEARLoss, CachedCLEARLoss),
+    "proximity": (ProximityLoss, CachedProximityLoss),
+    "infonce": (InfoNCELoss, CachedInfoNCELoss),
+}
+
+
+def align(
+    model: str | Path,
+    train_data: str | Path,
+    folder: str | Path,
+    settings: AlignSettings | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    development: str | Path | Collection | None = None,
+    language: str | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+    show_progress_bar: bool | None = None,
+) -> TrainingReport:
+    """Align a sparse or dense encoder on parallel rows and write the result to a folder.
+
+    Rows that have a text in common do not meet in a batch, and a negative that is a text of another row there is left
+    out of the loss, see :class:`isthmus.training.batches.BatchCollator`. A positive without negatives in the data gets
+    those that the encoder itself ranks high, mined before training. Interruptions, checkpoints, several processes and
+    early stopping are those of :func:`isthmus.training.train`.
+
+    Args:
+        model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
+        train_data: File or hub id, as for :func:`isthmus.training.align_data.read_align_data`.
+        folder: Where the result goes.
+        settings: How to align; None takes the defaults.
+        columns: By role, the name that the data has for it.
+        development: As for :func:`isthmus.training.train`.
+        language: As for :func:`isthmus.training.train`.
+        overwrite: As for :func:`isthmus.training.train`.
+        trust_remote_code: As for :func:`isthmus.training.train`.
+        show_progress_bar: None shows it on a terminal.
+
+    Returns:
+        What was done, as it is also written to ``training_report.json``.
+
+    Raises:
+        NotFoundError: If the model, the data or the collection is not there.
+        InputError: If data, settings or checkpoints do not fit.
+        EncoderError: If the model is none.
+        OutputError: If the folder holds something else, or cannot be written.
+        TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
+        MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+    """
+    check_start(folder, overwrite=overwrite)
+    settings = settings or AlignSettings()
+    terms = find_terms(settings)
+    positives = [positive for _, positive in terms]
+    limit = settings.training.limit_rows
+    data = read_align_data(train_data, _required(settings), columns, negatives=positives, limit=limit)
+    task = Task(
+        data.name,
+        data.digest,
+        settings=settings.to_dict(),
+        prepare=lambda encoder: prepare(encoder, data, settings, show_progress_bar=show_progress_bar),
+        tags=("isthmus", "alignment"),
+        describe=describe,
+    )
+    return run_task(
+        model,
+        task,
+        folder,
+        settings.training,
+        development=development,
+        language=language,
+        overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def find_terms(settings: AlignSettings) -> tuple[tuple[str, str], ...]:
+    """(anchor, positive) of every contrastive term of the loss."""
+    if settings.loss == "infonce":
+        return ((settings.anchor or "query", settings.positive or "pivot_passage"),)
+    return LOSSES[settings.loss][0].terms
+
+
+def prepare(encoder: Any, data: AlignData, settings: AlignSettings, *, show_progress_bar: bool | None) -> Prepared:
+    """Set the prompts, mine what is missing, and put the columns in order.
+
+    Args:
+        encoder: What to align; its prompts change where the settings have others.
+        data: The rows.
+        settings: How to align.
+        show_progress_bar: None shows it on a terminal.
+    """
+    for role, prompt in (("query", settings.query_prompt), ("document", settings.passage_prompt)):
+        if prompt is not None:
+            # An encoder may have it under another name of the role as well.
+            own = [name for name in PROMPT_NAMES[role] if name in encoder.prompts]
+            encoder.prompts.update(dict.fromkeys([role, *own], prompt))
+    # Refuses what does not fit this encoder before anything is mined.
+    build_loss(encoder, _required(settings), settings)
+    negatives: dict[str, dict[int, list[str | None]]] = {}
+    mined: dict[str, float] = {}
+    for anchor, positive in find_terms(settings):
+        negatives[positive] = data.negatives[positive]
+        if not negatives[positive] and settings.mined:
+            negatives[positive] = mine_negatives(encoder, data, anchor, positive, settings, show_progress_bar)
+            texts = [text for column in negatives[positive].values() for text in column]
+            mined[positive] = sum(text is not None for text in texts) / len(data)
+        _check_contrast(settings, data, positive, negatives[positive])
+    columns, labels = _columns(data, negatives, _required(settings))
+    stated: dict[str, Any] = {"counts": data.counts(), "mined": mined}
+    return Prepared(columns, labels, lambda encoder: build_loss(encoder, list(columns), settings), True, stated)
+
+
+def mine_negatives(
+    encoder: Any,
+    data: AlignData,
+    anchor: str,
+    positive: str,
+    settings: AlignSettings,
+    show_progress_bar: bool | None,
+) -> dict[int, list[str | None]]:
+    """Negatives of every row among the positives of the others, by number; None where candidates ran out.
+
+    Texts in the pivot language are looked for among all rows; others among those of the row's own language, because a
+    translation of the positive is no negative.
+    """
+    roles: tuple[Role, Role] = (_role(anchor), _role(positive))
+    languages = data.provenance.get("language", [""] * len(data))
+    if positive.startswith("pivot_"):
+        languages = [""] * len(data)
+    found: list[list[str]] = [[] for _ in range(len(data))]
+    for language in dict.fromkeys(languages):
+        rows = [row for row in range(len(data)) if languages[row] == language]
+        anchors, positives = ([data.texts[role][row] for row in rows] for role in (anchor, positive))
+        by_anchor = find_negatives(
+            encoder,
+            anchors,
+            positives,
+            list(dict.fromkeys(positives)),
+            negatives=settings.mined,
+            skip=settings.skip,
+            last_rank=settings.last_rank,
+            seed=settings.training.seed,
+            max_score=settings.max_score,
+            batch_size=settings.mini_batch_size or settings.training.batch_size,
+            show_progress_bar=show_progress_bar,
+            roles=roles,
+        )
+        for row, text in zip(rows, anchors, strict=True):
+            found[row] = by_anchor[text]
+    most = max(map(len, found))
+    return {
+        number: [texts[number - 1] if len(texts) >= number else None for texts in found]
+        for number in range(1, most + 1)
+    }
+
+
+def build_loss(encoder: Any, columns: list[str], settings: AlignSettings) -> Any:
+    """The loss over an encoder; for a SparseEncoder inside a :class:`~isthmus.losses.splade.NamedSpladeLoss`."""
+    from sentence_transformers import SparseEncoder
+
+    plain, cached = LOSSES[settings.loss]
+    size: dict[str, Any] = {} if settings.mini_batch_size is None else {"mini_batch_size": settings.mini_batch_size}
+    if not isinstance(encoder, SparseEncoder):
+        own: Any = cached if size else plain
+        return own(encoder, columns, **settings.options, **size)
+    around: Any = CachedNamedSpladeLoss if size else NamedSpladeLoss
+    loss = plain(encoder, columns, **settings.options)
+    return around(encoder, loss, **size, **regularizers(encoder, settings.training))
+
+
+def _required(settings: AlignSettings) -> list[str]:
+    """Roles that the loss needs, in the order of ``ROLES``."""
+    needed = {role for term in find_terms(settings) for role in term} | set(LOSSES[settings.loss][0].other_roles)
+    return [role for role in ROLES if role in needed]
+
+
+def _role(column: str) -> Role:
+    return "query" if is_query(column) else "document"
+
+
+def _check_contrast(
+    settings: AlignSettings, data: AlignData, positive: str, negatives: Mapping[int, list[str | None]]
+) -> None:
+    """Refuse a term whose positive would be the only candidate of every batch."""
+    size, texts = settings.training.batch_size, len(set(data.texts[positive]))
+    if not negatives and min(size, texts) < 2:
+        raise InputError(
+            f"batch_size and the number of different texts in {positive!r} must be 2 or more without negatives, got "
+            f"{size} and {texts}: the other rows of a batch are the negatives"
+        )
+
+
+def _columns(
+    data: AlignData, negatives: Mapping[str, Mapping[int, list[str | None]]], required: list[str]
+) -> tuple[dict[str, list[str]], dict[str, list[Any]]]:
+    """Text columns, and a label per row of the negatives that are there; no labels where no row has any.
+
+    In the place of a missing negative stands the row's own positive, which the label takes out of the loss: an empty
+    text would be a document without dimensions to the regulariser of a sparse encoder.
+    """
+    columns = {role: data.texts[role] for role in required}
+    present: list[list[bool]] = []
+    for positive, numbered in negatives.items():
+        for number, texts in numbered.items():
+            columns[f"negative_{positive}_{number}"] = [
+                own if text is None else text for text, own in zip(texts, data.texts[positive], strict=True)
+            ]
+            present.append([text is not None for text in texts])
+    if not present:
+        return columns, {}
+    # Also where all are there, so that one can be taken out of a batch.
+    return columns, {"label": [[int(there) for there in row] for row in zip(*present, strict=True)]}
