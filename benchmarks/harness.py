@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+import isthmus
 from isthmus import assets
 from isthmus.collections import Collection
 from isthmus.reading.storage import atomic_write, read_json
@@ -28,6 +30,7 @@ from isthmus.reading.storage import atomic_write, read_json
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 ENCODER, BRIDGE, TOKENIZER = "isthmus/mini-splade-en", "isthmus/mini-bridge", "isthmus/tokenizer-{language}"
+MODELS = {"encoder": ENCODER, "bridge": BRIDGE}
 LANGUAGES = ("ar", "hi", "ko", "ru", "zh")
 COLLECTIONS = {"xquad": "XQuAD", "korquad": "KorQuAD", "drcd": "DRCD", "cmrc2018": "CMRC 2018", "arcd": "ARCD"}
 # Below this p value a difference is marked in tables.
@@ -59,6 +62,18 @@ class PoolCell(Cell):
     collection: Collection
 
 
+def pool_cell(language: str, pool: str, collection: Collection, arm: str, **settings: Any) -> PoolCell:
+    """The cell of an arm on a pool, with what else it depends on."""
+    place = {"language": language, "collection": collection.name, "pool": pool, "arm": arm}
+    return PoolCell(".".join(place.values()), {**place, **settings}, arm, pool, collection)
+
+
+def run_settings(args: argparse.Namespace, *names: str, **more: Any) -> Row:
+    """What all cells of a run have in common: its models, the named options and more."""
+    models = {name: fingerprint(getattr(args, name, default)) for name, default in MODELS.items()}
+    return {**models, **{name: getattr(args, name) for name in names}, **more, "isthmus": isthmus.__version__}
+
+
 class Results:
     """The cells of a suite in one JSON file, a line each, and their scores by query in one compressed file.
 
@@ -88,9 +103,8 @@ class Results:
         with self._changing():
             if scores:
                 write_scores(self.scored, {**read_scores(self.scored), cell.name: scores})
-            self.by_name[cell.name] = {
-                "cell": cell.name, "settings": cell.settings, **content, "settings_hash": cell.key
-            }  # fmt: skip
+            stated = {"settings": cell.settings, **content, "settings_hash": cell.key}
+            self.by_name[cell.name] = {"cell": cell.name, **stated}
 
     def update(self, **parts: Any) -> None:
         """Write what is not a cell, such as comparisons."""
@@ -167,6 +181,7 @@ def hashed(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+@cache
 def fingerprint(name: str) -> str:
     """Hash of the files of a model or tokenizer folder; a hub id stands for itself."""
     folder = Path(assets.resolve_model(name))
@@ -216,12 +231,8 @@ def timed(call: Any) -> tuple[Any, float]:
 
 def machine(*libraries: str, **more: Any) -> Row:
     """Where something ran, and with which versions."""
-    found: dict[str, str] = {}
-    for name in libraries:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    known = {distribution.name for distribution in distributions()}
+    found = {name: version(name) for name in libraries if name in known}
     return {**more, "python": platform.python_version(), "processor": platform.machine(), "libraries": found}
 
 
@@ -236,15 +247,11 @@ def add_pool(results: Results, cell: PoolCell, result: Any, report: Mapping[str,
 
     ndcg, stated = result.per_query["ndcg@10"], result.to_dict()
     content = {
-        **stated,
-        "arm": cell.arm,
-        "pool": cell.pool,
-        "ndcg@10_interval": list(bootstrap_interval(ndcg)),
-        "queries_hash": queries_hash(result),
-        "settings": {**stated["settings"], **cell.settings},
+        **stated, "arm": cell.arm, "pool": cell.pool, "ndcg@10_interval": list(bootstrap_interval(ndcg)),
+        "queries_hash": queries_hash(result), "settings": {**stated["settings"], **cell.settings},
         "model_seconds": made,
         "transfer": {key: value for key, value in (report or {}).items() if isinstance(value, (int, float, str))},
-    }
+    }  # fmt: skip
     results.add(cell, content, {"ndcg": ndcg})
 
 

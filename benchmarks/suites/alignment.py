@@ -65,11 +65,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "rates": {"infonce": 2e-4, "clear": 2e-4, "proximity": 5e-5},
         "negatives": 1,
     },
-    "splade": {
-        "training": TRANSFORMER,
-        "rates": {"infonce": 5e-5, "clear": 2e-4, "proximity": 2e-4},
-        "negatives": 1,
-    },
+    "splade": {"training": TRANSFORMER, "rates": {"infonce": 5e-5, "clear": 2e-4, "proximity": 2e-4}, "negatives": 1},
 }
 # Keys of a row that are kept from the audit.
 COLUMNS = (
@@ -100,17 +96,12 @@ def rate_of(model: str, loss: str) -> float:
 
 def make_cell(model: str, loss: str, seed: int, args: argparse.Namespace) -> Cell:
     """A cell and everything it depends on."""
+    trained = None if loss == "none" else stated(align_settings(model, loss, seed))
     settings = {
-        "model": fingerprint(str(folder_of(model, args))),
-        "loss": LOSSES.get(loss),
-        "seed": seed,
-        "training": None if loss == "none" else stated(align_settings(model, loss, seed)),
-        "pairs": file_hash(pairs_of(args)),
-        "max_queries": args.max_queries,
-        "resamples": args.resamples,
-        "dtype": DTYPE,
-        "isthmus": isthmus.__version__,
-    }
+        "model": fingerprint(str(folder_of(model, args))), "loss": LOSSES.get(loss), "seed": seed, "training": trained,
+        "pairs": file_hash(pairs_of(args)), "max_queries": args.max_queries, "resamples": args.resamples,
+        "dtype": DTYPE, "isthmus": isthmus.__version__,
+    }  # fmt: skip
     return Cell(f"{model}.{loss}.{seed}", settings, model, loss, seed)
 
 

@@ -57,16 +57,11 @@ class Cell(harness.Cell):
 def make_cell(language: str, arm: str, seed: int, rate: float | None, args: argparse.Namespace) -> Cell:
     """A cell and everything it depends on."""
     settings = {
-        "model": args.fingerprint,
-        "language": language,
-        "arm": arm,
+        "model": args.fingerprint, "language": language, "arm": arm,
         "training": None if rate is None else stated(align_settings(arm, seed, rate, args)),
-        "pairs": None if rate is None else file_hash(pairs_of(language, args)),
-        "max_queries": args.max_queries,
-        "resamples": args.resamples,
-        "dtype": DTYPE,
-        "isthmus": isthmus.__version__,
-    }
+        "pairs": None if rate is None else file_hash(pairs_of(language, args)), "max_queries": args.max_queries,
+        "resamples": args.resamples, "dtype": DTYPE, "isthmus": isthmus.__version__,
+    }  # fmt: skip
     return Cell(f"{language}.{arm}.{seed}", settings, language, arm, seed, rate)
 
 

@@ -17,13 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import isthmus
 from benchmarks import harness
 from benchmarks.encoding import evaluated, sample_queries
 from benchmarks.harness import (
-    BRIDGE,
     COLLECTIONS,
-    ENCODER,
     LEVEL,
     TOKENIZER,
     PoolCell,
@@ -118,33 +115,16 @@ def held_out(language: str, args: argparse.Namespace) -> Collection:
 
 def run_settings(args: argparse.Namespace) -> Row:
     """What all compared cells share."""
-    return {
-        "encoder": fingerprint(ENCODER),
-        "bridge": fingerprint(BRIDGE),
-        "transfer": METHODS[METHOD],
-        "training": SETTINGS.to_dict() | {"learning_rate": None},
-        "distractors": args.distractors,
-        "max_queries": args.max_queries,
-        "isthmus": isthmus.__version__,
-    }
+    more = {"transfer": METHODS[METHOD], "training": SETTINGS.to_dict() | {"learning_rate": None}}
+    return harness.run_settings(args, "distractors", "max_queries", **more)
 
 
 def make_cells(arm: str, language: str, pools: dict[str, Collection], args: argparse.Namespace) -> list[PoolCell]:
     """The cells of an arm in a language."""
-    cells = []
-    for name, collection in pools.items():
-        settings = {
-            "language": language,
-            "collection": collection.name,
-            "pool": name,
-            "arm": arm,
-            "tokenizer": fingerprint(TOKENIZER.format(language=language)),
-            "choices": CHOSEN.get(arm),
-            "run": run_settings(args),
-        }
-        settings |= {"own": METHODS[OWN]} if arm.endswith("-own") else {}
-        cells.append(PoolCell(f"{language}.{collection.name}.{name}.{arm}", settings, arm, name, collection))
-    return cells
+    settings = {"tokenizer": fingerprint(TOKENIZER.format(language=language)), "choices": CHOSEN.get(arm)}
+    settings |= {"own": METHODS[OWN]} if arm.endswith("-own") else {}
+    run = run_settings(args)
+    return [harness.pool_cell(language, name, found, arm, run=run, **settings) for name, found in pools.items()]
 
 
 def make_model(arm: str, language: str, args: argparse.Namespace) -> tuple[Any, Row | None]:

@@ -136,13 +136,9 @@ def distilled(name: str, language: str, data: Path, work: Path, known: Collectio
 
 
 def taught(encoder: Any, passages: list[str], known: Collection[int], corpus: Path) -> list[Row]:
-    """Training rows with the scores of the encoder's echo, which reads as much as a student will.
+    """Training rows with the scores of the echo of an untrained student, which reads as much as the student will.
 
-    Args:
-        encoder: The student before training.
-        passages: Unlabelled text.
-        known: Ids of tokens that the transfer kept.
-        corpus: Where the passages are written.
+    The passages, unlabelled text, are written to ``corpus``; ``known`` are the ids of tokens that the transfer kept.
     """
     lines = [json.dumps({"id": str(i), "text": text}, ensure_ascii=False) for i, text in enumerate(passages)]
     atomic_write(corpus, ("\n".join(lines) + "\n").encode())
@@ -170,14 +166,9 @@ def arms_of(
     """Query and document vectors of every arm.
 
     The encoder runs once; what calibration, echo and hybrid make of its vectors is computed beside it, and compared
-    with what the encoder gives that :func:`isthmus.lexical.add_lexical` returns.
-
-    Args:
-        made: By an encoder as transferred or trained.
-        queries: Of the pool.
-        documents: Of the pool; calibration, IDF and strength are fitted on them too.
-        known: Ids of tokens that the transfer kept.
-        trimmed: Measure echo and hybrid with few entries of the encoder's own, too.
+    with what the encoder gives that :func:`isthmus.lexical.add_lexical` returns. Calibration, IDF and strength are
+    fitted on the documents; ``known`` are the ids of tokens that the transfer kept, and ``trimmed`` adds echo and
+    hybrid with few entries of the encoder's own.
 
     Raises:
         RuntimeError: If the two differ.

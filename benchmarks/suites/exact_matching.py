@@ -28,6 +28,7 @@ import isthmus
 from benchmarks import harness
 from benchmarks.encoding import Encoded, cut, dims_of, sample_queries
 from benchmarks.harness import LANGUAGES, TOKENIZER, Results, Row, say
+from benchmarks.suites import exact_encoders as encoders
 from benchmarks.suites.exact_encoders import (
     MAPS,
     MAX_LENGTH,
@@ -36,10 +37,7 @@ from benchmarks.suites.exact_encoders import (
     VOCABULARIES,
     arms_of,
     encoder_of,
-    kept_tokens,
     method_of,
-    reading_all,
-    taught_by,
 )
 from benchmarks.suites.study import MINI, RATE, TRAINING
 from benchmarks.suites.zero_shot import OF_LANGUAGE
@@ -88,7 +86,7 @@ def make_cell(language: str, collection: str, token_map: str, vocabulary: str, s
     if stage != "zero-shot":
         settings["training"] = TRAINING.identity() | {"learning_rate": RATE}
     if stage == "distilled":
-        settings["teacher"] = taught_by()
+        settings["teacher"] = encoders.taught_by()
     place = f"{language}.{collection}-large" if large else language
     name = f"{place}.{token_map}.{vocabulary}.{stage}"
     return Cell(name, json.loads(json.dumps(settings)), language, token_map, vocabulary, stage)
@@ -205,7 +203,7 @@ def measure(results: Results, language: str, stage: str, args: argparse.Namespac
         missing = [(cell, pool) for cell, pool in zip(cells, pools, strict=True) if not results.done(cell)]
         if not missing or left_out(*place):
             continue
-        made = reading_all(encoder_of(language, *place, data=args.data, work=args.work))
+        made = encoders.reading_all(encoder_of(language, *place, data=args.data, work=args.work))
         for cell, pool in missing:
             measure_arms(results, cell, pool, made)
         del made
@@ -227,7 +225,7 @@ def measure_words(results: Results, pool: Collection, language: str, *, large: b
 def measure_arms(results: Results, cell: Cell, pool: Collection, made: Encoded) -> None:
     """The cell of an encoder on a pool."""
     low = shares_few_words(pool, BM25(TOKENIZER.format(language=cell.language)))
-    known, trimmed = kept_tokens(cell.language, cell.vocabulary), has_trimmed(cell.token_map, cell.stage)
+    known, trimmed = encoders.kept_tokens(cell.language, cell.vocabulary), has_trimmed(cell.token_map, cell.stage)
     arms = arms_of(made, list(pool.queries.values()), list(pool.corpus.values()), known, trimmed=trimmed)
     scores = {key: one for arm, vectors in arms.items() for key, one in score(arm, vectors, pool).items()}
     add(results, cell, [row_of(cell, arm, pool, scores, low, vectors) for arm, vectors in arms.items()], scores)

@@ -35,7 +35,7 @@ from isthmus.evaluation.results import versions
 from isthmus.reading.storage import read_json
 from isthmus.vocabulary.join import join_tokenizers
 
-SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "refine": False, "standardize": False}
+SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "refine": False, "standardize": False, "csls": False}
 # Everything is written; what is measured is cut out of it.
 WHOLE: dict[str, Any] = {**SEMBRIDGE, "keep_source": True, "output": "both", "fold": 1.0}
 TRANSFERS: dict[str, dict[str, Any]] = {
@@ -167,44 +167,20 @@ def measure(results: Results, cell: Cell, made: Made | None, pools: Sequence[Poo
 def row_of(cell: Cell, pool: Pool, output: str | None, result: EvaluationResult, documents: Any) -> Row:
     """A row of results, without its time."""
     return {
-        "key": pool.key + (f".{output}" if output else ""),
-        "model": cell.model,
-        "language": cell.language,
-        "collection": pool.collection.name,
-        "pool": pool.name,
-        "query_language": pool.query_language,
-        "document_language": pool.document_language,
-        "output": output,
-        "stage": cell.settings["stage"],
-        "ndcg@10": result["ndcg@10"],
-        "ndcg@10_interval": list(bootstrap_interval(result.per_query["ndcg@10"])),
-        "queries": result.queries,
-        "documents": result.documents,
-        "query_active_dims": result.query_active_dims,
-        "document_active_dims": result.document_active_dims,
-        "index_bytes": index_bytes(documents),
+        "key": pool.key + (f".{output}" if output else ""), "model": cell.model, "language": cell.language,
+        "collection": pool.collection.name, "pool": pool.name, "query_language": pool.query_language,
+        "document_language": pool.document_language, "output": output, "stage": cell.settings["stage"],
+        "ndcg@10": result["ndcg@10"], "ndcg@10_interval": list(bootstrap_interval(result.per_query["ndcg@10"])),
+        "queries": result.queries, "documents": result.documents, "query_active_dims": result.query_active_dims,
+        "document_active_dims": result.document_active_dims, "index_bytes": index_bytes(documents),
         "queries_hash": harness.queries_hash(result),
-    }
+    }  # fmt: skip
 
 
 def index_bytes(documents: Any) -> int:
     """Bytes of a document matrix: float32 rows, or the three arrays of a CSR matrix in 32 bits a number."""
     rows, columns = documents.shape
     return 4 * (2 * int(np.count_nonzero(documents.data)) + rows + 1 if issparse(documents) else rows * columns)
-
-
-def run_settings(args: argparse.Namespace) -> Row:
-    """What all cells of a run have in common, whatever their stage."""
-    return {
-        "encoder": fingerprint(args.encoder),
-        "bridge": fingerprint(args.bridge),
-        "tokenizers": {code: fingerprint(args.tokenizer.format(language=code)) for code in LANGUAGES},
-        "dtype": args.dtype,
-        "seed": args.seed,
-        "max_queries": args.max_queries,
-        "distractors": args.distractors,
-        "isthmus": isthmus.__version__,
-    }
 
 
 def make_cells(run: Row, args: argparse.Namespace) -> list[Cell]:
@@ -214,16 +190,12 @@ def make_cells(run: Row, args: argparse.Namespace) -> list[Cell]:
     for model in args.models:
         transfer = TRANSFERS.get(model) if stage == "zero-shot" else None
         settings = {
-            "run": run,
-            "stage": stage,
-            "model": model,
+            "run": run, "stage": stage, "model": model, "transfer": transfer,
             "source": None if model == "BM25" else fingerprint(source_of(model, args)),
-            "transfer": transfer,
             "folds": FOLDS if transfer is not None and "fold" in transfer else None,
-        }
+        }  # fmt: skip
         for language in args.languages:
-            named = f"{stage}.{model}.{language}"
-            cells.append(Cell(named, settings | {"language": language}, model, language))
+            cells.append(Cell(f"{stage}.{model}.{language}", settings | {"language": language}, model, language))
     return cells
 
 
@@ -260,7 +232,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing."""
     args = parse(argv)
-    results, run = Results(args.output), run_settings(args)
+    tokenizers = {code: fingerprint(args.tokenizer.format(language=code)) for code in LANGUAGES}
+    run = harness.run_settings(args, "dtype", "seed", "max_queries", "distractors", tokenizers=tokenizers)
+    results = Results(args.output)
     cells = [cell for cell in make_cells(run, args) if not results.done(cell)]
     say(f"{len(cells)} cells to measure")
     pools = functools.cache(lambda language: pools_of(language, args))

@@ -105,13 +105,7 @@ def join(queries: Collection, documents: Mapping[str, Collection]) -> Collection
 
 
 def columns_of(encoder: Any, token_map: TokenMap, source: str, targets: Sequence[str]) -> dict[str | None, Any]:
-    """Columns that a transfer writes for each output, of an encoder that writes all of them.
-
-    Args:
-        encoder: The transferred encoder.
-        token_map: What its rows were made with.
-        source: Tokenizer of the source, or its encoder.
-        targets: Target tokenizers.
+    """Columns that a transfer writes for each output, of an encoder that writes all of them; tokenizers by name.
 
     Raises:
         EncoderError: If the encoder limits its active dimensions.

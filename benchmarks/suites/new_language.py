@@ -157,16 +157,9 @@ def make_model(arm: str, language: str, across: bool, args: argparse.Namespace) 
 
 def run_settings(args: argparse.Namespace) -> Row:
     """What all cells of a run have in common."""
-    return {
-        "encoder": fingerprint(args.encoder),
-        "bridge": fingerprint(args.bridge),
-        "tokenizers": {language: fingerprint(str(tokenizer_folder(language, args))) for language in LANGUAGES},
-        "dtype": OPTIONS["dtype"],
-        "seed": args.seed,
-        "max_queries": args.max_queries,
-        "distractors": args.distractors,
-        "isthmus": isthmus.__version__,
-    }
+    tokenizers = {language: fingerprint(str(tokenizer_folder(language, args))) for language in LANGUAGES}
+    more = {"tokenizers": tokenizers, "dtype": OPTIONS["dtype"]}
+    return harness.run_settings(args, "seed", "max_queries", "distractors", **more)
 
 
 def make_cells(language: str, run: Row, args: argparse.Namespace) -> list[PoolCell]:
@@ -174,19 +167,11 @@ def make_cells(language: str, run: Row, args: argparse.Namespace) -> list[PoolCe
     cells = []
     for pool, collection, arms in pools(language, args):
         for arm in arms:
-            settings: Row = {
-                "run": run,
-                "language": language,
-                "collection": collection.name,
-                "pool": pool,
-                "arm": arm,
-                "transfer": TRANSFERS.get(arm.removesuffix(ECHO)),
-            }
+            settings: Row = {"run": run, "transfer": TRANSFERS.get(arm.removesuffix(ECHO))}
             if arm.endswith(ECHO):
-                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER}
-                if "keep-source" in arm:
-                    settings["lexical"]["known_share"] = KNOWN_SHARE["echo"]
-            cells.append(PoolCell(f"{language}.{collection.name}.{pool}.{arm}", settings, arm, pool, collection))
+                share = {"known_share": KNOWN_SHARE["echo"]} if "keep-source" in arm else {}
+                settings["lexical"] = {"mode": "echo", "weight": WEIGHT, "power": POWER, **share}
+            cells.append(harness.pool_cell(language, pool, collection, arm, **settings))
     return cells
 
 

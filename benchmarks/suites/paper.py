@@ -14,8 +14,9 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -60,6 +61,17 @@ class Cell:
     def model_key(self) -> str:
         """Hash of everything that the model depends on."""
         return hashed(self.model)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is measured, on which collections, and the rows so far."""
+
+    args: argparse.Namespace
+    table: Table
+    makes: Makes
+    collection: Callable[[str, str], Any]
+    rows: list[Row]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -153,30 +165,6 @@ def measure(cell: Cell, model: Any, table: Table, collection: Any, args: argpars
     return [{**stated, **row, "paper": published({**stated, **row}) or None, **after} for row in rows]
 
 
-class Collections:
-    """Collections by cell; the last two are kept, which are those of the models that come next."""
-
-    def __init__(self, source: Source, args: argparse.Namespace) -> None:
-        self.source, self.args = source, args
-        self.kept: dict[tuple[str, str], Any] = {}
-
-    def of(self, cell: Cell) -> Any:
-        """The collection of a cell."""
-        place = (cell.collection, cell.language)
-        if place not in self.kept:
-            if len(self.kept) == 2:
-                self.kept.pop(next(iter(self.kept)))
-            self.kept[place] = self._read(cell)
-        return self.kept[place]
-
-    def _read(self, cell: Cell) -> Any:
-        reader, args = READERS.get(cell.collection), self.args
-        if reader is None:
-            languages = ["en", cell.language]
-            return load_parallel(cell.collection, languages=languages, max_queries=args.limit, seed=args.seed)
-        return smaller(reader(self.source, cell.language), args.limit, args.passages, args.seed)
-
-
 def means(rows: Sequence[Row], table: Table) -> list[Row]:
     """Means over the languages of the paper, of what has been measured in all of them."""
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
@@ -212,35 +200,27 @@ def show(rows: Sequence[Row], table: Table) -> str:
     )
 
 
-class Run:
-    """What is measured, and what could not be."""
-
-    def __init__(self, args: argparse.Namespace, table: Table, source: Source, makes: Makes) -> None:
-        self.args, self.table, self.makes = args, table, makes
-        self.collections = Collections(source, args)
-        self.rows: list[Row] = read_rows(args.output)
-
-    def model(self, cells: Sequence[Cell]) -> int:
-        """Measure the cells of one model; returns how many could not be."""
-        first, made, lost = cells[0], None, 0
-        for place, cell in enumerate(cells):
-            try:
-                # A model takes longest: what it is to be asked is looked for first.
-                collection = self.collections.of(cell)
-            except IsthmusError as error:
-                lost += refuse([cell], error)
-                continue
-            try:
-                made = made or self.makes.make(first.encoder, first.method, first.languages, first.model_key)
-                self.rows += measure(cell, made, self.table, collection, self.args)
-            except IsthmusError as error:
-                # What one collection shows of a model the next would show as well.
-                lost += refuse(cells[place:], error)
-                break
-            save(self.args.output, self.rows, self.table)
-        if not (self.args.keep_models or lost):
-            self.makes.forget(first.model_key)
-        return lost
+def measure_model(cells: Sequence[Cell], run: Run) -> int:
+    """Measure the cells of one model; returns how many could not be."""
+    first, made, lost = cells[0], None, 0
+    for place, cell in enumerate(cells):
+        try:
+            # A model takes longest: what it is to be asked is looked for first.
+            collection = run.collection(cell.collection, cell.language)
+        except IsthmusError as error:
+            lost += refuse([cell], error)
+            continue
+        try:
+            made = made or run.makes.make(first.encoder, first.method, first.languages, first.model_key)
+            run.rows.extend(measure(cell, made, run.table, collection, run.args))
+        except IsthmusError as error:
+            # What one collection shows of a model the next would show as well.
+            lost += refuse(cells[place:], error)
+            break
+        save(run.args.output, run.rows, run.table)
+    if not (run.args.keep_models or lost):
+        run.makes.forget(first.model_key)
+    return lost
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -252,7 +232,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     makes = Makes(
         table, source, work, args.bridge, args.tokenizer, args.rows, args.changes, args.seed, args.trust_remote_code
     )
-    run = Run(args, table, source, makes)
+
+    # Those of the models that come next.
+    @lru_cache(maxsize=2)
+    def collection(name: str, language: str) -> Any:
+        if name in READERS:
+            return smaller(READERS[name](source, language), args.limit, args.passages, args.seed)
+        return load_parallel(name, languages=["en", language], max_queries=args.limit, seed=args.seed)
+
+    run = Run(args, table, makes, collection, read_rows(args.output))
     done, wanted = {row["settings_hash"] for row in run.rows}, list(cells(table, makes, args))
     by_model: dict[str, list[Cell]] = {}
     for cell in wanted:
@@ -260,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             by_model.setdefault(cell.model_key, []).append(cell)
     failed = 0
     for number, group in enumerate(by_model.values(), start=1):
-        failed += run.model(group)
+        failed += measure_model(group, run)
         told = f"{group[0].encoder} {group[0].method} {'+'.join(group[0].languages)}"
         say(f"{number} of {len(by_model)} models: {told}")
     keys = {cell.key for cell in wanted}

@@ -118,16 +118,9 @@ class Makes:
         return replace(clear, loss="infonce", training=replace(clear.training, recipe=None), **options)
 
     def make(self, encoder: str, method: str, languages: tuple[str, ...], key: str) -> Any:
-        """Make a model; one that is trained goes on where it was interrupted. Arguments as for :meth:`settings`.
+        """Make a model, on the GPU where there is one; training goes on where it was interrupted.
 
-        Args:
-            encoder: As said.
-            method: As said.
-            languages: As said.
-            key: Name of the model's folder.
-
-        Returns:
-            The model, on the GPU where there is one.
+        Arguments as for :meth:`settings`, and ``key``, the name of the model's folder.
         """
         name = self.source.model(self.table.encoders.get(encoder, encoder))
         folder, settings = self.work / key, self.training(method)

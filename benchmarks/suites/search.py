@@ -42,18 +42,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import ENCODER, RESULTS, ROOT, Row, machine, markdown, say, timed, write_json
-from benchmarks.suites.search_engines import (
-    BUILDERS,
-    LARGEST,
-    MODULES,
-    TOP_K,
-    Vectors,
-    load_matrix,
-    opener,
-    real,
-    save_matrix,
-    synthetic,
-)
+from benchmarks.suites import search_engines as engines
+from benchmarks.suites.search_engines import BUILDERS, LARGEST, MODULES, TOP_K, Vectors, load_matrix, opener
 from isthmus.reading.storage import read_json
 
 QUERIES = 500
@@ -112,12 +102,13 @@ def measure_engines(args: argparse.Namespace, content: Row, folder: Path) -> Non
                 say(f"{engine} left out: {missing[0]} is not installed")
             elif (name, documents, args.queries, engine) not in done:
                 sizes.setdefault(min(documents, LARGEST.get(engine, documents)), []).append(engine)
-        for size, engines in sizes.items():
-            made = synthetic(size, args.queries) if name == "synthetic" else real(size, args.queries, folder / "e")
+        for size, asked in sizes.items():
+            made = engines.synthetic(size, args.queries) if name == "synthetic" else None
+            made = made or engines.real(size, args.queries, folder / "e")
             collection = folder / f"{name}-{size}"
             for side in ("documents", "queries"):
-                save_matrix(collection, side, getattr(made, side))
-            for engine in engines:
+                engines.save_matrix(collection, side, getattr(made, side))
+            for engine in asked:
                 place = dict(zip(keys, (name, documents, args.queries, engine), strict=True))
                 row = measure(engine, collection, made, folder / "engine")
                 content["rows"].append({**place, "libraries": machine(*LIBRARIES)["libraries"], **row})

@@ -25,17 +25,9 @@ QUERY = "how to keep bread fresh"
 
 
 def pipeline(model: str, documents: int, folder: Path, threads: int) -> list[Row]:
-    """Time every stage.
+    """A row for each stage: its seconds, and ``floor``, which says what was taken for the least that it could take.
 
-    Args:
-        model: Name or folder of the encoder.
-        documents: How many passages.
-        folder: Empty; for the files.
-        threads: Of the encoder.
-
-    Returns:
-        A row for each stage: ``stage``, ``seconds``, ``floor``, which says what was taken for the least that the stage
-        could take, and ``floor_seconds``. Floors of encoding are measured on a sample and multiplied.
+    Floors of encoding are measured on a sample and multiplied.
     """
     corpus, idx = folder / "corpus.jsonl", folder / "idx"
     texts = passages(documents)

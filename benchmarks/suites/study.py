@@ -85,12 +85,7 @@ class Pair:
     def transferred(self, name: str, language: str, seed: int, data: Path, options: Row | None = None) -> Any:
         """The encoder of a method before training; ``base`` is the English one untouched.
 
-        Args:
-            name: A method, or what is told of it where ``options`` say how to transfer.
-            language: Target language.
-            seed: Seed of what is drawn.
-            data: Folder of the texts.
-            options: Of the transfer; those of the method unless given.
+        Where ``options`` say how to transfer, ``name`` is only what it is called.
         """
         tokenizer = self.tokenizer.format(language=language)
         if name == "bm25":

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from benchmarks.harness import LANGUAGES, LEVEL, Results, Row, arrow, markdown, with_interval
 
@@ -123,24 +122,8 @@ def alpha_table(results: Path) -> str:
     return markdown(["alpha", *LANGUAGES, "mean", "FLOPS"], table)
 
 
-def rates_table(results: Path) -> str:
-    """Development nDCG@10 by learning rate."""
-    rows: list[dict[str, Any]] = Results(results / "choices.json").content["study_rates"]
-    rates = sorted({row["learning_rate"] for row in rows})
-    table = []
-    for method, name in NAMES.items():
-        by_rate = {row["learning_rate"]: row["development"] for row in rows if row["method"] == method}
-        if by_rate:
-            best = max(by_rate, key=lambda rate: by_rate[rate]["best"])
-            cells = [f"{by_rate[rate]['best']:.3f}" if rate in by_rate else "" for rate in rates]
-            marked = [f"**{cell}**" if rate == best else cell for rate, cell in zip(rates, cells, strict=True)]
-            table.append([name, f"{next(iter(by_rate.values()))['before']:.3f}", *marked])
-    return markdown(["method", "before", *(f"{rate:g}" for rate in rates)], table)
-
-
 TABLES = {
     **{f"study-{stage}": partial(scores_table, stage=stage) for stage in STAGES},
     "study-cost": cost_table,
     "study-alpha": alpha_table,
-    "study-rates": rates_table,
 }

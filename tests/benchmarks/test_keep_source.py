@@ -154,9 +154,8 @@ def test_cutting_columns_is_encoding_with_that_output(
     for output, columns in made.outputs.items():
         cut = np.zeros(whole.shape, dtype=np.float32)
         cut[:, columns] = whole[:, columns].toarray()
-        encoder, _ = isthmus.transfer(
-            args.encoder, target_tokenizer=names, bridge=args.bridge, keep_source=True, output=output
-        )
+        given = {**suite.SEMBRIDGE, "keep_source": True, "output": output}
+        encoder, _ = isthmus.transfer(args.encoder, target_tokenizer=names, bridge=args.bridge, **given)
         encoded = encode_texts(encoder, texts, role="document").toarray()
         # Another width is another order of adding in some processors' matrix products.
         np.testing.assert_allclose(encoded, cut, rtol=1e-5, atol=1e-6)
@@ -222,6 +221,7 @@ def test_a_trained_folder(kind: str, options: list[str], tmp_path: Path) -> None
         bridge=args.bridge,
         keep_source=True,
         output=output,
+        **suite.SEMBRIDGE,
     )
     encoder.save_pretrained(str(tmp_path / "trained"))
     report.save(tmp_path / "trained")
