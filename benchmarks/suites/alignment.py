@@ -15,7 +15,7 @@ import gc
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -28,9 +28,7 @@ from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.collections.training_pairs import build_pairs
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import TrainingSettings
-from isthmus.training.align_settings import AlignSettings
-from isthmus.training.aligning import align
+from isthmus.training import AlignOptions, align
 
 LANGUAGES = ("ar", "zh", "hi", "ru", "de", "es", "vi")
 POOLS = ("mono-same", "mono-cross", "pairs")
@@ -50,12 +48,12 @@ LOSSES: dict[str, dict[str, Any]] = {
     "proximity-no-nce": {"loss": "proximity", "nce_weight": 0.0},
     "proximity-no-jsd": {"loss": "proximity", "jsd_weight": 0.0},
 }
-TRANSFORMER = TrainingSettings(steps=40, batch_size=32, max_length=64, save_steps=1000, max_active_share=1.0)
+TRANSFORMER = {"steps": 40, "batch_size": 32, "max_length": 64, "save_steps": 1000, "max_active_share": 1.0}
 # Learning rates had the best mixed pools of development sections and general prose (LOG.md); ablations of encoders with
 # layers train at the rate of the loss they are one of.
 MODELS: dict[str, dict[str, Any]] = {
     "mini-bridge": {
-        "training": replace(TRANSFORMER, steps=100, batch_size=64, max_length=None),
+        "training": TRANSFORMER | {"steps": 100, "batch_size": 64, "max_length": None},
         "rates": {loss: 3e-2 for loss in LOSSES}
         | dict.fromkeys(("infonce", "clear-no-kl", "proximity-no-nce", "proximity-no-jsd"), 1e-2),
         "negatives": None,
@@ -105,9 +103,9 @@ def make_cell(model: str, loss: str, seed: int, args: argparse.Namespace) -> Cel
     return Cell(f"{model}.{loss}.{seed}", settings, model, loss, seed)
 
 
-def stated(settings: AlignSettings) -> Row:
+def stated(settings: AlignOptions) -> Row:
     """Everything that decides how a run trains."""
-    return settings.training.identity() | settings.to_dict()
+    return settings.identity()
 
 
 def file_hash(path: Path) -> str:
@@ -130,10 +128,10 @@ def folder_of(model: str, args: argparse.Namespace) -> Path | str:
     return folder
 
 
-def align_settings(model: str, loss: str, seed: int) -> AlignSettings:
+def align_settings(model: str, loss: str, seed: int) -> AlignOptions:
     """How a run trains."""
-    training = replace(MODELS[model]["training"], learning_rate=rate_of(model, loss), seed=seed)
-    return AlignSettings(training=training, negatives=MODELS[model]["negatives"], **LOSSES[loss])
+    training = MODELS[model]["training"] | {"learning_rate": rate_of(model, loss), "seed": seed}
+    return AlignOptions.of(None, negatives=MODELS[model]["negatives"], **training, **LOSSES[loss])
 
 
 def pairs_of(args: argparse.Namespace) -> Path:
@@ -172,7 +170,7 @@ def runs_of(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[start : start + SHARED_WORDS]) for start in range(len(words) - SHARED_WORDS + 1)}
 
 
-def trained(folder: Path, model: Path | str, pairs: Path, settings: AlignSettings) -> Path:
+def trained(folder: Path, model: Path | str, pairs: Path, settings: AlignOptions) -> Path:
     """The folder of an aligned encoder; trained unless it is there."""
     report = folder / "training_report.json"
     found = read_json(report)["settings"] if report.exists() else {}

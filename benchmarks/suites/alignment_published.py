@@ -16,7 +16,7 @@ import argparse
 import gc
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,14 +32,13 @@ from benchmarks.suites.alignment_tables import ABLATIONS, ARMS, BEFORE, DEVELOPE
 from isthmus.auditing.audits import audit_model
 from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.evaluation.models import load_model
-from isthmus.training import TrainingSettings
-from isthmus.training.align_settings import AlignSettings
+from isthmus.training import AlignOptions
 
 MODEL = "published/multilingual-e5-small"
 # In this order; the last one only where the second is worse than the first.
 RATES = (3e-5, 1e-4, 1e-5)
 SEEDS = (0, 1, 2)
-TRAINING = TrainingSettings(steps=40, batch_size=32, max_length=96, save_steps=1000, max_active_share=1.0)
+TRAINING = {"steps": 40, "batch_size": 32, "max_length": 96, "save_steps": 1000, "max_active_share": 1.0}
 # Of development: texts of a language and kind.
 LIMIT = 60
 
@@ -65,10 +64,10 @@ def make_cell(language: str, arm: str, seed: int, rate: float | None, args: argp
     return Cell(f"{language}.{arm}.{seed}", settings, language, arm, seed, rate)
 
 
-def align_settings(arm: str, seed: int, rate: float, args: argparse.Namespace) -> AlignSettings:
+def align_settings(arm: str, seed: int, rate: float, args: argparse.Namespace) -> AlignOptions:
     """How a run trains."""
-    training = replace(TRAINING, learning_rate=rate, seed=seed, steps=args.steps, batch_size=args.batch_size)
-    return AlignSettings(training=training, **ARMS[arm])
+    training = TRAINING | {"learning_rate": rate, "seed": seed, "steps": args.steps, "batch_size": args.batch_size}
+    return AlignOptions.of(None, **training, **ARMS[arm])
 
 
 def pairs_of(language: str, args: argparse.Namespace) -> Path:
@@ -201,8 +200,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="one is taken as it is")
     parser.add_argument("--rows", type=int, default=1600, help="training rows of a language")
-    parser.add_argument("--steps", type=int, default=TRAINING.steps)
-    parser.add_argument("--batch-size", type=int, default=TRAINING.batch_size)
+    parser.add_argument("--steps", type=int, default=TRAINING["steps"])
+    parser.add_argument("--batch-size", type=int, default=TRAINING["batch_size"])
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--resamples", type=int, default=1000)
     args = harness.parse(parser, argv)

@@ -34,7 +34,7 @@ from benchmarks.suites.study import METHODS, MINI, TRAINING, collection_of
 from isthmus.collections import Collection
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import PairSettings, train_self_supervised
+from isthmus.training import PairOptions, train_self_supervised
 
 LANGUAGES = ("ko", "ru")
 TUNED_ON = "ko"
@@ -90,7 +90,7 @@ def trained(arm: str, language: str, args: argparse.Namespace) -> tuple[Path, Ro
     ]
     lines = (json.dumps({"id": str(i), "text": text}, ensure_ascii=False) + "\n" for i, text in enumerate(texts))
     atomic_write(corpus, "".join(lines).encode())
-    pairs = PairSettings(
+    pairs = PairOptions(
         kinds=(kind,),  # type: ignore[arg-type]
         keep_snippet=choices.get("keep_snippet", 0.0),
         negatives=int(choices.get("negatives", 0)),

@@ -23,7 +23,7 @@ from benchmarks.suites.study import METHODS, MINI, RATE, TRAINING, fine_tuned
 from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
-from isthmus.lexical.parts import add_lexical
+from isthmus.lexical.adding import add_lexical
 from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
 from isthmus.reading.storage import atomic_folder, atomic_write
@@ -31,7 +31,7 @@ from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.training import pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import SAMPLE, with_scores
-from isthmus.training.unlabelled import TAUGHT
+from isthmus.training.text_options import TAUGHT
 
 MAPS = ("shuffled", "sembridge", "sembridge-own", "mean", "gaussian")
 VOCABULARIES = ("target", "keep-source")

@@ -43,7 +43,7 @@ from benchmarks.suites.study import MINI, RATE, TRAINING
 from benchmarks.suites.zero_shot import OF_LANGUAGE
 from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
-from isthmus.lexical.parts import POWER, WEIGHT
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
 
 STAGES = ("zero-shot", "fine-tuned", "distilled")

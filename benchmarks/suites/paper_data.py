@@ -24,7 +24,7 @@ from isthmus.collections import Collection
 from isthmus.collections.collection import judged
 from isthmus.errors import InputError, NotFoundError
 from isthmus.reading.storage import atomic_write
-from isthmus.training.data import read_rows
+from isthmus.reading.training_rows import read_rows
 
 WEBFAQ, MIRACL, MLQA = "PaDaS-Lab/webfaq-retrieval", "miracl/miracl", "facebook/mlqa"
 # The codes of WebFAQ.

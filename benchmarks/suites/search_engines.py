@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from benchmarks.harness import BRIDGE, ENCODER, TOKENIZER, timed
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.engines import open_engine
 from isthmus.engines.base import Header, Location
 from isthmus.index.build import PART_SIZE
@@ -34,7 +34,7 @@ QUERY_TERMS = (20, 41)
 CHUNK = 10_000
 TOP_K = 10
 TARGET = "ko"
-IDENTITY = Identity("synthetic", "synthetic")
+IDENTITY = Fingerprint("synthetic", "synthetic")
 TEXT = "A passage of two hundred characters, which an index stores and reads back for every hit that it shows. " * 2
 # Milvus Lite reads all vectors into Python objects at the first search of every process.
 LARGEST = {"milvus-lite": 20_000}

@@ -30,7 +30,7 @@ from isthmus.collections import Collection, load
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import TrainingSettings, train
+from isthmus.training import TrainOptions, train
 
 PARTS = ("zero-shot", "fine-tuned", "sweep", "summary")
 _SEMBRIDGE: dict[str, Any] = {"method": "sembridge", "refine": False, "standardize": False}
@@ -57,7 +57,7 @@ WITHOUT_BRIDGE = ("random", "mean", "gaussian", "multivariate-gaussian", "focus"
 ARMS = ("base", *METHODS)
 # Of all methods: the best on average over the six that 1e-4 was tried for, and for each of the three that 1e-3 was.
 RATE = 3e-4
-TRAINING = TrainingSettings(
+TRAINING = TrainOptions(
     # Every run takes all its steps; the best of its evaluations is kept.
     steps=50, batch_size=32, max_length=96, target_active_dims=160, max_active_share=1.0, save_steps=10, patience=50,
 )  # fmt: skip

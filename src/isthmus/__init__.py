@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from isthmus.adapting.adaptation import adapt
     from isthmus.auditing.audits import audit
     from isthmus.collections import load as load_collection
     from isthmus.errors import IsthmusError
-    from isthmus.evaluation.results import EvaluationResult
+    from isthmus.evaluation.results import EvaluationResult as EvaluationResult
     from isthmus.evaluation.retrieval import evaluate
     from isthmus.index.sparse_index import SparseIndex
     from isthmus.modules.fuse import fuse_head, unfuse_head
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "EvaluationResult",
     "IsthmusError",
     "SparseIndex",
     "TokenMap",
     "TransferReport",
+    "adapt",
     "audit",
     "evaluate",
     "fuse_head",
@@ -42,6 +43,7 @@ __getattr__, _names = lazy_names(
         "SparseIndex": "isthmus.index.sparse_index",
         "TokenMap": "isthmus.token_map",
         "TransferReport": "isthmus.transferring.report",
+        "adapt": "isthmus.adapting.adaptation",
         "audit": "isthmus.auditing.audits",
         "evaluate": "isthmus.evaluation.retrieval",
         "fuse_head": "isthmus.modules.fuse",

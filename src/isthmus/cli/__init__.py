@@ -17,8 +17,8 @@ from isthmus.cli._output import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
 COMMANDS = (
-    "quickstart", "tokenizer", "transfer", "inspect", "methods", "presets", "recipes", "evaluate", "audit", "train",
-    "mine", "pairs", "align", "encode", "index", "search", "export", "parity", "serve", "doctor",
+    "quickstart", "adapt", "tokenizer", "transfer", "inspect", "methods", "presets", "recipes", "evaluate", "audit",
+    "train", "mine", "pairs", "align", "encode", "index", "search", "export", "parity", "serve", "doctor",
 )  # fmt: skip
 
 

@@ -1,0 +1,67 @@
+"""``isthmus adapt``: from documents to the best encoder that can be had for them, and an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from isthmus.adapting.options import AdaptOptions
+from isthmus.cli._hub import check_names
+from isthmus.cli._options import Json, flags
+from isthmus.cli._output import console, errors, print_json, quiet_libraries, working
+from isthmus.errors import InputError, NotFoundError
+
+
+@flags
+def command(
+    corpus: Annotated[str, typer.Argument(help=".jsonl, .csv, .parquet, .txt or a folder of pages.", metavar="CORPUS")],
+    folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder of encoder, index and report.")],
+    options: AdaptOptions,
+    encoder: Annotated[str | None, typer.Option(help="English sparse encoder: name, folder or hub id.")] = None,
+    bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Models that go together, see `isthmus presets`.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another run in the folder.", rich_help_panel="Output")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Try what can be done for a corpus, keep the best, and index it.
+
+    Arms are measured on questions made of the text itself; the same command goes on where it was broken off.
+
+    Example: isthmus adapt corpus.jsonl --encoder isthmus/mini-splade-en --bridge isthmus/mini-bridge -o adapted
+    """
+    given = {"encoder": encoder, "bridge": bridge, "target_tokenizer": options.target_tokenizer}
+    if preset is not None:
+        from isthmus.transferring.preset import find_preset
+
+        found = find_preset(preset)
+        for note in found.notes(**given):
+            errors.print(f"{preset}: {note}", soft_wrap=True, markup=False)
+        given |= found.arguments(**{name: value for name, value in given.items() if value is not None})
+    for name in ("encoder", "bridge"):
+        if given[name] is None:
+            raise InputError(f"--{name} must be given, got none; name one, or take a --preset")
+    if corpus == "-":
+        raise InputError("CORPUS must be a file, got - (stdin): it is read several times; save it to a file first")
+    if not Path(corpus).exists():
+        raise NotFoundError(f"{corpus} does not exist; give a corpus")
+    check_names([given["encoder"], given["bridge"], given["target_tokenizer"]])
+    with working("loading libraries", quiet=json):
+        from isthmus.adapting import adapt
+
+        quiet_libraries()
+    made = adapt(
+        corpus, folder, options, encoder=str(given["encoder"]), bridge=str(given["bridge"]), overwrite=overwrite,
+        target_tokenizer=given["target_tokenizer"],
+    )  # fmt: skip
+    if json:
+        print_json([made.to_dict()])
+        return
+    console.print(escape(str(made)), soft_wrap=True)
+    place = escape(str(folder))
+    searched = f'; try: isthmus search {place}/index "..."' if made.index else ""
+    console.print(f"\nwritten to {place}; read {place}/report.html{searched}", soft_wrap=True)
