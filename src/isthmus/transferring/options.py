@@ -48,10 +48,9 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.
-        output: Vocabulary that a sparse result writes with ``keep_source``: ``source``, ``target`` or ``both``; None is
-            the one that measured best, ``source``. Without ``keep_source`` None is ``target``; ``source`` reads the
-            target tokenizer, of any family and script, and writes the source's columns, so that texts of the new
-            language and texts that the source encoder reads meet in one index.
+        output: Vocabulary that a sparse result writes; with ``keep_source`` ``source`` (None: the best), ``target``
+            or ``both``. Without, ``target`` (None), or ``source``: it reads the target tokenizer, of any family and
+            script, and writes the source's columns, so that its vectors meet the source encoder's in one index.
         fold: Cosine of two tokens' rows above which only the one with the lower id is written, on behalf of both; 1
             folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
             ``source``, else 1.
@@ -83,10 +82,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     )
     keep_source: bool = option(False, help="Add the target tokens to the source's: one encoder for all.")
     output: Output | None = option(
-        None,
-        help="Vocabulary written; source, without --keep-source: read the target tokenizer alone, write the source's "
-        "columns.",
-        shown="source with --keep-source, else target",
+        None, help="Vocabulary written, whatever tokenizer reads.", shown="source with --keep-source, else target"
     )
     fold: float | None = option(
         None,
@@ -196,8 +192,10 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     @property
     def silences(self) -> bool:
         """Whether columns are left out of what is written."""
-        among_others = self.reads_beside or (self.keep_source and self.output_in_effect != "both")
-        return among_others or self.fold_in_effect < 1
+        return self.fold_in_effect < 1 or self.output_in_effect in (
+            "source",
+            "target" if self.keep_source else "source",
+        )
 
     @property
     def fold_in_effect(self) -> float:
