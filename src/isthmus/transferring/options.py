@@ -192,10 +192,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     @property
     def silences(self) -> bool:
         """Whether columns are left out of what is written."""
-        return self.fold_in_effect < 1 or self.output_in_effect in (
-            "source",
-            "target" if self.keep_source else "source",
-        )
+        return self.fold_in_effect < 1 or self.output_in_effect != ("both" if self.keep_source else "target")
 
     @property
     def fold_in_effect(self) -> float:

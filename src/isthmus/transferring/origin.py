@@ -15,8 +15,16 @@ class Origin:
     license: str | None = None
     base_model: str | None = None
     tokenizer_name: str | None = None
+    encoder_name: str | None = None
+    bridge_name: str | None = None
     languages: tuple[str, ...] = ()
     keeps_source: bool = False
+    writes_source: bool = False
+
+    def to_dict(self) -> dict[str, str]:
+        """Names of the parts that have one."""
+        named = {"encoder": self.encoder_name, "tokenizer": self.tokenizer_name, "bridge": self.bridge_name}
+        return {part: name for part, name in named.items() if name}
 
 
 def languages_of(language: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -35,7 +43,8 @@ def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
     base = origin.base_model or encoder.model_card_data.base_model or _name(encoder.transformers_model)
     names = [base or type(encoder).__name__]
     if origin.tokenizer_name:
-        names.append(f"{'and' if origin.keeps_source else 'with'} the vocabulary of {origin.tokenizer_name}")
+        how = "and" if origin.keeps_source else "reading" if origin.writes_source else "with"
+        names.append(f"{how} the vocabulary of {origin.tokenizer_name}")
     card = encoder.model_card_data_class(
         language=list(origin.languages),
         license=license,
