@@ -25,7 +25,11 @@ class Request(NamedTuple):
 
 
 class Fake:
-    """Indexes in memory. ``script`` holds replies to give first: (status, headers, body) each, or "drop"."""
+    """Indexes in memory, behind one node or several.
+
+    ``script`` holds replies to give first: (status, headers, body) each, or "drop"; ``dying`` holds for a node's port
+    how many requests it still answers before it takes none any more.
+    """
 
     def __init__(self) -> None:
         self.indexes: dict[str, dict[str, Any]] = {}
@@ -33,7 +37,33 @@ class Fake:
         self.requests: list[Request] = []
         self.script: list[Any] = []
         self.busy_items: list[int] = []
-        self.port = 0
+        self.ports: list[int] = []
+        self.dying: dict[int, int] = {}
+        self.asked: list[int] = []
+        self.handler: type[BaseHTTPRequestHandler] = BaseHTTPRequestHandler
+        self._nodes: dict[int, ThreadingHTTPServer] = {}
+
+    @property
+    def port(self) -> int:
+        """That of the first node."""
+        return self.ports[0]
+
+    def start(self, port: int = 0) -> int:
+        """Let a node listen, on a port of its own or again on one that it had."""
+        self.dying.pop(port, None)
+        server = ThreadingHTTPServer(("127.0.0.1", port), self.handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self._nodes[server.server_port] = server
+        return server.server_port
+
+    def kill(self, port: int) -> None:
+        """Take no connection any more, and answer on none that is open."""
+        self.dying[port] = 0
+        server = self._nodes.pop(port, None)
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def reply(self, request: Request) -> tuple[int, Any]:
         """Status and body, as OpenSearch would answer."""
@@ -132,8 +162,8 @@ class Fake:
 
 
 @contextmanager
-def serving() -> Iterator[Fake]:
-    """A fake on a free port of this machine."""
+def serving(nodes: int = 1) -> Iterator[Fake]:
+    """A fake on free ports of this machine."""
     fake = Fake()
 
     class Handler(BaseHTTPRequestHandler):
@@ -144,7 +174,15 @@ def serving() -> Iterator[Fake]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = Request(self.command, self.path, dict(self.headers), body)
+            port = self.server.server_address[1]
+            if port in fake.dying:
+                if not fake.dying[port]:
+                    fake.kill(port)
+                    self.close_connection = True
+                    return
+                fake.dying[port] -= 1
             fake.requests.append(request)
+            fake.asked.append(port)
             headers: dict[str, str] = {}
             if fake.script:
                 scripted = fake.script.pop(0)
@@ -167,14 +205,10 @@ def serving() -> Iterator[Fake]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
+    fake.handler = Handler
+    fake.ports = [fake.start() for _ in range(nodes)]
     try:
         yield fake
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        for port in list(fake.ports):
+            fake.kill(port)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location
+from isthmus.engines.base import Header, Location, digest
 from isthmus.engines.http import ATTEMPTS, Http, credentials, reason_of
 from isthmus.engines.opensearch import OpenSearch, batches, nine_bits
 from isthmus.engines.server import ServerEngine
@@ -69,6 +69,7 @@ def test_the_requests_are_these(server: OpenSearch, fake: Fake) -> None:
             "text": "집",
             "metadata": {"language": "ko", "tags": [1]},
             "labels": ["language=ko"],
+            "digest": digest(document),
             "vector": {"t3": 1.0, "t17": 0.2998046875},
         },
     ]

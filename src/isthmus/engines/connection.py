@@ -20,11 +20,17 @@ class Server(ABC):
         where: The URL, for messages.
         name: The index or collection that the URL names.
         weights: How the server keeps weights, for people.
+        divides: Whether an index can be told how many shards and replicas it has.
     """
 
     where: str
     name: str
     weights: str
+    divides = False
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """From now on, tell at once that the server is away, where there is a choice: somebody is waiting."""
 
     @abstractmethod
     def exists(self) -> bool:
@@ -59,8 +65,14 @@ class Server(ABC):
             )
 
     @abstractmethod
-    def create(self, header: Header) -> None:
-        """Make an empty index; there is none of this name."""
+    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
+        """Make an empty index; there is none of this name.
+
+        Args:
+            header: What to store beside the documents.
+            shards: Parts of the index; None leaves it to the server.
+            replicas: Copies of each; None leaves it to the server.
+        """
 
     def drop(self) -> None:
         """Remove the index, after another look at what it is now."""
@@ -84,6 +96,10 @@ class Server(ABC):
     @abstractmethod
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Which of ``ids`` are not there."""
+
+    @abstractmethod
+    def digests(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """What :func:`isthmus.engines.base.digest` said of those documents among ``ids`` that are there."""
 
     @abstractmethod
     def delete(self, ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, entries, labels
+from isthmus.engines.base import Header, Location, digest, entries, labels
 from isthmus.engines.connection import Server
 from isthmus.engines.http import ATTEMPTS, BLOCKED, BUSY, Http, is_block, reason_of
 from isthmus.engines.server import ServerBackend
@@ -41,10 +41,12 @@ def nine_bits(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((bits + np.uint32(1 << 14)) & np.uint32(0xFFFFFFFF - 0x7FFF)).view(np.float32)
 
 
-def mapping(header: Header) -> dict[str, Any]:
-    """Body of the request that makes an index. Shards and replicas are up to the cluster."""
+def mapping(header: Header, *, shards: int | None = None, replicas: int | None = None) -> dict[str, Any]:
+    """Body of the request that makes an index; None leaves shards and replicas to the cluster."""
     stored_only = {"type": "text", "index": False}
-    return {
+    told = {"number_of_shards": shards, "number_of_replicas": replicas}
+    settings = {name: value for name, value in told.items() if value is not None}
+    return ({"settings": settings} if settings else {}) | {
         "mappings": {
             "dynamic": False,
             "_meta": {"isthmus": header.to_dict()},
@@ -64,7 +66,7 @@ def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32
     row: dict[str, Any] = {}
     if text:
         row = {"title": document.title, "text": document.text}
-    row |= {"metadata": document.metadata, "labels": labels(document)}
+    row |= {"metadata": document.metadata, "labels": labels(document), "digest": digest(document)}
     kept = weights >= _SMALLEST
     features = {f"t{term}": float(w) for term, w, keep in zip(terms, nine_bits(weights), kept, strict=True) if keep}
     return row | ({"vector": features} if features else {})
@@ -97,6 +99,7 @@ class OpenSearch(Server):
     """
 
     weights = "9 bits"
+    divides = True
 
     def __init__(
         self, location: Location, *, backoff: float = 0.5, sleep: Callable[[float], None] = time.sleep
@@ -108,6 +111,10 @@ class OpenSearch(Server):
         self._index = "/" + quote(location.name, safe="")
         self._backoff = backoff
         self._sleep = sleep
+
+    def hurry(self) -> None:
+        """Wait for nobody who takes no connection."""
+        self._http.hurry()
 
     def exists(self) -> bool:
         """Whether the index is there."""
@@ -122,9 +129,9 @@ class OpenSearch(Server):
         meta = made.get("_meta")
         return name, Header.from_dict(meta.get("isthmus") if isinstance(meta, dict) else None, self.where)
 
-    def create(self, header: Header) -> None:
+    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
         """Put the mapping."""
-        self._http.ask("PUT", self._index, mapping(header))
+        self._http.ask("PUT", self._index, mapping(header, shards=shards, replicas=replicas))
 
     def remove(self) -> None:
         """Delete the index."""
@@ -141,12 +148,12 @@ class OpenSearch(Server):
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Ask for the documents without their content."""
-        absent: list[str] = []
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            part = list(ids[start : start + _IDS_AT_ONCE])
-            reply = self._http.ask("POST", f"{self._index}/_mget?_source=false", {"ids": part})[1]
-            absent += [row["_id"] for row in reply["docs"] if not row.get("found")]
-        return absent
+        return [row["_id"] for row in self._rows(ids, "_source=false") if not row.get("found")]
+
+    def digests(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Ask for what is stored with the documents; those of earlier versions have none."""
+        rows = (row for row in self._rows(ids, "_source_includes=digest") if row.get("found"))
+        return {row["_id"]: row["_source"]["digest"] for row in rows if "digest" in row.get("_source", {})}
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete in bulk."""
@@ -207,6 +214,12 @@ class OpenSearch(Server):
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _rows(self, ids: Sequence[str], asked: str) -> Iterator[dict[str, Any]]:
+        """What the server says of each id."""
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = list(ids[start : start + _IDS_AT_ONCE])
+            yield from self._http.ask("POST", f"{self._index}/_mget?{asked}", {"ids": part})[1]["docs"]
 
     def _mapping(self) -> tuple[str, dict[str, Any]] | None:
         """The index's own name and its mapping; None where nothing is there.
