@@ -183,3 +183,10 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded"]
     problem: str | None = Field(description="Says so when the index cannot be read, or is not the latest one.")
+
+
+class Ready(BaseModel):
+    """Whether the index or engine answers."""
+
+    status: Literal["ready"]
+    problem: str | None = Field(description="Says so when a part of the index cannot be read, or it is not the latest.")
