@@ -42,6 +42,10 @@ class Fake:
         self.asked: list[int] = []
         self.handler: type[BaseHTTPRequestHandler] = BaseHTTPRequestHandler
         self._nodes: dict[int, ThreadingHTTPServer] = {}
+        # Of the plugin neural-search on each node; and what the server says of its limit of clauses.
+        self.plugins: list[str] = []
+        self.settings: dict[str, Any] | None = None
+        self.most_clauses = 1024
 
     @property
     def port(self) -> int:
@@ -74,6 +78,9 @@ class Fake:
             for (change,) in (action.values() for action in json.loads(request.body)["actions"]):
                 self.aliases.setdefault(change["alias"], []).append(change["index"])
             return 200, {"acknowledged": True}
+        told = self._told(name)
+        if told is not None:
+            return 200, told
         if request.method == "PUT":
             if name in self.indexes:
                 return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
@@ -100,7 +107,15 @@ class Fake:
             "_mget": lambda: self._mget(rows, json.loads(request.body)["ids"], query.get("_source_includes")),
             "_search": lambda: self._search(rows, json.loads(request.body)),
         }
-        return 200, answers[what]()
+        found = answers[what]()
+        return (400, found) if "error" in found else (200, found)
+
+    def _told(self, name: str) -> Any:
+        """What the server says of itself."""
+        if name == "_nodes" and self.plugins:
+            plugins = [[{"name": "opensearch-neural-search", "version": one}] if one else [] for one in self.plugins]
+            return {"nodes": {str(number): {"plugins": found} for number, found in enumerate(plugins)}}
+        return self.settings if name == "_cluster" else None
 
     def named(self, expression: str) -> list[str]:
         """What is meant by a name, an alias, a list, or a wildcard."""
@@ -143,22 +158,39 @@ class Fake:
 
     def _search(self, rows: dict[str, Any], body: Any) -> Any:
         asked = body["query"]["bool"]
+        wanted = self._asked(asked)
+        clauses = len(wanted) + sum(len(one["terms"]["labels"]) for one in asked.get("filter", []))
+        if clauses > self.most_clauses:
+            return {"error": {"type": "too_many", "reason": f"maxClauseCount is set to {self.most_clauses}"}}
         hits = []
         for identifier, row in rows.items():
             if not all(set(one["terms"]["labels"]) & set(row["labels"]) for one in asked.get("filter", [])):
                 continue
             score = 0.0
-            for clause in asked["should"]:
-                feature = clause["rank_feature"]
-                assert feature["linear"] == {}
-                field, _, name = feature["field"].partition(".")
-                score += feature["boost"] * row.get(field, {}).get(name, 0.0)
+            for name, weight in wanted:
+                score += weight * row.get("vector", {}).get(name, 0.0)
             if score > 0:
                 left_out = body["_source"]["excludes"]
                 source = {key: value for key, value in row.items() if key not in left_out}
                 hits.append({"_id": identifier, "_score": score, "_source": source})
         hits.sort(key=lambda hit: -hit["_score"])
         return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits[: body["size"]]}}
+
+    def _asked(self, query: Any) -> list[tuple[str, float]]:
+        """Features and weights, however they are asked for."""
+        if "must" in query:
+            assert self.plugins, "no such query: neural_sparse"
+            tokens = query["must"][0]["neural_sparse"]["vector"]["query_tokens"]
+            assert max(tokens.values()) <= 64
+            return list(tokens.items())
+        found = []
+        for clause in query["should"]:
+            feature = clause["rank_feature"]
+            assert feature["linear"] == {}
+            field, _, name = feature["field"].partition(".")
+            assert field == "vector"
+            found.append((name, feature["boost"]))
+        return found
 
 
 @contextmanager

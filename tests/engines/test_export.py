@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from isthmus.engines.base import Location
+from isthmus.engines.bulk import nine_bits
 from isthmus.engines.contents import read_documents, read_vectors
 from isthmus.engines.formats import FORMATS, export
-from isthmus.engines.opensearch import OpenSearch, nine_bits
+from isthmus.engines.opensearch import OpenSearch
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import IndexFileError, InputError, OutputError, UnknownNameError
 from isthmus.index import SparseIndex

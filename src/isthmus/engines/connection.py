@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from scipy.sparse import csr_matrix
 
 from isthmus.engines.base import Header
-from isthmus.errors import OutputError
+from isthmus.errors import InputError, OutputError
 from isthmus.index.hits import Hit
 from isthmus.reading.corpus import Document
+
+
+class Request(NamedTuple):
+    """What a server is asked over HTTP for one query.
+
+    Attributes:
+        method: POST and so on.
+        path: From the root of the server.
+        body: Sent as JSON.
+        left_out: Dimensions of the query that the server does not take, the lightest.
+    """
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    left_out: int
 
 
 class Server(ABC):
@@ -120,6 +137,20 @@ class Server(ABC):
     @abstractmethod
     def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
         """Best documents of one row that have one of every list of labels."""
+
+    def request(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> Request:
+        """What :meth:`find` sends.
+
+        Raises:
+            InputError: If it is no JSON, or the vector is empty.
+        """
+        raise InputError(
+            f"{self.where} must be opensearch:// or elasticsearch:// to show requests; its own are no JSON"
+        )
+
+    def left_out(self, vector: csr_matrix, labels: Sequence[Sequence[str]]) -> int:
+        """Dimensions of a query that :meth:`find` does not ask, because the server takes no more."""
+        return 0
 
     @abstractmethod
     def stored(self, identifier: str) -> Mapping[int, float] | None:

@@ -17,8 +17,8 @@ from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.engines.base import Header, entries
+from isthmus.engines.bulk import action, batches, mapping, source
 from isthmus.engines.contents import read_documents
-from isthmus.engines.opensearch import action, batches, mapping, source
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.index.sparse_index import SparseIndex

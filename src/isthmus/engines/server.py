@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, digest, wanted_labels
-from isthmus.engines.connection import Server
+from isthmus.engines.base import Engine, Header, Location, digest, wanted_labels
+from isthmus.engines.connection import Request, Server
 from isthmus.errors import EngineAwayError, InputError, OutputError
 from isthmus.index.build import Change, Windows, added_windows, encoded_windows
 from isthmus.index.hits import Hit, Match
@@ -74,6 +74,15 @@ class ServerEngine:
         vector = self._queries.one(query)
         return self.server.find(vector, top_k, wanted_labels(filter)) if vector.nnz else []
 
+    def request(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> Request:
+        """What :meth:`search` sends, for applications that ask the server themselves.
+
+        Raises:
+            InputError: If this kind of server is not asked by JSON, or the query has no term.
+            EngineError: If the server does not answer or refuses.
+        """
+        return self.server.request(self._queries.one(query), top_k, wanted_labels(filter))
+
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """As :meth:`isthmus.index.SparseIndex.explain`, from the weights that the server stores."""
         vector = self._queries.one(query)
@@ -112,6 +121,11 @@ class ServerEngine:
         if self._tokens is None:
             self._tokens = self._queries.open().tokens()
         return self._tokens[term] or str(term)
+
+
+def left_out(engine: Engine, vector: csr_matrix, filter: Mapping[str, Any] | None = None) -> int:
+    """Dimensions of a query, the lightest, that an engine does not take; 0 for those that take any number."""
+    return engine.server.left_out(vector, wanted_labels(filter)) if isinstance(engine, ServerEngine) else 0
 
 
 @dataclass(frozen=True)

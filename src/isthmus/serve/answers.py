@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 import isthmus
 from isthmus.encoders.encoding import Role
 from isthmus.engines import Engine
+from isthmus.engines.server import left_out
 from isthmus.errors import IndexFileError, InputError
 from isthmus.index.hits import Hit, Match
 from isthmus.reading.corpus import Document
@@ -97,11 +98,13 @@ class Answers:
                 # A server finds documents for a moment that were deleted already.
                 shown = [hit for hit in found if hit is not None]
                 generation = self._library.generation()
+                omitted = left_out(index, encoded.vector, filter)
             seconds = time.perf_counter() - started
             return {
                 "query": query,
                 "hits": shown,
                 "expansion": self._terms(encoded.vector, expansion),
+                "left_out": omitted,
                 "generation": generation,
                 "timing": _timing(encoded, seconds),
             }, seconds

@@ -113,6 +113,7 @@ class Hits(BaseModel):
     query: str
     hits: list[Found]
     expansion: list[Term]
+    left_out: int = Field(description="Dimensions of the query that the engine does not take: the lightest ones.")
     generation: int | None = Field(description="Counts the changes of the index; null where it lies on a server.")
     timing: Timing
 
