@@ -8,7 +8,7 @@ from isthmus.collections import Collection
 from isthmus.errors import InputError
 from isthmus.evaluation.metrics import DEPTH, score_run
 from isthmus.evaluation.results import EvaluationResult, versions
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 
 _COLUMNS = 6
 

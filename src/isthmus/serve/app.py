@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 import isthmus
 from isthmus.errors import InputError
-from isthmus.reading.corpus import finite
+from isthmus.reading.fields import finite
 from isthmus.serve import schemas
 from isthmus.serve.answers import Answers
 from isthmus.serve.counters import CONTENT_TYPE, Counters
