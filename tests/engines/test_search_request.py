@@ -160,3 +160,28 @@ def test_milvus_has_no_request_to_show(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="to show requests"):
         server.request(QUERIES[0], 3, [])
     server.close()
+
+
+def test_a_real_server_takes_both_ways_and_no_more_than_it_says(cluster: str) -> None:
+    address = cluster.removeprefix("http://")
+    found = {}
+    for scheme in ("opensearch", "elasticsearch"):
+        server = OpenSearch(Location.parse(f"{scheme}://{address}/wide"))
+        if not server.exists():
+            server.create(Header(IDENTITY, WIDE), shards=1, replicas=0)
+            documents = [Document(name, "x", metadata={"language": "ko"}) for name in "ab"]
+            rows = np.vstack([np.ones(WIDE), np.linspace(0.5, 1, WIDE)]).astype(np.float32)
+            server.put(documents, csr_matrix(rows), text=True)
+            server.flush()
+        engine = ServerEngine(server)
+        query = long_query(1345)
+        assert left_out(engine, query, {"language": ["ko", "en"]}) == 323
+        hits = engine.search(query, filter={"language": ["ko", "en"]})
+        assert hits[0].score == pytest.approx(query.data[-1022:].sum(), rel=1e-3)
+        body = engine.request(query * 40).body["query"]["bool"]
+        assert engine.search(query * 40)
+        # Above 64 the plugin refuses a weight.
+        assert "should" in body
+        found[scheme] = [(hit.id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+        assert ("must" in engine.request(query).body["query"]["bool"]) == (scheme == "opensearch")
+    assert found["opensearch"] == found["elasticsearch"]
