@@ -238,11 +238,31 @@ def _move_into_place(temporary: Path, path: Path, overwrite: bool) -> None:
         temporary.replace(path)
     except BaseException:
         if kept.exists():
-            kept.replace(path)
+            try:
+                kept.replace(path)
+            except OSError as error:
+                raise OutputError(
+                    f"{path} cannot be written, nor can what was there be put back ({error.strerror or error}); it is "
+                    f"whole in {kept}: move it back"
+                ) from error
         raise
     finally:
         if not kept.exists() or path.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def reserved_folder(path: Path, *, overwrite: bool = False, marker: str) -> Iterator[None]:
+    """Check a folder as :func:`check_folder` does, and let nobody else make it while the body works on its content.
+
+    Raises:
+        OutputError: As for :func:`check_folder`, or if somebody else makes it.
+    """
+    # What is refused is not made, so not even the folders above it come into being.
+    check_folder(path, overwrite=overwrite, marker=marker)
+    with reserved(path):
+        check_folder(path, overwrite=overwrite, marker=marker)
+        yield
 
 
 def check_folder(path: Path, *, overwrite: bool = False, marker: str) -> None:
