@@ -72,9 +72,16 @@ def test_a_disk_that_fails_leaves_the_checkpoints_or_the_result(start, tmp_path,
                     except OutputError as caught:
                         error = caught
                         failed += 1
-                        assert "\n" not in str(caught)
                 where = f"{kind} {operation} {number} {error}"
                 found = {name: content for name, content in tree(root).items() if name != ".run.lock"}
+                assert "\n" not in str(error)
+                if "nor can what was there be put back" in str(error):
+                    # Only where it takes two steps, and the disk is broken for good between them.
+                    assert not exchanging
+                    kept = next(root.glob(".run.old.*"))
+                    assert tree(kept) == before
+                    shutil.rmtree(root)
+                    continue
                 assert found in (before, after), where
                 assert error is not None or found == after, where
                 with reserved(root / "run"):

@@ -18,11 +18,10 @@ from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
 from isthmus.auditing.ranking import rank_pool
 from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.errors import InputError
-from isthmus.evaluation.bm25 import BM25
+from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.evaluation.results import versions
 
-BM25_TOKENIZER = "isthmus/mini-bridge"
 # Stated with each model.
 BY_MODEL = ("max_active_dims", "dtype", "stock_head")
 
@@ -70,9 +69,10 @@ def audit(
             max_distractors=options.max_distractors,
             max_queries=options.max_queries,
             seed=options.seed,
+            options=options,
         )
     given = list(models) if isinstance(models, (list, tuple)) else [models]
-    tokenizer = options.tokenizer or BM25_TOKENIZER
+    tokenizer = options.tokenizer or MULTILINGUAL_TOKENIZER
 
     def load(model: Any) -> Any:
         if not isinstance(model, (str, Path)):
@@ -150,6 +150,7 @@ def audit_models(
             "seed": seed,
             "dropped_queries": collection.dropped_queries,
             "dropped_passages": collection.dropped_passages,
+            "reading": dict(collection.notes.counts),
             "alignment": collection.alignment,
             "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
             **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
@@ -157,6 +158,7 @@ def audit_models(
             "versions": versions(),
         },
         seconds=seconds,
+        notes=collection.notes,
     )
 
 
