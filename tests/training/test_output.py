@@ -35,6 +35,16 @@ def finish(folder):
     write_result(Encoder(), Report(), folder, None, "the end")
 
 
+@pytest.fixture(autouse=True)
+def plain_card(monkeypatch):
+    """Only a real encoder has something to tell on its card."""
+
+    def write_card(folder, encoder, *, section):
+        storage.atomic_write(folder / "README.md", section.encode())
+
+    monkeypatch.setattr(output, "write_card", write_card)
+
+
 @pytest.fixture
 def start(tmp_path):
     """A run with a checkpoint, in a folder of its own."""
