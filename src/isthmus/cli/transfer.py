@@ -171,7 +171,7 @@ def command(
     check_folder(folder, overwrite=overwrite, marker="modules.json")
     tokenizers = options["target_tokenizer"]
     names = [tokenizers] if isinstance(tokenizers, str) else tokenizers
-    check_names([options["encoder"], *names, options.get("bridge")])
+    check_names([options["encoder"], options.get("bridge")], () if target_text else names, argument="encoder")
     with working("loading libraries", quiet=json):
         import isthmus
         from isthmus.reading.texts import read_samples

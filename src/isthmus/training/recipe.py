@@ -120,7 +120,7 @@ def run_task(
     settings = replace(settings, bf16=resolve_bf16(settings.bf16))
     if development is not None and not isinstance(development, Collection):
         development = load_collection(development, language=language)
-    encoder = load_encoder(model, trust_remote_code=trust_remote_code).float()
+    encoder = load_encoder(model, trust_remote_code=trust_remote_code, whole=True).float()
     _check_encoder(encoder, settings)
     warned = _lexical_warnings(encoder)
     if is_first_process():

@@ -131,7 +131,7 @@ def transfer(
         if names.count(name) > 1:
             raise InputError(f"target_tokenizer must name every tokenizer once, got {str(name)!r} twice; leave one out")
     folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
-    loaded = load_encoder(encoder, trust_remote_code=trust_remote_code)
+    loaded = load_encoder(encoder, trust_remote_code=trust_remote_code, whole=True)
     tokenizers = [load_tokenizer(name, trust_remote_code=trust_remote_code) for name in names]
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
