@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from isthmus.cli._output import fail, write_utf8
+from isthmus.cli._output import fail, plain_warnings, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
 COMMANDS = (
@@ -87,6 +87,7 @@ def _root(
 def main() -> None:
     """Run the command line; exit code 2 for input that does not fit, 1 for other failures, 130 for Ctrl-C."""
     write_utf8()
+    plain_warnings()
     try:
         app(prog_name="isthmus")
     except (InputError, NotFoundError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+_show_with_place = warnings.showwarning
 
 
 def write_utf8() -> None:
@@ -29,6 +31,25 @@ def fail(error: Exception, code: int) -> int:
     """Print ``error`` on stderr and return the exit code."""
     errors.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
     return code
+
+
+def plain_warnings() -> None:
+    """Show warnings for users as one line on stderr, without the place in the code that gives them."""
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    if file is None and category is UserWarning:
+        errors.print(f"[yellow]warning:[/] {escape(' '.join(str(message).split()))}", soft_wrap=True)
+    else:
+        _show_with_place(message, category, filename, lineno, file, line)
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:

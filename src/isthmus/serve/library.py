@@ -10,9 +10,10 @@ from typing import Any
 
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.encoding import Role, encode_texts, full_precision
+from isthmus.encoders.encoding import encode_texts, full_precision
 from isthmus.encoders.fingerprint import open_encoder
 from isthmus.encoders.load import transfer_folder
+from isthmus.encoders.prompts import Role
 from isthmus.engines import Engine
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.serve.gate import Refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.collections import Collection
-from isthmus.encoders.encoding import PROMPT_NAMES, Role
+from isthmus.encoders.prompts import PROMPT_NAMES, Role
 from isthmus.errors import InputError
 from isthmus.losses import InfoNCELoss
 from isthmus.losses.base import AlignmentLoss

@@ -23,7 +23,7 @@ from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeig
 from transformers import PrinterCallback
 
 from isthmus.collections import Collection
-from isthmus.encoders.encoding import Role, prompt_name
+from isthmus.encoders.prompts import Role, prompt_name
 from isthmus.errors import InputError
 from isthmus.losses.columns import is_query
 from isthmus.training.batches import BatchCollator, OwnTextsBatchSampler, RowCount
