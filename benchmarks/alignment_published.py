@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,9 +34,7 @@ from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.collections.training_pairs import build_pairs
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_write, read_json
-from isthmus.training import TrainingSettings
-from isthmus.training.align_settings import AlignSettings
-from isthmus.training.aligning import align
+from isthmus.training import AlignOptions, align
 
 MODEL = "published/multilingual-e5-small"
 LANGUAGES = ("ar", "zh", "ru", "de", "es", "hi", "vi")
@@ -45,7 +43,7 @@ DEVELOPED = "ar"
 # In this order; the last one only where the second is worse than the first.
 RATES = (3e-5, 1e-4, 1e-5)
 SEEDS = (0, 1, 2)
-TRAINING = TrainingSettings(steps=40, batch_size=32, max_length=96, save_steps=1000, max_active_share=1.0)
+TRAINING = {"steps": 40, "batch_size": 32, "max_length": 96, "save_steps": 1000, "max_active_share": 1.0}
 LOSSES = ("infonce", "clear", "proximity")
 # Neither prompts nor negatives unless an arm has them; cosines times 20.
 PLAIN: dict[str, Any] = {"negatives": 0, "query_prompt": "", "passage_prompt": ""}
@@ -95,10 +93,10 @@ def make_run(language: str, arm: str, seed: int, rate: float | None, args: argpa
     return Run(language, arm, seed, rate, args.output / f"{language}.{arm}.{seed}.json", settings)
 
 
-def align_settings(arm: str, seed: int, rate: float, args: argparse.Namespace) -> AlignSettings:
+def align_settings(arm: str, seed: int, rate: float, args: argparse.Namespace) -> AlignOptions:
     """How a run trains."""
-    training = replace(TRAINING, learning_rate=rate, seed=seed, steps=args.steps, batch_size=args.batch_size)
-    return AlignSettings(training=training, **ARMS[arm])
+    training = TRAINING | {"learning_rate": rate, "seed": seed, "steps": args.steps, "batch_size": args.batch_size}
+    return AlignOptions.of(None, **training, **ARMS[arm])
 
 
 def write_pairs(language: str, args: argparse.Namespace) -> Path:
@@ -227,8 +225,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="one is taken as it is")
     parser.add_argument("--rows", type=int, default=1600, help="training rows of a language")
-    parser.add_argument("--steps", type=int, default=TRAINING.steps)
-    parser.add_argument("--batch-size", type=int, default=TRAINING.batch_size)
+    parser.add_argument("--steps", type=int, default=TRAINING["steps"])
+    parser.add_argument("--batch-size", type=int, default=TRAINING["batch_size"])
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--resamples", type=int, default=1000)
     args = parser.parse_args(argv)

@@ -34,7 +34,7 @@ from isthmus.collections import Collection
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import PairSettings, train_self_supervised
+from isthmus.training import PairOptions, train_self_supervised
 
 LANGUAGES = ("ko", "ru")
 PARTS = ("tune", "train", "summary")
@@ -90,7 +90,7 @@ def trained(
     start = untrained(language, args, OWN if own else METHOD)
     corpus = args.work / f"{language}.{arm}.jsonl"
     write_corpus(corpus, arm, language, args.data)
-    pairs = PairSettings(
+    pairs = PairOptions(
         kinds=("heading",) if arm == "heading" else ("snippet",),
         keep_snippet=choices.get("keep_snippet", 0.0),
         negatives=int(choices.get("negatives", 0)),

@@ -49,7 +49,7 @@ from study_arms import BRIDGE, ENCODER, METHODS, RATES, TOKENIZER, TRAINING
 import isthmus
 from isthmus.collections import Collection
 from isthmus.evaluation import BM25, bootstrap_interval, evaluate_vectors, paired_bootstrap
-from isthmus.lexical.parts import POWER, WEIGHT
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.reading.storage import atomic_write, read_json
 

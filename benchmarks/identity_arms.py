@@ -19,7 +19,7 @@ import isthmus
 from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
 from isthmus.initializers import INITIALIZERS, Problem, SemBridge
-from isthmus.lexical.parts import add_lexical
+from isthmus.lexical.adding import add_lexical
 from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
 from isthmus.token_map import FATES, Fate, TokenMap

@@ -21,10 +21,10 @@ from training_pairs import training_rows
 from isthmus.lexical import add_lexical
 from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.reading.storage import atomic_folder, atomic_write
-from isthmus.training import TrainingSettings, pairs_from_text, train
+from isthmus.training import TrainOptions, pairs_from_text, train
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import SAMPLE, with_scores
-from isthmus.training.unlabelled import TAUGHT
+from isthmus.training.text_options import TAUGHT
 
 PAIRS = replace(TAUGHT, max_pairs=TRAINING.batch_size * (TRAINING.steps or 0), passage_words=48)
 
@@ -56,7 +56,7 @@ def distilled(name: str, language: str, rate: float, data: Path, work: Path, kno
         atomic_write(rows, ("\n".join(lines) + "\n").encode())
         del encoder
         gc.collect()
-    settings: TrainingSettings = replace(TRAINING, learning_rate=rate, seed=0, loss="margin-mse")
+    settings: TrainOptions = replace(TRAINING, learning_rate=rate, seed=0, loss="margin-mse")
     train(start, rows, result, settings, language=language, overwrite=True)
     gc.collect()
     return result

@@ -34,7 +34,7 @@ from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import load_model
 from isthmus.lexical import add_lexical, fit_self_activation
-from isthmus.lexical.parts import POWER, WEIGHT
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.lexical.statistics import SelfActivation, lexical_vectors
 from isthmus.modules.lexical import MODES
 from isthmus.reading.storage import atomic_write, read_json

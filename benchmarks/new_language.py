@@ -34,7 +34,7 @@ from isthmus.diagnostics import diagnose
 from isthmus.evaluation import BM25, evaluate_vectors
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.lexical import add_lexical
-from isthmus.lexical.parts import POWER, WEIGHT
+from isthmus.lexical.options import POWER, WEIGHT
 from isthmus.modules.lexical import KNOWN_SHARE
 from isthmus.options import EncodeOptions
 from isthmus.reading.storage import atomic_write, read_json

@@ -23,7 +23,7 @@ from isthmus.collections import Collection, ParallelCollection, load_parallel
 from isthmus.collections.collection import judged
 from isthmus.errors import InputError, NotFoundError
 from isthmus.reading.storage import atomic_write
-from isthmus.training.data import read_rows
+from isthmus.reading.training_rows import read_rows
 
 WEBFAQ, MIRACL, MIRACL_CORPUS, MLQA = (
     "PaDaS-Lab/webfaq-retrieval",

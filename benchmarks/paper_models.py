@@ -6,7 +6,7 @@ import gc
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import isthmus
 from isthmus.errors import NotFoundError
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder
-from isthmus.training import AlignSettings, TrainingSettings, align, paper_settings, train
+from isthmus.training import AlignOptions, TrainOptions, align, paper_settings, train
 from isthmus.training.data import read_training_data
 from isthmus.transferring.preset import BRIDGE, TOKENIZERS
 
@@ -71,9 +71,7 @@ class Makes:
             if method in BRIDGED:
                 found["bridge"] = fingerprint(self.bridge_name)
         if trained is not None:
-            aligned = isinstance(trained, AlignSettings)
-            training = trained.training.to_dict() | trained.to_dict() if aligned else trained.to_dict()
-            found |= {"training": training, "languages": list(languages)}
+            found |= {"training": trained.to_dict(), "languages": list(languages)}
             found["rows"] = self.rows_named(languages) if self.aligns else "WebFAQ, train"
         return found
 
@@ -103,7 +101,7 @@ class Makes:
             raise NotFoundError(f"--tokenizer must name one for {language!r}, the paper has {', '.join(TOKENIZERS)}")
         return self.source.model(TOKENIZERS[language].name)
 
-    def training(self, method: str) -> AlignSettings | TrainingSettings | None:
+    def training(self, method: str) -> AlignOptions | TrainOptions | None:
         """How the models of a method are trained; None where they are not."""
         changes = {"seed": self.seed, **self.changes}
         if self.table.kind == "fine-tune":
@@ -114,8 +112,7 @@ class Makes:
             return paper_settings(f"{method}-paper", **changes)
         # CLEAR's recipe with another loss, to compare with; not the paper's own baseline, of which nothing is known.
         clear = paper_settings("clear-paper", **changes)
-        options = {"alpha": None, "beta": None, "kl": None, "detach": None}
-        return replace(clear, loss="infonce", training=replace(clear.training, recipe=None), **options)
+        return AlignOptions.of(clear, loss="infonce", recipe=None)
 
     def make(self, encoder: str, method: str, languages: tuple[str, ...], key: str) -> Any:
         """Make a model; one that is trained goes on where it was interrupted. Arguments as for :meth:`settings`.

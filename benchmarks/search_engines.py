@@ -12,14 +12,14 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from search_collections import TOP_K, load, windows
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.engines import open_engine
 from isthmus.engines.base import Header, Location
 from isthmus.index.format import Manifest
 from isthmus.index.writer import IndexWriter
 from isthmus.reading.corpus import Document
 
-IDENTITY = Identity("synthetic", "synthetic")
+IDENTITY = Fingerprint("synthetic", "synthetic")
 TEXT = "A passage of two hundred characters, which an index stores and reads back for every hit that it shows. " * 2
 # Milvus Lite reads all vectors into Python objects at the first search of every process.
 LARGEST = {"milvus-lite": 20_000}

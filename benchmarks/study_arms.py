@@ -18,7 +18,7 @@ import isthmus
 from isthmus.evaluation import BM25
 from isthmus.evaluation.models import load_model
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
-from isthmus.training import TrainingSettings, train
+from isthmus.training import TrainOptions, train
 
 # Each as it measured best on development pairs (``settings.py``).
 METHODS: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ ENCODER, BRIDGE, TOKENIZER = "isthmus/mini-splade-en", "isthmus/mini-bridge", "i
 # The same for all: the best on average over the six methods that 1e-4 was tried for as well, and for each of the three
 # that 1e-3 was tried for (learning_rates.json).
 RATES = (3e-4,)
-TRAINING = TrainingSettings(
+TRAINING = TrainOptions(
     steps=50,
     batch_size=32,
     max_length=96,

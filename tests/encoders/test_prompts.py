@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -14,6 +14,7 @@ from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.prompts import NEEDED, needed_prompts, prompt_for
 from isthmus.evaluation.models import encode, settings_of
 from isthmus.evaluation.retrieval import evaluate
+from isthmus.index import SparseIndex
 from isthmus.options import EncodeOptions
 from tests.cli.conftest import folders, run
 from tests.tiny_encoders import masked_lm, save_masked_lm, splade
@@ -178,3 +179,43 @@ def test_the_command_line_warns_in_one_line(run, folders, tmp_path):
     assert len(lines) == 1
     assert lines[0].startswith("warning: ")
     assert evaluate(str(tmp_path / "e5-small"), folders / "beir", language="en").settings["prompts"]["query"] is None
+
+
+@pytest.mark.parametrize("given", [None, "war "])
+def test_an_index_keeps_the_prompts_it_was_made_with(given, run, folders, tmp_path):
+    """What an index was made with is what it is asked with, unless another prompt is given."""
+    rows = [{"id": "a", "text": "the house"}, {"id": "b", "text": "water and war"}]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    index = ["index", folders / "source", tmp_path / "corpus.jsonl", "-o", tmp_path / "idx", "--json"]
+    code, _, err = run(*index, "--query-prompt", "capital ", "--document-prompt", "school ")
+    assert code == 0, err
+    found = SparseIndex.open(tmp_path / "idx", query_prompt=given)
+    encoder = SparseEncoder(str(folders / "source"), device="cpu")
+
+    def vector(text, role):
+        return encode_texts(encoder, [text], role=role).toarray()
+
+    asked = found.vectors(["the house"])[0].toarray()
+    np.testing.assert_allclose(asked, vector(f"{given or 'capital '}the house", "query"), atol=1e-5)
+    scores = {hit.id: hit.score for hit in found.search("the house")}
+    stored = vector("school the house", "document")
+    np.testing.assert_allclose(scores["a"], float(asked[0] @ stored[0]), rtol=1e-4)
+    code, out, err = run(
+        "search", tmp_path / "idx", "the house", "--json", *(["--query-prompt", given] if given else [])
+    )
+    assert code == 0, err
+    assert {hit["id"]: hit["score"] for hit in json.loads(out)["hits"]} == pytest.approx(scores)
+
+
+def test_a_folder_of_vectors_is_not_continued_with_another_prompt(run, folders, tmp_path):
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"id": "a", "text": "the house"}) + "\n")
+    encode = ["encode", folders / "source", tmp_path / "corpus.jsonl", "-o", tmp_path / "vectors", "--json"]
+    assert run(*encode)[0] == 0
+    header = tmp_path / "vectors" / "encoding.json"
+    stated = json.loads(header.read_text())
+    assert stated["settings"].pop("document_prompt", "absent") is None
+    header.write_text(json.dumps(stated))
+    assert run(*encode)[0] == 0
+    code, _, err = run(*encode, "--document-prompt", "school ")
+    assert code == 2
+    assert "was begun with settings" in err

@@ -78,7 +78,14 @@ def test_queries_are_made_of_documents(index: SparseIndex) -> None:
     assert [one.nnz for one in few] == [one.nnz for one in sample_queries(index, 5, seed=1)]
 
 
-@pytest.mark.parametrize("options", [{"queries": []}, {"tolerance": -1}, {"min_recall": 1.1}])
-def test_refuses_arguments_that_compare_nothing(index: SparseIndex, options: Any) -> None:
-    with pytest.raises(InputError, match="queries must not be empty"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queries": []}, "queries must not be empty"),
+        ({"tolerance": -1}, "tolerance must be 0 or more, got -1"),
+        ({"min_recall": 1.1}, r"min_recall must be 0 or more and at most 1, got 1\.1"),
+    ],
+)
+def test_refuses_arguments_that_compare_nothing(index: SparseIndex, options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         compare(index, Twisted(index), **{"queries": ASKED, **options})

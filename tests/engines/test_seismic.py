@@ -22,7 +22,7 @@ from tests.index.vectors import IDENTITY
 
 def test_says_what_to_install(index: SparseIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "seismic", None)
-    with pytest.raises(MissingExtraError, match=r"isthmus\[seismic\]"):
+    with pytest.raises(MissingExtraError, match=r"run: .*pip install .*\[seismic\]"):
         open_engine(f"seismic:{index.folder}")
 
 

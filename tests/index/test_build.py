@@ -17,9 +17,10 @@ import isthmus
 from isthmus.collections import Collection
 from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.fingerprint import identify, token_texts
+from isthmus.encoders.options import CorpusOptions
 from isthmus.errors import EncoderError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index import SparseIndex, build_index, change_index, encode_corpus, search
-from isthmus.index.shards import Inline
+from isthmus.index.encoded_files import Inline
 from isthmus.index.workers import Recipe
 from tests.tiny_encoders import inference_free, splade
 
@@ -264,7 +265,7 @@ def test_progress_shows_documents_rate_and_time_left(
 
 def test_recipes_of_workers_make_the_same_vectors(model: Path, encoder: SparseEncoder) -> None:
     texts = list(TEXTS.values())
-    found = Recipe(str(model), 0, {"max_active_dims": 3, "batch_size": 2}).encode()(texts)
+    found = Recipe(str(model), 0, CorpusOptions(max_active_dims=3, batch_size=2)).encode()(texts)
     expected = encode_texts(encoder, texts, role="document", max_active_dims=3)
     np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-6)
 
@@ -282,5 +283,4 @@ def test_several_processes_are_asked_for(tmp_path: Path, model: Path, monkeypatc
 
     monkeypatch.setattr("isthmus.index.workers.Processes", Pool)
     assert encode_corpus(model, TEXTS, tmp_path / "encoded", processes=3, batch_size=2).complete is not None
-    options = {"max_active_dims": None, "dtype": "float32", "stock_head": False, "batch_size": 2}
-    assert seen == [(str(model), 3, options), "closed"]
+    assert seen == [(str(model), 3, CorpusOptions(batch_size=2)), "closed"]

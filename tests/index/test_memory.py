@@ -13,11 +13,11 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from isthmus.reading.corpus import Document
 from isthmus.index.format import Manifest
-from isthmus.index.segments import Limits
+from isthmus.index.options import MemoryLimits
 from isthmus.index.writer import IndexWriter
 
 folder, rooms, entries, columns, text = Path(sys.argv[1]), sys.argv[2], 60, 3000, "word " * 80
-limits = Limits(postings=2**18, documents=2**14, merged=2**17) if rooms == "small" else Limits()
+limits = MemoryLimits(postings=2**18, documents=2**14, merged=2**17) if rooms == "small" else MemoryLimits()
 generator = np.random.default_rng(0)
 held = int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (held + 64 * 2**20,) * 2)

@@ -15,21 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
-from isthmus.index.encoded_files import Encoding, part_name, read_encoding, read_parts
+from isthmus.index.encoded_files import EncodedHeader, Inline, part_name, read_encoding, read_parts, write_parts
 from isthmus.index.format import locked
-from isthmus.index.quantize import Weights
-from isthmus.index.shards import Inline, write_parts
+from isthmus.index.options import Weights
 from isthmus.reading.corpus import Corpus, Document
 from tests.index.vectors import IDENTITY, SIZE, documents, encode, rows
 
-ENCODING = Encoding(IDENTITY, SIZE, "f32", 10, {"dtype": "float32"})
+ENCODING = EncodedHeader(IDENTITY, SIZE, "f32", 10, {"dtype": "float32"})
 CHILD = """
 import sys, time
 from pathlib import Path
 from isthmus.reading.corpus import Corpus
-from isthmus.index.shards import Inline, write_parts
+from isthmus.index.encoded_files import Inline, write_parts
 from tests.index.test_shards import ENCODING
 from tests.index.vectors import SIZE, encode
 
@@ -42,7 +41,7 @@ write_parts(Corpus(sys.argv[1]), Path(sys.argv[2]), ENCODING, Inline(slowly, SIZ
 """
 
 
-def run(folder: Path, found: Any, encoding: Encoding = ENCODING) -> Encoding:
+def run(folder: Path, found: Any, encoding: EncodedHeader = ENCODING) -> EncodedHeader:
     return write_parts(Corpus(found), folder, encoding, Inline(encode, SIZE), tokens=["a"] * SIZE)
 
 
@@ -164,7 +163,7 @@ def test_what_was_begun_otherwise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"must be the one that made the vectors in .*fingerprint of the encoder differs"
     ):
-        run(tmp_path, found, replace(ENCODING, identity=Identity("else", IDENTITY.tokenizer)))
+        run(tmp_path, found, replace(ENCODING, identity=Fingerprint("else", IDENTITY.tokenizer)))
     assert parts(tmp_path) == before
 
 

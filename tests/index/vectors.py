@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.index.encoded_files import Encode
 from isthmus.index.workers import Recipe
 from isthmus.reading.corpus import Document
 
 SIZE = 40
-IDENTITY = Identity("weights", "tokenizer", "made-up")
+IDENTITY = Fingerprint("weights", "tokenizer", "made-up")
 
 
 def encode(texts: Sequence[str]) -> csr_matrix:

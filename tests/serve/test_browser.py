@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.index import SparseIndex
 from isthmus.serve.library import Library
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 from tests.serve.conftest import REASON
 
 uvicorn = pytest.importorskip("uvicorn", reason=REASON)

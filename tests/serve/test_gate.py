@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.serve.gate import Gate
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 from tests.serve.conftest import REASON
 
 pytest.importorskip("fastapi", reason=REASON)

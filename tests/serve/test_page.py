@@ -6,7 +6,7 @@ from pathlib import Path
 import isthmus
 
 PAGE = Path(isthmus.__file__).parent / "serve" / "page"
-REPORT = Path(isthmus.__file__).parent / "reports" / "templates" / "audit.css"
+REPORT = Path(isthmus.__file__).parent / "auditing" / "templates" / "audit.css"
 FILES = sorted(PAGE.iterdir())
 
 

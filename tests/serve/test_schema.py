@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from isthmus.serve.library import Library
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 from tests.serve.conftest import REASON
 
 pytest.importorskip("fastapi", reason=REASON)

@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
-from isthmus.training import TrainingSettings
+from isthmus.training import TrainOptions
 from tests.tiny_encoders import bert_tokenizer, splade
 
 # Training needs the extra `train`; without it there is nothing to test here.
@@ -25,6 +25,10 @@ PAIRS = [
     {"query": "1", "positive": "1 house ?"},
     {"query": "2", "positive": "2 homes and water"},
 ]
+# Options under which the tiny encoders learn the pairs by heart.
+QUICK = {
+    "steps": 20, "batch_size": 8, "learning_rate": 1e-2, "logging_steps": 5, "bf16": False, "max_active_share": 1.0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -105,11 +109,10 @@ def write(tmp_path):
 
 @pytest.fixture
 def settings():
-    """Settings under which the tiny encoders learn the pairs by heart."""
+    """Make options of ``train`` under which the tiny encoders learn the pairs by heart."""
 
     def call(**changes):
-        defaults = {"steps": 20, "batch_size": 8, "learning_rate": 1e-2, "logging_steps": 5, "bf16": False}
-        return TrainingSettings(**(defaults | {"max_active_share": 1.0} | changes))
+        return TrainOptions(**(QUICK | changes))
 
     return call
 

@@ -7,12 +7,12 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 
 from isthmus.errors import InputError
 from isthmus.losses import CachedCLEARLoss, CachedNamedSpladeLoss, CLEARLoss, NamedSpladeLoss
-from isthmus.training import AlignSettings, align
+from isthmus.training import AlignOptions, align
 from isthmus.training.align_data import read_align_data
 from isthmus.training.aligning import build_loss, find_terms, mine_negatives, prepare
 from isthmus.training.trainer import build_trainer
 from tests.losses.conftest import CLEAR
-from tests.training.conftest import tensors
+from tests.training.conftest import QUICK, tensors
 
 ENGLISH = ["house", "the water", "school of war", "korea", "1 home", "capital", "wars", "2 ."]
 OTHER = ["home", "water .", "schools", "the capital", "houses 1", "korea ?", "war of", "of 2"]
@@ -27,11 +27,11 @@ ROWS = [
 
 
 @pytest.fixture
-def chosen(settings):
+def chosen():
     """Settings under which the tiny encoders learn the rows by heart."""
 
     def call(loss="clear", training=None, **options):
-        return AlignSettings(loss, training=settings(**(training or {})), **{"negatives": 2} | options)
+        return AlignOptions.of(loss=loss, **QUICK | (training or {}) | {"negatives": 2} | options)
 
     return call
 
@@ -88,7 +88,7 @@ def test_negatives_come_from_the_rows_own_language(dense_folder, write, chosen):
     encoder = SentenceTransformer(str(dense_folder), device="cpu")
     settings = chosen(negatives=3, skip=0, max_score=None)
     data = read(write(ROWS), settings)
-    found = mine_negatives(encoder, data, "pivot_passage", "query", settings, False)
+    found = mine_negatives(encoder, data, "pivot_passage", "query", settings)
     assert list(found) == [1, 2, 3]
     for row in range(8):
         mine = [found[number][row] for number in found if found[number][row] is not None]
@@ -97,7 +97,7 @@ def test_negatives_come_from_the_rows_own_language(dense_folder, write, chosen):
         assert set(mine) <= set(own) - {OTHER[row]}
         scores = encoder.similarity(encoder.encode_document([ROWS[row]["pivot_passage"]]), encoder.encode_query(mine))
         assert (scores.diff() <= 1e-6).all()
-    pivots = mine_negatives(encoder, data, "pivot_query", "pivot_passage", settings, False)
+    pivots = mine_negatives(encoder, data, "pivot_query", "pivot_passage", settings)
     mixed = {row["pivot_passage"] for row in ROWS[5:]}
     assert any(text in mixed for column in pivots.values() for text in column[:5])
 
@@ -105,12 +105,12 @@ def test_negatives_come_from_the_rows_own_language(dense_folder, write, chosen):
 def test_given_negatives_are_not_mined_again(dense_folder, write, chosen):
     encoder = SentenceTransformer(str(dense_folder), device="cpu")
     rows = [row | {"negative_query_1": "war"} for row in ROWS]
-    prepared = prepare(encoder, read(write(rows), chosen()), chosen(), show_progress_bar=False)
+    prepared = prepare(encoder, read(write(rows), chosen()), chosen())
     assert prepared.texts["negative_query_1"] == ["war"] * 8
     assert "negative_query_2" not in prepared.texts
     assert "negative_pivot_passage_1" in prepared.texts
     assert list(prepared.stated["mined"]) == ["pivot_passage"]
-    none = prepare(encoder, read(write(ROWS), chosen()), chosen(negatives=0), show_progress_bar=False)
+    none = prepare(encoder, read(write(ROWS), chosen()), chosen(negatives=0))
     assert sorted(none.texts) == sorted(CLEAR)
     assert none.stated["mined"] == {}
 
@@ -118,11 +118,11 @@ def test_given_negatives_are_not_mined_again(dense_folder, write, chosen):
 def test_prompts_go_before_queries_and_passages(dense_folder, write, tmp_path, chosen):
     settings = chosen(query_prompt="the ", passage_prompt="of ", negatives=1)
     encoder = SentenceTransformer(str(dense_folder), device="cpu")
-    prepared = prepare(encoder, read(write(ROWS), settings), settings, show_progress_bar=False)
-    trainer, _ = build_trainer(encoder, prepared, None, settings.training, tmp_path, lambda: None, show=False)
+    prepared = prepare(encoder, read(write(ROWS), settings), settings)
+    trainer, _ = build_trainer(encoder, prepared, settings, tmp_path, lambda: None, show=False)
     expected = {column: "the " if "query" in column else "of " for column in prepared.texts}
     assert trainer.data_collator.inner.prompts == expected
-    align(dense_folder, write(ROWS), tmp_path / "out", replace(settings, training=replace(settings.training, steps=1)))
+    align(dense_folder, write(ROWS), tmp_path / "out", replace(settings, steps=1))
     assert SentenceTransformer(str(tmp_path / "out"), device="cpu").prompts == {"query": "the ", "document": "of "}
 
 
@@ -146,7 +146,7 @@ def test_a_broken_off_run_goes_on(dense_folder, write, tmp_path, chosen, interru
     with interrupted(12):
         align(dense_folder, path, tmp_path / "out", settings)
     with pytest.raises(InputError, match=r"jsd_weight 1\.0 then and 0\.5 now"):
-        align(dense_folder, path, tmp_path / "out", replace(settings, jsd_weight=0.5))
+        align(dense_folder, path, tmp_path / "out", AlignOptions.of(settings, jsd_weight=0.5))
     report = align(dense_folder, path, tmp_path / "out", settings)
     assert (report.resumed_from, report.steps) == (10, 20)
     assert [e["loss"] for e in report.log] == pytest.approx([e["loss"] for e in whole.log], rel=1e-3)

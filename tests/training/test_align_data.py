@@ -3,7 +3,8 @@ import json
 import pytest
 
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.training import AlignSettings, TrainingSettings
+from isthmus.losses.options import CLEAROptions
+from isthmus.training import AlignOptions, TrainOptions
 from isthmus.training.align_data import read_align_data
 from isthmus.training.aligning import _columns
 
@@ -102,16 +103,17 @@ def test_rows_that_do_not_fit_are_named(write, rows, columns, message):
 )
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises((InputError, UnknownNameError), match=message):
-        AlignSettings(**options)
+        AlignOptions.of(**options)
 
 
 def test_settings_say_what_will_run():
-    settings = AlignSettings("clear", alpha=0.3, scale=10.0)
-    assert settings.options == {"alpha": 0.3, "scale": 10.0, "gather_across_devices": False}
+    settings = AlignOptions.of(loss="clear", alpha=0.3, scale=10.0)
+    assert settings.loss == CLEAROptions(alpha=0.3, scale=10.0, gather_across_devices=False)
     stated = settings.to_dict()
     assert (stated["alpha"], stated["beta"], stated["kl"], stated["negatives"]) == (0.3, 0.2, True, 5)
     assert "temperature" not in stated
-    assert "training" not in stated
-    assert AlignSettings("proximity").to_dict()["negatives"] == 0
+    assert stated["loss"] == "clear"
+    assert AlignOptions.of(loss="proximity").to_dict()["negatives"] == 0
     assert json.dumps(stated)
-    assert settings.training == TrainingSettings(batch_size=64, learning_rate=5e-5)
+    trained = TrainOptions(batch_size=64, learning_rate=5e-5).identity()
+    assert settings.identity().items() >= {name: trained[name] for name in trained if name != "loss"}.items()

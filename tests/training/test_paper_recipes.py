@@ -9,7 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.training import AlignSettings, TrainingSettings, align, paper_settings, read_training_data, train
+from isthmus.training import AlignOptions, TrainOptions, align, paper_settings, read_training_data, train
 from isthmus.training.paper_recipes import RECIPES, find_recipe, show
 from tests.training.conftest import PAIRS
 from tests.training.test_align import ROWS
@@ -38,25 +38,20 @@ KNOWN = {"clear-paper": CLEAR, "proximity-paper": PROXIMITY, "sembridge-paper": 
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_is_known_of_a_paper_is_set_and_the_rest_is_said_to_be_ours(name):
     settings, values = paper_settings(name), RECIPES[name].values
-    training = settings.training if isinstance(settings, AlignSettings) else settings
+    stated = settings.to_dict()
     for field, (value, known) in KNOWN[name].items():
-        of = settings if hasattr(settings, field) and field != "loss" else training
-        of = settings if field == "loss" else of
-        assert getattr(of, field) == value, field
+        assert stated[field] == value, field
         assert (values[field].value, values[field].known) == (value, known), field
     others = {field: value for field, value in values.items() if field not in KNOWN[name]}
     assert {value.known for value in others.values()} == {"ours"}
     assert others
     for field, value in others.items():
-        of = settings if hasattr(settings, field) else training
-        if field != "eps":
-            # None stands for the default of the loss, which the recipe names.
-            assert getattr(of, field) == value.value, field
-    assert training.recipe == name
+        assert stated[field] == value.value, field
+    assert settings.recipe == name
 
 
 def test_a_recipe_leaves_out_no_setting_that_decides_the_outcome():
-    decides = TrainingSettings().identity().keys() - {"recipe"}
+    decides = TrainOptions().identity().keys() - {"recipe"}
     looks_on = {"freeze", "stock_head", "save_steps", "max_active_share", "patience"}
     for recipe in RECIPES.values():
         assert decides - looks_on <= recipe.values.keys()
@@ -64,10 +59,10 @@ def test_a_recipe_leaves_out_no_setting_that_decides_the_outcome():
 
 def test_what_is_given_comes_first():
     settings = paper_settings("clear-paper", alpha=0.3, steps=7, query_prompt="query: ")
-    assert (settings.alpha, settings.beta, settings.training.steps, settings.query_prompt) == (0.3, 0.2, 7, "query: ")
-    epochs = paper_settings("clear-paper", epochs=2.0).training
+    assert (settings.loss.alpha, settings.loss.beta, settings.steps, settings.query_prompt) == (0.3, 0.2, 7, "query: ")
+    epochs = paper_settings("clear-paper", epochs=2.0)
     assert (epochs.steps, epochs.epochs) == (None, 2.0)
-    assert paper_settings("sembridge-paper", batch_size=8) == TrainingSettings(
+    assert paper_settings("sembridge-paper", batch_size=8) == TrainOptions(
         loss="contrastive", batch_size=8, recipe="sembridge-paper"
     )
 
@@ -82,7 +77,7 @@ def test_refusals():
     with pytest.raises(InputError, match="got 'sembridge-paper'; it belongs to isthmus train"):
         find_recipe("sembridge-paper", "align")
     with pytest.raises(UnknownNameError, match="recipe"):
-        TrainingSettings(recipe="clear")
+        TrainOptions(recipe="clear")
 
 
 @pytest.mark.parametrize(
@@ -96,12 +91,12 @@ def test_refusals():
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        TrainingSettings(**changes)
+        TrainOptions(**changes)
 
 
 def test_a_window_too_small_for_the_negatives_is_refused():
     with pytest.raises(InputError, match=r"last_rank must be at least skip \+ negatives \(50 \+ 5\), got 52"):
-        AlignSettings(skip=50, last_rank=52)
+        AlignOptions(skip=50, last_rank=52)
 
 
 @pytest.mark.parametrize("scheduler", ["linear", "cosine"])

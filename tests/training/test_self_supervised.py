@@ -4,7 +4,7 @@ import pytest
 from sentence_transformers import SparseEncoder
 
 from isthmus.errors import InputError
-from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
+from isthmus.training import PairOptions, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
 from tests.tiny_encoders import bert_tokenizer
 from tests.training.conftest import tensors
@@ -23,7 +23,7 @@ def corpus(tmp_path):
 
 
 def test_a_tiny_encoder_learns_and_says_where_from(sparse_folder, corpus, tmp_path, settings):
-    pairs = PairSettings(keep_snippet=0.5)
+    pairs = PairOptions(keep_snippet=0.5)
     report = train_self_supervised(sparse_folder, corpus, tmp_path / "out", settings(steps=40), pairs)
     losses = [entry["loss"] for entry in report.log]
     assert losses[-1] < 0.7 * losses[0]
@@ -59,7 +59,7 @@ def test_it_goes_on_where_it_was_interrupted(sparse_folder, corpus, tmp_path, se
     with interrupted(7):
         train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen)
     with pytest.raises(InputError, match=r"pairs .*'keep_snippet': 0\.0.* then and"):
-        train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, PairSettings(keep_snippet=1))
+        train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen, PairOptions(keep_snippet=1))
     report = train_self_supervised(sparse_folder, corpus, tmp_path / "out", chosen)
     assert (report.resumed_from, report.steps) == (5, 14)
     assert report.log[-1]["loss"] == pytest.approx(whole.log[-1]["loss"], rel=1e-3)
@@ -68,7 +68,7 @@ def test_it_goes_on_where_it_was_interrupted(sparse_folder, corpus, tmp_path, se
 
 
 def test_hard_negatives_share_words_and_are_no_answers(corpus):
-    found = pairs_from_text(corpus, PairSettings(keep_snippet=1))
+    found = pairs_from_text(corpus, PairOptions(keep_snippet=1))
     data, drawn = with_negatives(found, bert_tokenizer(), 1)
     assert list(data.texts) == ["query", "positive", "negative_1"]
     assert data.texts | found.data.texts == data.texts
@@ -106,9 +106,7 @@ def test_negatives_are_drawn_by_the_seed(corpus, monkeypatch):
 
 
 def test_a_run_says_how_many_negatives_it_had(sparse_folder, corpus, tmp_path, settings):
-    report = train_self_supervised(
-        sparse_folder, corpus, tmp_path / "out", settings(steps=2), PairSettings(negatives=2)
-    )
+    report = train_self_supervised(sparse_folder, corpus, tmp_path / "out", settings(steps=2), PairOptions(negatives=2))
     assert report.data["columns"] == ["query", "positive", "negative_1", "negative_2"]
     made = report.data["unlabelled"]
     assert made["negatives"] == 2 * report.data["rows"]
@@ -117,7 +115,7 @@ def test_a_run_says_how_many_negatives_it_had(sparse_folder, corpus, tmp_path, s
     told = f"{made['negatives_drawn']} of {made['negatives']} drawn for want of such"
     assert f"- Negatives: 2 per pair, ranked high by BM25; {told}" in card
     plain = train_self_supervised(
-        sparse_folder, corpus, tmp_path / "plain", settings(steps=2), PairSettings(negatives=0)
+        sparse_folder, corpus, tmp_path / "plain", settings(steps=2), PairOptions(negatives=0)
     )
     assert plain.data["columns"] == ["query", "positive"]
 
@@ -138,7 +136,7 @@ def test_a_dense_encoder_trains_too(dense_folder, corpus, tmp_path, settings):
 
 
 def test_a_static_encoder_trains_on_hard_negatives(static_folder, corpus, tmp_path, settings):
-    pairs = PairSettings(negatives=1)
+    pairs = PairOptions(negatives=1)
     report = train_self_supervised(static_folder, corpus, tmp_path / "out", settings(steps=2), pairs)
     assert report.data["columns"] == ["query", "positive", "negative_1"]
     assert report.data["unlabelled"]["negatives_drawn"] < report.data["rows"]
@@ -147,11 +145,11 @@ def test_a_static_encoder_trains_on_hard_negatives(static_folder, corpus, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "pairs", "message"),
     [
-        ({"loss": "kl"}, PairSettings(), "loss must be auto or contrastive without labels or a teacher, got 'kl'"),
-        ({"batch_size": 1}, PairSettings(negatives=0), "2 or more without negatives"),
-        ({}, PairSettings(kinds=("title",)), "at least 2 pairs to train on, got 0 pairs from 14 documents"),
-        ({}, PairSettings(negatives=50), "negatives must be fewer than the .* got 50"),
-        ({"loss": "margin-mse"}, PairSettings(), "without labels or a teacher, got 'margin-mse'; name a teacher"),
+        ({"loss": "kl"}, PairOptions(), "loss must be auto or contrastive without labels or a teacher, got 'kl'"),
+        ({"batch_size": 1}, PairOptions(negatives=0), "2 or more without negatives"),
+        ({}, PairOptions(kinds=("title",)), "at least 2 pairs to train on, got 0 pairs from 14 documents"),
+        ({}, PairOptions(negatives=50), "negatives must be fewer than the .* got 50"),
+        ({"loss": "margin-mse"}, PairOptions(), "without labels or a teacher, got 'margin-mse'; name a teacher"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.training.near_duplicates import NearDuplicates
-from isthmus.training.structure import Block, Words, blocks, take_out, units
+from isthmus.training.structure import Block, WordPlaces, blocks, take_out, units
 
 CHINESE = "比特币由世界各地的所有比特币用户控制。开发人员正在改进软件，但他们不能强迫改变规则。"
 
@@ -53,17 +53,17 @@ def test_texts_are_cut_at_their_headings(text, expected):
 )
 def test_scripts_without_spaces_are_counted_by_characters(text, expected, words):
     assert units(text) == expected
-    assert len(Words(text)) == words
+    assert len(WordPlaces(text)) == words
 
 
 @pytest.mark.parametrize(
     "text", [" ".join(f"w{i}" for i in range(12)), CHINESE, "在Python中 read csv 读取 the data 文件"]
 )
 def test_drawn_pieces_lie_everywhere_and_have_their_length(text):
-    words, generator = Words(text), random.Random(0)
+    words, generator = WordPlaces(text), random.Random(0)
     pieces = {words.draw(3, generator) for _ in range(500)}
     # A word at the end of a piece may come whole where half of it was wanted.
-    assert {len(Words(text[start:end])) for start, end in pieces} <= {3, 4}
+    assert {len(WordPlaces(text[start:end])) for start, end in pieces} <= {3, 4}
     assert all(text[start:end] == text[start:end].strip() for start, end in pieces)
     assert min(start for start, _ in pieces) == 0
     assert max(end for _, end in pieces) == len(text)
@@ -72,19 +72,19 @@ def test_drawn_pieces_lie_everywhere_and_have_their_length(text):
 
 def test_passages_hold_all_words_and_end_with_sentences():
     sentences = [f"This is sentence number {i} of the text." for i in range(30)]
-    passages = list(Words(" ".join(sentences)).passages(40, 12))
+    passages = list(WordPlaces(" ".join(sentences)).passages(40, 12))
     assert " ".join(passages) == " ".join(sentences)
     assert len(passages) > 4
     assert all(passage.endswith(".") for passage in passages)
-    assert all(12 <= len(Words(passage)) <= 52 for passage in passages)
+    assert all(12 <= len(WordPlaces(passage)) <= 52 for passage in passages)
 
 
 def test_passages_of_text_without_spaces_or_sentences():
     text = "字" * 1000
-    passages = list(Words(text).passages(50, 12))
+    passages = list(WordPlaces(text).passages(50, 12))
     assert "".join(passages) == text
     assert [len(passage) for passage in passages] == [100] * 10
-    chinese = list(Words(CHINESE * 10).passages(40, 12))
+    chinese = list(WordPlaces(CHINESE * 10).passages(40, 12))
     assert "".join(chinese) == CHINESE * 10
     assert sum(passage.endswith(("。", "，")) for passage in chinese) >= len(chinese) - 1
 
@@ -107,7 +107,7 @@ def test_pieces_are_taken_out(text, piece, expected):
 @given(st.text(max_size=300), st.integers(12, 30))
 def test_no_text_breaks_anything_or_loses_a_word(text, length):
     assert all(block.text == block.text.strip() for block in blocks(text))
-    words = Words(text)
+    words = WordPlaces(text)
     passages = list(words.passages(length, 12))
     assert [unit for passage in passages for unit in units(passage)] == units(text)
     if len(words):
@@ -119,7 +119,7 @@ def test_no_text_breaks_anything_or_loses_a_word(text, length):
 def test_long_lines_take_no_longer():
     for line in ("# " + " " * 200_000 + "x", "# " + " #" * 100_000, "=" * 200_000 + "x", "`" * 200_000):
         assert len(blocks(f"{line}\n{line}")) in (1, 2)
-    assert len(list(Words("x " * 100_000).passages(12, 12))) > 8000
+    assert len(list(WordPlaces("x " * 100_000).passages(12, 12))) > 8000
 
 
 WORDS = [f"word{i}" for i in range(60)]

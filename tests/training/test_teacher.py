@@ -11,10 +11,10 @@ from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import EncoderError, InputError, NotFoundError, TokenMapError
 from isthmus.lexical import add_lexical
 from isthmus.token_map import Fate, TokenMap
-from isthmus.training import PairSettings, pairs_from_text, train_self_supervised
+from isthmus.training import PairOptions, pairs_from_text, train_self_supervised
 from isthmus.training.self_supervised import with_negatives
 from isthmus.training.teacher import with_scores
-from isthmus.training.unlabelled import TAUGHT
+from isthmus.training.text_options import TAUGHT
 from tests.tokenizers import wordpiece
 from tests.training.conftest import tensors
 
@@ -198,7 +198,7 @@ def test_the_report_knows_another_teacher_by_its_weights(sparse_folder, dense_fo
     ("changes", "pairs", "teacher", "error", "message"),
     [
         ({"loss": "contrastive"}, None, "echo", InputError, "auto, margin-mse or kl with a teacher, got 'contrastive'"),
-        ({}, PairSettings(), "echo", InputError, "negatives must be 1 or more with a teacher, got 0"),
+        ({}, PairOptions(), "echo", InputError, "negatives must be 1 or more with a teacher, got 0"),
         ({}, None, "no-such-folder/x/y", NotFoundError, "no-such-folder/x/y"),
         ({}, None, "BM25", InputError, "teacher must be an encoder, echo or hybrid, got 'bm25'"),
         (

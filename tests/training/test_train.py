@@ -8,7 +8,7 @@ from isthmus.collections import Collection
 from isthmus.errors import EncoderError, InputError, MissingExtraError, OutputError, UnknownNameError
 from isthmus.evaluation import evaluate_model
 from isthmus.lexical import add_lexical
-from isthmus.training import TrainingSettings, read_training_data, train
+from isthmus.training import TrainOptions, read_training_data, train
 from isthmus.training.trainer import _roles
 from tests.tiny_encoders import inference_free, splade
 from tests.training.conftest import PAIRS, tensors
@@ -189,14 +189,14 @@ def test_a_model_that_is_none_is_refused(pairs, tmp_path, settings):
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(InputError, match=next(iter(changes)) if len(changes) == 1 else "document_regularizer_weight"):
-        TrainingSettings(**changes)
+        TrainOptions(**changes)
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(UnknownNameError, match="margin-mse"):
-        TrainingSettings(loss="hinge")  # type: ignore[arg-type]
+        TrainOptions(loss="hinge")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="all-but-new"):
-        TrainingSettings(freeze="some")  # type: ignore[arg-type]
+        TrainOptions(freeze="some")  # type: ignore[arg-type]
 
 
 def test_texts_get_the_prompts_that_the_encoder_searches_with(tmp_path, write):

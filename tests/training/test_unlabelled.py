@@ -4,8 +4,8 @@ import json
 import pytest
 
 from isthmus.errors import CollectionError, InputError, NotFoundError, UnknownNameError
-from isthmus.training import PairSettings, pairs_from_text
-from isthmus.training.structure import Words
+from isthmus.training import PairOptions, pairs_from_text
+from isthmus.training.structure import WordPlaces
 
 ENGLISH = [
     "The lighthouse keeper climbs the narrow stair every evening before dusk and lights the old lamp by hand.",
@@ -49,12 +49,12 @@ def test_titles_and_headings_are_queries_of_what_they_stand_over():
 @pytest.mark.parametrize("texts", [ENGLISH, CHINESE, ARABIC], ids=["en", "zh", "ar"])
 @pytest.mark.parametrize("keep", [0.0, 1.0])
 def test_snippets_are_pieces_of_their_passages(texts, keep):
-    found = pairs_from_text(documents(texts), PairSettings(keep_snippet=keep))
+    found = pairs_from_text(documents(texts), PairOptions(keep_snippet=keep))
     assert found.kinds == ["snippet"] * len(texts)
     assert found.kept == [keep == 1] * len(texts)
     for text, (_, query, positive) in zip(texts, rows(found), strict=True):
         assert query in text
-        assert 5 <= len(Words(query)) <= 9
+        assert 5 <= len(WordPlaces(query)) <= 9
         if keep:
             assert positive == text
         else:
@@ -65,7 +65,7 @@ def test_snippets_are_pieces_of_their_passages(texts, keep):
 
 def test_about_as_many_snippets_stay_as_asked_for():
     texts = [" ".join(f"w{i}x{j}" for j in range(20)) for i in range(400)]
-    kept = pairs_from_text(documents(texts), PairSettings(keep_snippet=0.25)).stated()["snippets_kept"]
+    kept = pairs_from_text(documents(texts), PairOptions(keep_snippet=0.25)).stated()["snippets_kept"]
     assert 70 < kept < 130
 
 
@@ -79,7 +79,7 @@ def test_the_seed_decides_and_the_place_of_a_document_does_not():
 
 def test_long_texts_give_several_passages():
     text = " ".join(f"Sentence {i} says something of its own, word{i} by word{i * 7}." for i in range(60))
-    found = pairs_from_text(documents([text]), PairSettings(passage_words=40, keep_snippet=1))
+    found = pairs_from_text(documents([text]), PairOptions(passage_words=40, keep_snippet=1))
     assert len(found.data) > 10
     assert " ".join(found.data.texts["positive"]) == text
 
@@ -95,16 +95,16 @@ def test_what_cannot_be_used_is_counted():
 def test_a_repeated_or_wordless_heading_gives_way_to_a_snippet():
     texts = [f"# Introduction\n\n{ENGLISH[0]}", f"# INTRODUCTION\n\n{ENGLISH[1]}", f"# 1.2\n\n{ENGLISH[2]}"]
     assert pairs_from_text(documents(texts)).kinds == ["heading", "snippet", "snippet"]
-    found = pairs_from_text(documents([*texts, f"# Ducks\n\n{ENGLISH[2]}"]), PairSettings(kinds=("heading",)))
+    found = pairs_from_text(documents([*texts, f"# Ducks\n\n{ENGLISH[2]}"]), PairOptions(kinds=("heading",)))
     assert rows(found) == [("heading", "Introduction", ENGLISH[0]), ("heading", "Ducks", ENGLISH[2])]
     assert found.left_out == {"no title or heading of its own": 2}
 
 
 def test_only_the_kinds_asked_for_are_made():
     rows_in = documents([f"# Heading\n\n{text}" for text in ENGLISH])
-    assert pairs_from_text(rows_in, PairSettings(kinds=("snippet",))).kinds == ["snippet"] * 3
+    assert pairs_from_text(rows_in, PairOptions(kinds=("snippet",))).kinds == ["snippet"] * 3
     titled = [{"id": str(i), "title": f"Title {i}x", "text": text} for i, text in enumerate(ENGLISH)]
-    assert pairs_from_text(titled, PairSettings(kinds=("heading", "snippet"))).kinds == ["snippet"] * 3
+    assert pairs_from_text(titled, PairOptions(kinds=("heading", "snippet"))).kinds == ["snippet"] * 3
 
 
 def test_no_text_comes_twice():
@@ -115,7 +115,7 @@ def test_no_text_comes_twice():
 
 def test_more_pairs_than_wanted_are_drawn_evenly():
     texts = [" ".join(f"w{i}x{j}" for j in range(12)) for i in range(300)]
-    settings = PairSettings(max_pairs=30, keep_snippet=1)
+    settings = PairOptions(max_pairs=30, keep_snippet=1)
     found = pairs_from_text(documents(texts), settings)
     assert len(found.data) == 30
     assert found.left_out == {"over max_pairs": 270}
@@ -132,7 +132,7 @@ def test_plain_text_holds_one_document_a_line(tmp_path, suffix):
     content = ("\n".join([ENGLISH[0], "", *ENGLISH[1:]]) + "\n").encode()
     path = tmp_path / f"corpus{suffix}"
     path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
-    found = pairs_from_text(path, PairSettings(keep_snippet=1))
+    found = pairs_from_text(path, PairOptions(keep_snippet=1))
     assert found.data.texts["positive"] == ENGLISH
     assert found.documents == 3
 
@@ -198,7 +198,7 @@ def test_too_little_text_is_refused(texts, message):
 
 def test_more_kinds_of_pairs_are_offered_where_there_are_more():
     with pytest.raises(InputError, match=r"1 document; add documents or allow more kinds of pairs$"):
-        pairs_from_text(documents(ENGLISH[:1]), PairSettings(kinds=("snippet",)))
+        pairs_from_text(documents(ENGLISH[:1]), PairOptions(kinds=("snippet",)))
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,6 @@ def test_more_kinds_of_pairs_are_offered_where_there_are_more():
 )
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        PairSettings(**options)
+        PairOptions(**options)
     with pytest.raises(UnknownNameError, match="did you mean 'heading'"):
-        PairSettings(kinds=("headings",))
+        PairOptions(kinds=("headings",))

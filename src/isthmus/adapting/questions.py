@@ -11,7 +11,7 @@ from isthmus.adapting.sample import Sample
 from isthmus.collections import Collection, load
 from isthmus.errors import CollectionError, InputError
 from isthmus.reading.lines import open_text, read_jsonl
-from isthmus.training.unlabelled import PairSettings, pairs_from_text
+from isthmus.training.unlabelled import pairs_from_text
 
 QUESTIONS = 300
 LEAST = 20
@@ -37,7 +37,7 @@ def made_of_text(sample: Sample, *, pool: int, seed: int) -> Collection:
         {"id": document.id, "title": document.title, "text": document.text}
         for document in (sample.documents[place] for place in places)
     ]
-    made = pairs_from_text(rows, PairSettings(), seed=seed, show_progress_bar=False)
+    made = pairs_from_text(rows, seed=seed, show_progress_bar=False)
     asked = list(zip(made.kinds, made.data.texts["query"], made.data.texts["positive"], strict=True))
     passages = {text: f"p{number}" for number, text in enumerate(dict.fromkeys(text for _, _, text in asked))}
     chosen = sorted(draw.sample(range(len(asked)), min(QUESTIONS, len(asked))))

@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.adapting.options import AdaptOptions
 from isthmus.encoders.encoding import encode_texts
-from isthmus.training import TrainingSettings, train_self_supervised
+from isthmus.training import TrainOptions, train_self_supervised
 
 # Of a run: as many as measured well on ten thousand documents, fewer where there is no time. Round numbers, so that the
 # same minutes on the same machine give the same run.
@@ -30,7 +30,7 @@ def steps_that_fit(minutes: float, encoder: Any, texts: list[str]) -> int:
 
 def teach(source: Path, corpus: Any, folder: Path, *, steps: int, options: AdaptOptions) -> None:
     """Train the encoder in ``source`` on the corpus and write the result into ``folder``; it goes on where it was."""
-    settings = TrainingSettings(
+    settings = TrainOptions(
         steps=steps,
         batch_size=BATCH,
         max_length=MAX_LENGTH,

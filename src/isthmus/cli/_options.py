@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -93,7 +93,7 @@ def _class_of(annotation: Any) -> type[Options] | None:
 
 def _is_given(annotation: Any) -> bool:
     arguments = get_args(annotation) if hasattr(annotation, "__metadata__") else ()
-    return bool(arguments) and arguments[0] is dict
+    return bool(arguments) and (get_origin(arguments[0]) or arguments[0]) is dict
 
 
 def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect.Parameter:
@@ -105,10 +105,9 @@ def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect
         names = (f"--{name}/--no-{name}" if entry.default is True else f"--{name}",)
     info = typer.Option(
         *(names or (f"--{name}",)),
-        help=flag.help,
+        # Told and not handed on: the class says it better than Typer, which leaves the value out.
+        help=f"{flag.help.removesuffix('.')} ({flag.range()})." if flag.range() else flag.help,
         rich_help_panel=flag.panel,
-        min=flag.at_least,
-        max=flag.at_most,
         show_default=flag.shown or entry.default not in (None, MISSING),
         metavar=flag.metavar,
     )

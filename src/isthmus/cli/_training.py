@@ -1,61 +1,65 @@
-"""The options that ``train`` and ``align`` share."""
+"""What ``train`` and ``align`` do alike: options of a paper, and the report of a run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from isthmus.cli._output import errors
+from isthmus.cli._output import console, errors, print_json, print_report
+from isthmus.errors import InputError
+from isthmus.training.task import is_first_process
 
 if TYPE_CHECKING:
     from isthmus.training.paper_recipes import Command
+    from isthmus.training.run_report import TrainingReport
 
-StepsOption = Annotated[int | None, typer.Option(help="Optimiser steps; instead of --epochs.")]
-EpochsOption = Annotated[float | None, typer.Option(help="Passes over the data.", show_default="1")]
-BatchSizeOption = Annotated[int, typer.Option(help="Rows per step and process.")]
-LearningRateOption = Annotated[float, typer.Option(help="Peak learning rate.")]
-SchedulerOption = Annotated[
-    Literal["linear", "cosine"], typer.Option(help="How the learning rate falls from its peak to zero.")
+Model = Annotated[
+    str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
 ]
-RateWarmupOption = Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")]
-LimitRowsOption = Annotated[
-    int | None, typer.Option(help="Train on the first so many rows of --train.", show_default="all")
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--folder", "-o", help="Folder of the result; holds checkpoints until then.", rich_help_panel="Output"
+    ),
 ]
-RecipeOption = Annotated[
-    str | None,
-    typer.Option(help="Settings of a paper, see `isthmus recipes`; what is given beside it comes first."),
-]
-MaxLengthOption = Annotated[
-    int | None, typer.Option(help="Tokens per text while training.", show_default="the encoder's")
-]
-QueryWeightOption = Annotated[float, typer.Option(help="Sparsity of queries.")]
-DocumentWeightOption = Annotated[float, typer.Option(help="Sparsity of documents.")]
-WarmupOption = Annotated[float, typer.Option(help="Share of the steps in which the two weights rise.")]
-TargetActiveDimsOption = Annotated[
-    int | None, typer.Option(help="Steer the document weight to this many active dimensions.")
-]
-MaxActiveShareOption = Annotated[float, typer.Option(help="Stop when vectors have a larger share of columns active.")]
-FreezeOption = Annotated[
-    Literal["none", "all-but-new", "all-but-embeddings"],
-    typer.Option(help="Train everything, a transfer's new rows, or the embeddings."),
-]
-StockHeadOption = Annotated[bool, typer.Option("--stock-head", help="Use sentence-transformers' own vocabulary head.")]
-Bf16Option = Annotated[
-    bool | None, typer.Option("--bf16/--no-bf16", help="bfloat16 autocast.", show_default="where native")
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of data order and dropout.")]
-SaveStepsOption = Annotated[int, typer.Option(help="Steps between checkpoints and evaluations.")]
-LoggingStepsOption = Annotated[int, typer.Option(help="Steps between log entries.")]
-EvalOption = Annotated[str | None, typer.Option(help="Development collection: keep the best nDCG@10, stop early.")]
-LanguageOption = Annotated[str | None, typer.Option(help="ISO 639-1 code of the collection's language.")]
-PatienceOption = Annotated[int, typer.Option(help="Evaluations without progress before stopping.")]
 
 
-def recipe_settings(context: typer.Context, name: str, command: Command, values: Mapping[str, Any]) -> Any:
-    """The settings of a paper's recipe, replaced by those ``values`` whose options were given; tells each on stderr.
+def check_together(given: Mapping[str, Any]) -> None:
+    """Refuse options of a run that do not go together.
+
+    Raises:
+        InputError: As said.
+    """
+    if "steps" in given and "epochs" in given:
+        raise InputError(
+            f"--steps and --epochs must not come together, got {given['steps']} and {given['epochs']}; leave one out"
+        )
+    if "language" in given and "development" not in given:
+        raise InputError(f"--language must come with --eval, got {given['language']!r} alone; name the collection")
+
+
+def check_alone(text: Mapping[str, Any]) -> None:
+    """Refuse options of unlabelled text beside ``--train``.
+
+    Raises:
+        InputError: As said.
+    """
+    for name, value in text.items():
+        flag = "mine-negatives" if name == "negatives" else name.replace("_", "-")
+        remedy = "; `isthmus mine` adds negatives to pairs" if name == "negatives" else "; leave it out"
+        raise InputError(f"--{flag} must come with --self-supervised, got {value!r} without{remedy}")
+
+
+def recipe_options(command: Command, given: Mapping[str, Any]) -> Any:
+    """The options of the paper's recipe that ``given`` names, replaced by the others given; tells each on stderr.
+
+    Args:
+        command: ``align`` or ``train``.
+        given: What the command line said, by field.
 
     Raises:
         UnknownNameError: If there is no such recipe.
@@ -63,18 +67,13 @@ def recipe_settings(context: typer.Context, name: str, command: Command, values:
     """
     from isthmus.training.paper_recipes import find_recipe, show
 
-    recipe = find_recipe(name, command)
-    options = {"gather_across_devices": "gather"}
-    given = {}
-    for field, value in values.items():
-        source = context.get_parameter_source(options.get(field, field))
-        if source is not None and source.name == "COMMANDLINE":
-            given[field] = value
-    settings = recipe.settings(**given)
-    if os.environ.get("RANK", "0") != "0":
+    given = dict(given)
+    recipe = find_recipe(given.pop("recipe"), command)
+    options = recipe.settings(**given)
+    if not is_first_process():
         # Under torchrun the first process tells.
-        return settings
-    errors.print(f"{name}: {recipe.title}, arXiv {recipe.arxiv}", soft_wrap=True, markup=False)
+        return options
+    errors.print(f"{recipe.name}: {recipe.title}, arXiv {recipe.arxiv}", soft_wrap=True, markup=False)
     replaced = {"steps"} if "epochs" in given else set()
     for field, value in recipe.values.items():
         if field in given or field in replaced:
@@ -84,4 +83,20 @@ def recipe_settings(context: typer.Context, name: str, command: Command, values:
         errors.print(f"  {field:<32}{told}", soft_wrap=True, markup=False)
     for note in recipe.notes:
         errors.print(f"  {note}", soft_wrap=True, markup=False)
-    return settings
+    return options
+
+
+def print_run(report: TrainingReport, folder: Path, *, json: bool) -> None:
+    """Print the report of a run that wrote to ``folder``; under ``torchrun`` only the first process prints."""
+    if not is_first_process():
+        return
+    if json:
+        print_json([report.to_dict() | {"folder": str(folder)}])
+        return
+    print_report(report)
+    for name, counts in report.data.get("counts", {}).items():
+        told = ", ".join(f"{value} {number}" for value, number in counts.items())
+        console.print(f"  {name:<13} {escape(told)}", soft_wrap=True)
+    for name, mean in report.data.get("mined", {}).items():
+        console.print(f"  mined         {mean:.1f} negatives of {name} per row", soft_wrap=True)
+    console.print(f"\nwritten to {escape(str(folder))}", soft_wrap=True)

@@ -9,21 +9,26 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, working
+from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError
 
 
+@flags
 def command(
     folder: Annotated[str, typer.Argument(help="An index folder.", metavar="IDX")],
     format: Annotated[
         Literal["anserini", "opensearch", "qdrant", "vespa"], typer.Option("--format", help="Whose loader it is for.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
-    scale: Annotated[float, typer.Option(help="Anserini: weights times this, rounded, are the impacts.")] = 100.0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")] = False,
+    options: ExportOptions,
+    json: Json = False,
 ) -> None:
-    """Write documents and vectors of an index as another engine's loader takes them."""
+    """Write an index as the files that another engine's loader takes.
+
+    Example: isthmus export idx --format qdrant -o points
+    """
     started = time.perf_counter()
     with working("loading libraries", quiet=json):
         from isthmus.engines import is_engine_url
@@ -33,7 +38,7 @@ def command(
             f"IDX must be an index folder, got {folder}; leave out seismic:, or make a folder of what lies on a server "
             "with isthmus index MODEL CORPUS -o FOLDER"
         )
-    done = export(folder, format, output, scale=scale, overwrite=overwrite, show_progress_bar=False if json else None)
+    done = export(folder, format, output, options)
     seconds = time.perf_counter() - started
     if json:
         print_json([{"folder": str(output), **done, "seconds": seconds}])

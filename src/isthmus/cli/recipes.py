@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.markup import escape
 
+from isthmus.cli._options import Json
 from isthmus.cli._output import console, print_json, print_wrapped
 
 
-def command(
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one per recipe.")] = False,
-) -> None:
-    """List the recipes of `isthmus align --recipe` and `train --recipe`: every value and where it is known from."""
+def command(json: Json = False) -> None:
+    """List the papers' recipes: every value and where it is known from.
+
+    They are for `isthmus align --recipe` and `isthmus train --recipe`.
+
+    Example: isthmus recipes --json
+    """
     from isthmus.training.paper_recipes import KNOWN, RECIPES, show
 
     if json:

@@ -12,8 +12,10 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
+from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
+from isthmus.index.options import QueryOptions
 from isthmus.reading.storage import read_lines
 
 if TYPE_CHECKING:
@@ -24,16 +26,16 @@ _MATCHES_SHOWN = 8
 _CHARACTERS_SHOWN = 160
 
 
+@flags
 def command(
     folder: Annotated[
         str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
     ],
+    options: QueryOptions,
     query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
     queries: Annotated[
         Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Encoder of the query; default: the one the index names.")] = None,
-    any_model: Annotated[bool, typer.Option("--any-model", help="Accept a model that did not make the index.")] = False,
     top_k: Annotated[int, typer.Option(min=1, help="Hits at most.")] = 10,
     filter: Annotated[
         list[str] | None, typer.Option(help="FIELD=VALUE that a hit must have; repeat a field for either value.")
@@ -43,32 +45,29 @@ def command(
         float | None,
         typer.Option(help="Factor of the lexical scores, for an index made with --lexical hybrid; 0 turns them off."),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with hub models.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per query.")] = False,
+    json: Json = False,
 ) -> None:
-    """Search an index. A folder is searched exactly: equal scores come in the order of the corpus."""
+    """Search an index; a folder exactly, equal scores in corpus order.
+
+    Example: isthmus search idx "Where is the capital?" --top-k 3 --explain
+    """
     if (query is None) == (queries is None):
         raise InputError(f"QUERY or --queries must be given, got {'neither' if query is None else 'both'}; give one")
     wanted = _filter(filter or [])
     texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
-    check_names([model])
+    check_names([options.model])
     with working("loading libraries", quiet=json):
         from isthmus.engines import open_engine
         from isthmus.lexical import scale_lexical
 
         quiet_libraries()
-    encoder: Any = model
-    if lexical_weight is not None:
-        encoder = _encoder_of(folder, model, trust_remote_code)
-    with closing(open_engine(folder, model=encoder, any_model=any_model, trust_remote_code=trust_remote_code)) as index:
-        if encoder is None:
+    with closing(open_engine(folder, options)) as index:
+        if options.model is None:
             check_names([index.summary()["model"]])
         while window := list(islice(texts, _AT_ONCE)):
             vectors = index.vectors([text for _, text in window])
             if lexical_weight is not None:
-                vectors = [scale_lexical(encoder, vector, lexical_weight) for vector in vectors]
+                vectors = [scale_lexical(index.encoder(), vector, lexical_weight) for vector in vectors]
             for (identifier, text), vector in zip(window, vectors, strict=True):
                 hits = index.search(vector, top_k, filter=wanted)
                 matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
@@ -76,20 +75,6 @@ def command(
                     print_json([_row(identifier, text, hits, matches)])
                 else:
                     _show(text if queries is not None else None, hits, matches)
-
-
-def _encoder_of(folder: str, model: str | None, trust_remote_code: bool) -> Any:
-    """The model given, or the one that an index names, opened."""
-    from isthmus.encoders.load import load_encoder
-    from isthmus.engines import open_engine
-
-    if model is None:
-        with closing(open_engine(folder)) as index:
-            model = index.summary()["model"]
-        if model is None:
-            raise InputError(f"the index {folder} names no model; pass the one that made it (--model)")
-        check_names([model])
-    return load_encoder(model, trust_remote_code=trust_remote_code, argument="model")
 
 
 def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:

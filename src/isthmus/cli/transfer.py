@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
-from isthmus.cli import _lexical
 from isthmus.cli._hub import check_names
+from isthmus.cli._lexical import read_lexical
+from isthmus.cli._options import flags
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import check_target, place_for_tokenizer, train_for_transfer
 from isthmus.errors import InputError
+from isthmus.lexical.options import LexicalOptions
 from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.token_map import Fate
 
 
+@flags
 def command(
     context: typer.Context,
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder to write the new encoder to.")],
+    lexical: Annotated[dict[str, Any], LexicalOptions],
     encoder: Annotated[
         str | None,
         typer.Argument(help="English sparse or dense encoder: built-in name, folder or hub id.", metavar="ENCODER"),
@@ -133,16 +136,12 @@ def command(
         Path | None,
         typer.Option(help="Target documents, a file like --sample-texts: IDF of inference-free query encoders."),
     ] = None,
-    lexical: _lexical.ModeOption = None,
     lexical_texts: Annotated[
         Path | None,
         typer.Option(
             help="Texts of what will be searched, a file like --sample-texts (--lexical).", show_default=False
         ),
     ] = None,
-    lexical_weight: _lexical.WeightOption = None,
-    calibrate: _lexical.CalibrateOption = None,
-    lexical_trim: _lexical.TrimOption = None,
     language: Annotated[
         list[str] | None, typer.Option(help="Language of the result, for its card; any number.", show_default=False)
     ] = None,
@@ -155,9 +154,9 @@ def command(
 ) -> None:
     """Build every new token from the English tokens that mean the same, and write a plain encoder folder."""
     check_target(target_tokenizer, target_text, vocabulary_size)
-    added = _lexical.LexicalOptions.read(lexical, lexical_weight, calibrate, lexical_trim, lexical_texts=lexical_texts)
+    added = read_lexical(LexicalOptions, lexical, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
-        raise InputError(f"--lexical-texts must come with --lexical {lexical}, got none; name a file of texts")
+        raise InputError(f"--lexical-texts must come with --lexical {added.mode}, got none; name a file of texts")
     if target_text:
         target_tokenizer = [str(context.with_resource(place_for_tokenizer(language)))]
     given = {
@@ -195,18 +194,24 @@ def command(
     # Training a tokenizer takes minutes: what can be told without one is told before.
     check_options(**options)
     if added is not None:
-        added.check_transfer(options["encoder"], lexical_texts, words or (), trust_remote_code=trust_remote_code)
+        from isthmus.encoders.load import load_encoder
+        from isthmus.lexical.adding import add_lexical, check_transfer
+
+        name = options["encoder"]
+        source = load_encoder(name, trust_remote_code=trust_remote_code)
+        check_transfer(source, added, words or (), name=name, path=lexical_texts)
     trained = train_for_transfer(names[0], target_text, vocabulary_size, language, quiet=json) if target_text else None
     result, report = isthmus.transfer(**options)
     if added is not None:
         kept = report.token_map.rows(Fate.KEPT).tolist()
-        result = added.add(result, words, known=kept, seed=seed, show_progress_bar=False if json else None)
+        fitted = {"known": kept, "seed": seed, "show_progress_bar": False if json else None}
+        result = add_lexical(result, words or (), **added.to_dict(), **fitted)
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         report.save(written)
     if json:
         told = {"folder": str(folder)} | ({} if trained is None else {"tokenizer": trained.to_dict()})
-        told |= {} if added is None else {"lexical": asdict(added)}
+        told |= {} if added is None else {"lexical": added.to_dict()}
         print_json([report.to_dict() | told])
     else:
         print_report(report)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
+from isthmus.options import RunOptions, option
 from isthmus.reading.lines import COMPRESSIONS, read_jsonl
 from isthmus.reading.storage import read_lines
 
@@ -44,14 +45,24 @@ class TrainingPairs:
         return {language: dict(counts.most_common()) for language, counts in found.items()}
 
 
-def build_pairs(
-    files: Sequence[str | Path],
-    *,
-    pivot: str = "en",
-    limit: int | None = None,
-    seed: int = 0,
-    human_only: bool = False,
-) -> TrainingPairs:
+@dataclass(frozen=True)
+class ParallelOptions(RunOptions):
+    """Which rows are taken from parallel files; the seed is that of the draw.
+
+    Attributes:
+        pivot: Code of the pivot language.
+        limit: Most rows in all, drawn at random and spread evenly over the languages; None takes all.
+        human_only: Leave out rows whose ``translated_by`` is not ``human``.
+    """
+
+    pivot: str = option("en", help="Code of the pivot language.")
+    limit: int | None = option(
+        None, help="Most rows in all, spread evenly over the languages.", at_least=1, shown="all"
+    )
+    human_only: bool = option(False, help="Only rows that say translated_by human.")
+
+
+def build_pairs(files: Sequence[str | Path], options: ParallelOptions | None = None, **changes: Any) -> TrainingPairs:
     """Read parallel files into one list of rows; nothing is translated.
 
     Within a language, a row is left out when one of its four texts was there before in the same column (letter case and
@@ -66,29 +77,30 @@ def build_pairs(
             ``query_PIVOT``, ``passage_PIVOT``, ``query`` or ``query_LANGUAGE``, ``passage`` or ``passage_LANGUAGE``;
             without ``LANGUAGE=`` the language is that of the column ``language`` or of a file name like
             ``en-ko.jsonl``.
-        pivot: Code of the pivot language.
-        limit: Most rows in all, drawn at random and spread evenly over the languages; None takes all.
-        seed: Of the draw.
-        human_only: Leave out rows whose ``translated_by`` is not ``human``.
+        options: Which rows to take; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If a file is not there.
         CollectionError: If a line is not JSON.
         InputError: If a column is missing, a negative is no text or there twice, a language is not known, or no row is
             left.
+
+    Example:
+        >>> build_pairs(["ko=en-ko.jsonl"], limit=1000).counts()  # doctest: +SKIP
+        {'ko': {'human': 1000}}
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be 1 or more, got {limit}")
+    options = ParallelOptions.of(options, **changes)
     if not files:
         raise InputError("files must be at least one parallel file, got none")
     found = TrainingPairs([])
     seen: dict[str, set[tuple[str, str]]] = {}
     by_language: dict[str, list[dict[str, str]]] = {}
     for file in files:
-        for row in _read(str(file), pivot, found.left_out):
+        for row in _read(str(file), options.pivot, found.left_out):
             texts = {(column, " ".join(row[column].casefold().split())) for column in TEXTS}
             before = seen.setdefault(row["language"], set())
-            if human_only and row.get("translated_by") != HUMAN:
+            if options.human_only and row.get("translated_by") != HUMAN:
                 found.left_out["not by a human translator"] += 1
             elif ("passage", dict(texts)["pivot_passage"]) in texts:
                 found.left_out["not translated"] += 1
@@ -100,7 +112,7 @@ def build_pairs(
     if not by_language:
         reasons = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items()) or "empty files"
         raise InputError(f"files must hold at least one row to train on, got none ({reasons}); give others")
-    found.rows = _drawn(by_language, limit, seed)
+    found.rows = _drawn(by_language, options.limit, options.seed)
     found.left_out["over the limit"] = sum(map(len, by_language.values())) - len(found.rows)
     found.left_out += Counter()  # drops zeros
     return found

@@ -1,4 +1,4 @@
-"""Which encoder made the vectors: a fingerprint of its weights, its settings and its tokenizer."""
+"""Fingerprints of encoders, of weights, settings and tokenizer, by which two are told apart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import EncoderError, InputError
+from isthmus.options import OpenOptions
 
 _NO_MATTER = ("embedding_dimension", "chunk_size")
 # Behind the name of a token: the dimension of its occurrence, where that of its meaning is another.
@@ -16,7 +17,7 @@ EXACT = " (exact)"
 
 
 @dataclass(frozen=True)
-class Identity:
+class Fingerprint:
     """An encoder, recognised by what it computes and not by where it lies.
 
     Attributes:
@@ -33,7 +34,7 @@ class Identity:
         """For a manifest."""
         return asdict(self)
 
-    def check(self, other: Identity, what: str) -> None:
+    def check(self, other: Fingerprint, what: str) -> None:
         """Refuse an encoder that does not make the vectors of ``what``.
 
         Raises:
@@ -48,7 +49,7 @@ class Identity:
             )
 
 
-def identify(encoder: Any, name: str | Path | None = None) -> Identity:
+def identify(encoder: Any, name: str | Path | None = None) -> Fingerprint:
     """Fingerprint a SparseEncoder; reads all its weights once.
 
     Args:
@@ -66,7 +67,7 @@ def identify(encoder: Any, name: str | Path | None = None) -> Identity:
         digest.update(_bytes(tensor))
     if name is not None and Path(name).exists():
         name = Path(name).absolute()
-    return Identity(digest.hexdigest(), _tokenizer_digest(encoder), None if name is None else str(name))
+    return Fingerprint(digest.hexdigest(), _tokenizer_digest(encoder), None if name is None else str(name))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class OpenEncoder:
     """
 
     encoder: Any
-    identity: Identity
+    identity: Fingerprint
     vocabulary_size: int
 
     def tokens(self) -> list[str]:
@@ -88,27 +89,31 @@ class OpenEncoder:
         return token_texts(self.encoder, self.vocabulary_size)
 
 
-def open_encoder(model: Any, *, trust_remote_code: bool = False) -> OpenEncoder:
+def open_encoder(model: Any, options: OpenOptions | None = None, **changes: Any) -> OpenEncoder:
     """Load and fingerprint an encoder.
 
     Args:
-        model: Built-in name, folder or hub id, or a loaded SparseEncoder.
-        trust_remote_code: Run code that comes with the model.
+        model: Built-in name, folder or hub id, or a loaded SparseEncoder; what is open already comes back as it is.
+        options: How it is opened; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If there is no such model.
         EncoderError: If it is not sparse, or cannot be opened.
     """
+    options = OpenOptions.of(options, **changes)
+    if isinstance(model, OpenEncoder):
+        return model
     name = model if isinstance(model, (str, Path)) else None
     if name is not None:
         from isthmus.encoders.load import load_encoder
 
-        model = load_encoder(name, trust_remote_code=trust_remote_code, argument="model")
+        model = load_encoder(name, trust_remote_code=options.trust_remote_code, argument="model")
     check_sparse(model)
     from isthmus.encoders.encoding import encode_texts
 
     # Some encoders know their number of dimensions only once they have run.
-    size = encode_texts(model, ["."], role="document", show_progress_bar=False).shape[1]
+    size = encode_texts(model, ["."], role="document", document_prompt="", show_progress_bar=False).shape[1]
     return OpenEncoder(model, identify(model, name), size)
 
 

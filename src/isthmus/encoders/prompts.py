@@ -90,17 +90,17 @@ def needed_prompts(encoder: Any) -> tuple[str, Needed] | None:
 
 def warn_without_prompts(encoder: Any, role: Role, options: EncodeOptions) -> None:
     """Warn once of an encoder that is known to need a prompt and gets none."""
-    if encoder in _SEEN:
+    given: dict[Role, str | None] = {"query": options.query_prompt, "document": options.document_prompt}
+    if encoder in _SEEN or given[role] is not None:
         return
     _SEEN.add(encoder)
     found = needed_prompts(encoder)
     if found is None:
         return
-    given = {"query": options.query_prompt, "document": options.document_prompt}
     # Whoever gives one prompt knows of them, and of texts of the other kind there may be none.
     asked = [role] if any(prompt is not None for prompt in given.values()) else list(given)
-    wanted = {"query": found[1].query, "document": found[1].document}
-    lacking = [one for one in asked if given[one] is None and wanted[one] and not prompt_for(encoder, one, options)]  # type: ignore[arg-type]
+    wanted: dict[Role, str] = {"query": found[1].query, "document": found[1].document}
+    lacking = [one for one in asked if given[one] is None and wanted[one] and not prompt_for(encoder, one, options)]
     if lacking:
         plurals = {"query": "queries", "document": "documents"}
         read = " and ".join(f"{wanted[one]!r} before {plurals[one]}" for one in lacking)

@@ -17,6 +17,6 @@ URL                                    what searches                            
 from __future__ import annotations
 
 from isthmus.engines.base import Engine
-from isthmus.engines.registry import build_engine, change_engine, is_engine_url, open_engine
+from isthmus.engines.registry import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 
-__all__ = ["Engine", "build_engine", "change_engine", "is_engine_url", "open_engine"]
+__all__ = ["Engine", "build_engine", "build_lexical_engine", "change_engine", "is_engine_url", "open_engine"]

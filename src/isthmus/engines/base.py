@@ -1,27 +1,27 @@
-"""What every engine can do, and what every place keeps of the encoder that made its vectors."""
+"""The protocol of search engines, their URLs, and the header that a server keeps of the encoder of its vectors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.engines.names import check_name
-from isthmus.errors import IndexFileError, InputError
+from isthmus.errors import InputError
 from isthmus.index.build import Change
+from isthmus.index.header import VectorHeader
 from isthmus.index.hits import Hit, Match
+from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
 from isthmus.index.segments import field_value
 from isthmus.reading.corpus import Document
 
-FORMAT = "isthmus-vectors"
-VERSION = 1
 _SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
 # Engines that are never on a server.
 _LOCAL = ("seismic",)
@@ -42,6 +42,9 @@ class Engine(Protocol):
     def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
         """Query vectors, one row each; texts are encoded by the model, vectors are checked."""
 
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+
     def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
         """Best documents of one query, best first."""
 
@@ -58,14 +61,14 @@ class Engine(Protocol):
 class Backend(Protocol):
     """One kind of engine, as the registry knows it."""
 
-    def open(self, location: Location, *, model: Any, any_model: bool, trust_remote_code: bool) -> Engine:
+    def open(self, location: Location, options: QueryOptions) -> Engine:
         """Open what is there."""
 
-    def build(self, location: Location, model: Any, corpus: Any, **options: Any) -> Change:
-        """Encode a corpus and put it there; options as for :func:`isthmus.index.build_index`."""
+    def build(self, location: Location, model: Any, corpus: Any, options: IndexOptions) -> Change:
+        """Encode a corpus and put it there, as :func:`isthmus.index.build_index`."""
 
-    def change(self, location: Location, **options: Any) -> Change:
-        """Add, update, delete; options as for :func:`isthmus.index.change_index`."""
+    def change(self, location: Location, options: ChangeOptions, *, model: Any = None, corpus: Any = None) -> Change:
+        """Add, update, delete, as :func:`isthmus.index.change_index`."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ class Location:
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a server keeps beside the documents, so that queries can be encoded as they were.
+class Header(VectorHeader):
+    """The header that a server keeps beside its documents, so that queries can be encoded as they were.
 
     Attributes:
         identity: The encoder.
@@ -143,34 +146,21 @@ class Header:
         text: Whether title and text are stored.
     """
 
-    identity: Identity
+    FORMAT: ClassVar[str] = "isthmus-vectors"
+    VERSION: ClassVar[int] = 1
+    STRANGER: ClassVar[str] = "was not made by isthmus index; choose another name"
+    DAMAGED: ClassVar[str] = "the header of "
+    REMEDY: ClassVar[str] = "make it again"
+
+    identity: Fingerprint
     vocabulary_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     text: bool = True
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
-
     @classmethod
-    def from_dict(cls, content: Any, where: str) -> Header:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            IndexFileError: If something else is there, or a later version.
-        """
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise IndexFileError(f"{where} was not made by isthmus index; choose another name")
-        if content.get("version") != VERSION:
-            raise IndexFileError(
-                f"{where} has format version {content.get('version')!r}, and this Isthmus reads version {VERSION}; "
-                "upgrade Isthmus, or make it again with this one"
-            )
-        try:
-            identity = Identity(**content["identity"])
-            return cls(identity, int(content["vocabulary_size"]), content["settings"], bool(content["text"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise IndexFileError(f"the header of {where} is damaged ({error!r}); make it again") from error
+    def _made(cls, fields: dict[str, Any]) -> Header:
+        identity = Fingerprint(**fields["identity"])
+        return cls(identity, int(fields["vocabulary_size"]), fields["settings"], bool(fields["text"]))
 
 
 def refuse_in_clear(location: Location) -> None:

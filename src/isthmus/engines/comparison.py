@@ -1,4 +1,4 @@
-"""Whether another engine gives what the exact index gives."""
+"""A comparison of another engine with the exact index."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.engines.base import Engine
 from isthmus.engines.contents import filled, read_vectors
+from isthmus.engines.options import ParityOptions
 from isthmus.errors import InputError
 from isthmus.index.sparse_index import SparseIndex
 
@@ -19,7 +20,7 @@ TERMS = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """What a comparison found.
+    """The outcome of a comparison.
 
     Attributes:
         queries: How many were asked.
@@ -60,10 +61,8 @@ def compare(
     index: SparseIndex,
     engine: Engine,
     queries: Sequence[csr_matrix],
-    *,
-    top_k: int = 10,
-    tolerance: float = 0.005,
-    min_recall: float = 0.99,
+    options: ParityOptions | None = None,
+    **changes: Any,
 ) -> Parity:
     """Ask both the same queries and score every document that came back again.
 
@@ -71,19 +70,17 @@ def compare(
         index: The exact index.
         engine: What is compared with it.
         queries: One row each; see :func:`sample_queries` where there are none.
-        top_k: Hits of each query.
-        tolerance: Relative difference of a score that is no drift.
-        min_recall: Smallest mean recall that is well.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         InputError: If there is no query, or an argument is out of range.
         EngineError: If a server does not answer.
     """
-    if not queries or not 0 <= tolerance or not 0 <= min_recall <= 1:
-        raise InputError(
-            f"queries must not be empty, tolerance be 0 or more and min_recall 0 to 1, got {len(queries)} queries, "
-            f"{tolerance} and {min_recall}"
-        )
+    options = ParityOptions.of(options, **changes)
+    top_k, tolerance, min_recall = options.top_k, options.tolerance, options.min_recall
+    if not queries:
+        raise InputError("queries must not be empty, got none; pass one, or see sample_queries")
     hits = unknown = 0
     drift, recalls = 0.0, []
     for query in queries:

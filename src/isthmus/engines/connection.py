@@ -41,11 +41,7 @@ class Server(ABC):
         """
 
     def header(self) -> Header:
-        """What was stored by :meth:`create`.
-
-        Raises:
-            IsthmusError: As for :meth:`read`.
-        """
+        """What was stored by :meth:`create`."""
         return self.read()[1]
 
     def check_own(self) -> None:
@@ -67,11 +63,7 @@ class Server(ABC):
         """Make an empty index; there is none of this name."""
 
     def drop(self) -> None:
-        """Remove the index, after another look at what it is now.
-
-        Raises:
-            IsthmusError: As for :meth:`check_own`.
-        """
+        """Remove the index, after another look at what it is now."""
         self.check_own()
         self.remove()
 

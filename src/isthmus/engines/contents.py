@@ -1,4 +1,4 @@
-"""What an index folder holds, read back row by row: for other engines' files, and to compare with them."""
+"""The rows of an index folder, read back: for other engines' files, and to compare with them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from isthmus.engines.base import Location
 from isthmus.index.build import Change, build_index, change_index
+from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
 from isthmus.index.sparse_index import SparseIndex
 
 
@@ -19,18 +20,17 @@ class EmbeddedEngine(SparseIndex):
 class EmbeddedBackend:
     """Folders."""
 
-    def open(self, location: Location, *, model: Any, any_model: bool, trust_remote_code: bool) -> EmbeddedEngine:
+    def open(self, location: Location, options: QueryOptions) -> EmbeddedEngine:
         """Open a folder."""
-        options: dict[str, Any] = {"model": model, "any_model": any_model, "trust_remote_code": trust_remote_code}
-        return cast(EmbeddedEngine, EmbeddedEngine.open(location.path, **options))
+        return cast(EmbeddedEngine, EmbeddedEngine.open(location.path, options))
 
-    def build(self, location: Location, model: Any, corpus: Any, **options: Any) -> Change:
+    def build(self, location: Location, model: Any, corpus: Any, options: IndexOptions) -> Change:
         """Build a folder."""
-        return build_index(model, corpus, location.path, **options)
+        return build_index(model, corpus, location.path, options)
 
-    def change(self, location: Location, **options: Any) -> Change:
+    def change(self, location: Location, options: ChangeOptions, *, model: Any = None, corpus: Any = None) -> Change:
         """Change a folder."""
-        return change_index(location.path, **options)
+        return change_index(location.path, options, model=model, corpus=corpus)
 
 
 EMBEDDED = EmbeddedBackend()

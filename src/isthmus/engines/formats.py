@@ -19,13 +19,13 @@ from isthmus._progress import progress
 from isthmus.engines.base import Header, entries
 from isthmus.engines.contents import read_documents
 from isthmus.engines.opensearch import action, batches, mapping, source
+from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.index.sparse_index import SparseIndex
 from isthmus.reading.corpus import Document
 from isthmus.reading.storage import atomic_folder, check_folder
 
 MANIFEST = "export.json"
-SCALE = 100.0
 _BULK_BYTES = 50_000_000
 _VECTOR = "sparse"
 Rows = Iterable[tuple[Document, csr_matrix]]
@@ -33,13 +33,7 @@ Writer = Callable[[SparseIndex, Rows, Path, float], dict[str, Any]]
 
 
 def export(
-    folder: str | Path,
-    format: str,
-    output: str | Path,
-    *,
-    scale: float = SCALE,
-    overwrite: bool = False,
-    show_progress_bar: bool | None = None,
+    folder: str | Path, format: str, output: str | Path, options: ExportOptions | None = None, **changes: Any
 ) -> dict[str, Any]:
     """Write an index's documents and vectors for another engine; memory does not grow with the index.
 
@@ -47,10 +41,8 @@ def export(
         folder: The index.
         format: One of :data:`FORMATS`.
         output: Where the files go.
-        scale: What weights are multiplied by before they are rounded to integers, for ``anserini``; the other formats
-            have floats.
-        overwrite: Replace an earlier export.
-        show_progress_bar: None shows it on a terminal.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         What was written, as in the file ``export.json`` beside it: documents, postings, and how weights were rounded.
@@ -60,13 +52,15 @@ def export(
         UnknownNameError: If there is no such format.
         InputError: If ``scale`` is not positive, or a document cannot be written in the format.
         OutputError: If ``output`` is there already, or cannot be written.
+
+    Example:
+        >>> export("idx", "qdrant", "points")["documents"]  # doctest: +SKIP
     """
+    options = ExportOptions.of(options, **changes)
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
-    if not scale > 0:
-        raise InputError(f"scale must be above 0, got {scale}")
     output = Path(output)
-    check_folder(output, overwrite=overwrite, marker=MANIFEST)
+    check_folder(output, overwrite=options.overwrite, marker=MANIFEST)
     index = SparseIndex.open(folder)
     counts = {"documents": 0, "postings": 0}
 
@@ -77,9 +71,9 @@ def export(
             for row, document in enumerate(documents):
                 yield document, vectors[row]
 
-    shown = progress(rows(), desc=f"Writing for {format}", total=len(index), show=show_progress_bar)
-    with atomic_folder(output, overwrite=overwrite) as temporary:
-        stated = FORMATS[format](index, shown, temporary, scale)
+    shown = progress(rows(), desc=f"Writing for {format}", total=len(index), show=options.show_progress_bar)
+    with atomic_folder(output, overwrite=options.overwrite) as temporary:
+        stated = FORMATS[format](index, shown, temporary, options.scale)
         identity = index.manifest.identity
         made = {
             "format": format,

@@ -1,4 +1,4 @@
-"""What a URL may name: one index or collection, so that no request is ever about several or about another one.
+"""Names that a URL may have: of one index or collection, so that no request is ever about several or about another one.
 
 Servers take wildcards, lists, exclusions, date math and ``_all`` wherever they take a name, also in requests that
 delete. So only names that can mean nothing else are let through; both servers allow a few more.

@@ -27,7 +27,6 @@ from isthmus.index.hits import Hit
 from isthmus.reading.corpus import Document
 
 PORT = 9200
-RELATIVE_ERROR = 2.0**-9
 _BULK_BYTES = 5_000_000
 _IDS_AT_ONCE = 1000
 _ID_BYTES = 512

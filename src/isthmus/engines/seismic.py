@@ -29,8 +29,9 @@ from isthmus.engines.base import Location
 from isthmus.engines.contents import read_vectors
 from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError, OutputError
 from isthmus.index.build import Change, build_index, change_index
-from isthmus.index.format import check_version, read_manifest, stored
-from isthmus.index.query_encoder import check_columns
+from isthmus.index.format import read_manifest, stored
+from isthmus.index.header import check_version
+from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
 from isthmus.index.sparse_index import SparseIndex
 from isthmus.reading.storage import atomic_folder, read_json
 
@@ -87,7 +88,7 @@ class SeismicEngine(SparseIndex):
             raise InputError(f"seismic cannot filter, got {dict(filter)}; search {self.folder} without seismic:")
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
-        check_columns(vector, self.manifest.vocabulary_size, "the index")
+        self._queries.check_columns(vector)
         if not vector.nnz:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         found = self._lists.search(
@@ -114,7 +115,7 @@ class SeismicEngine(SparseIndex):
 class SeismicBackend:
     """Folders with Seismic's lists."""
 
-    def open(self, location: Location, *, model: Any, any_model: bool, trust_remote_code: bool) -> SeismicEngine:
+    def open(self, location: Location, options: QueryOptions) -> SeismicEngine:
         """Open an index and its lists.
 
         Raises:
@@ -122,8 +123,7 @@ class SeismicBackend:
             IndexFileError: If they were made from another state of the index.
         """
         library = _library()
-        options: dict[str, Any] = {"model": model, "any_model": any_model, "trust_remote_code": trust_remote_code}
-        engine = cast(SeismicEngine, SeismicEngine.open(location.path, **options))
+        engine = cast(SeismicEngine, SeismicEngine.open(location.path, options))
         header = _header(engine)
         kind = library.SeismicIndex if engine.manifest.vocabulary_size <= _SMALL else library.SeismicIndexLV
         engine._lists = kind.load(str(engine.folder / FOLDER / LISTS))
@@ -131,20 +131,20 @@ class SeismicBackend:
         engine.knobs = Knobs(**header["knobs"])
         return engine
 
-    def build(self, location: Location, model: Any, corpus: Any, **options: Any) -> Change:
+    def build(self, location: Location, model: Any, corpus: Any, options: IndexOptions) -> Change:
         """Build the index, then the lists."""
         _library()
         _check_lists(Path(location.path))
-        change = build_index(model, corpus, location.path, **options)
+        change = build_index(model, corpus, location.path, options)
         make_lists(Path(location.path))
         return change
 
-    def change(self, location: Location, **options: Any) -> Change:
+    def change(self, location: Location, options: ChangeOptions, *, model: Any = None, corpus: Any = None) -> Change:
         """Change the index, if anything is to be changed, and make the lists anew: they cannot be changed."""
         _library()
         _check_lists(Path(location.path))
-        if any(options.get(name) for name in ("corpus", "delete", "compact")):
-            change = change_index(location.path, **options)
+        if corpus is not None or options.delete or options.compact:
+            change = change_index(location.path, options, model=model, corpus=corpus)
         else:
             change = Change(read_manifest(Path(location.path)), added=0, empty=0)
         make_lists(Path(location.path))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus._lazy import lazy_names
-from isthmus.index.exact import search, search_dense
 
 if TYPE_CHECKING:
     from isthmus.index.build import build_index, change_index, encode_corpus
+    from isthmus.index.exact import search, search_dense
     from isthmus.index.hits import Hit, Match
     from isthmus.index.sparse_index import SparseIndex
 
@@ -29,6 +29,7 @@ __getattr__, __dir__ = lazy_names(
         "Hit": ".hits",
         "Match": ".hits",
         "SparseIndex": ".sparse_index",
+        **dict.fromkeys(("search", "search_dense"), ".exact"),
         **dict.fromkeys(("build_index", "change_index", "encode_corpus"), ".build"),
     },
 )

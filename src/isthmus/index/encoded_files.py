@@ -1,4 +1,6 @@
-"""The files of an encoded corpus.
+"""A corpus that is encoded: its files, and how they are made, resumable, by one process, several or a cluster.
+
+A part is a function of its documents and the settings alone, so it does not matter who makes it or when.
 
 ::
 
@@ -13,9 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +28,24 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Identity
-from isthmus.errors import IndexFileError, InputError, NotFoundError
-from isthmus.index.format import check_version
-from isthmus.index.quantize import Weights, error_bound, pack, scale_for, unpack
-from isthmus.reading.corpus import Document
+from isthmus.encoders.fingerprint import Fingerprint
+from isthmus.errors import InputError, OutputError
+from isthmus.index.format import locked, writing
+from isthmus.index.header import VectorHeader
+from isthmus.index.options import Weights
+from isthmus.index.quantize import error_bound, pack, scale_for, unpack
+from isthmus.options import EncodeOptions
+from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.storage import atomic_write
 
-FORMAT = "isthmus-encoding"
-VERSION = 1
 HEADER = "encoding.json"
 TOKENS = "tokens.json"
-REMEDY = "remove the file and run isthmus encode again"
 Encode = Callable[[Sequence[str]], csr_matrix]
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """What an encoded corpus was made with; the same settings continue it, others are refused.
+class EncodedHeader(VectorHeader):
+    """The header of an encoded corpus: what it was made with. The same settings continue it, others are refused.
 
     Attributes:
         identity: The encoder.
@@ -52,7 +57,13 @@ class Encoding:
             done.
     """
 
-    identity: Identity
+    FORMAT: ClassVar[str] = "isthmus-encoding"
+    VERSION: ClassVar[int] = 1
+    FILE: ClassVar[str] = HEADER
+    ABSENT: ClassVar[str] = f"an encoded corpus, but has no {HEADER}; run isthmus encode"
+    REMEDY: ClassVar[str] = "remove the file and run isthmus encode again"
+
+    identity: Fingerprint
     vocabulary_size: int
     weights: Weights
     part_size: int
@@ -61,8 +72,7 @@ class Encoding:
 
     def to_bytes(self) -> bytes:
         """JSON for :data:`HEADER`."""
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        return json.dumps(content, indent=1, ensure_ascii=False).encode()
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode()
 
 
 def encode_documents(documents: Sequence[Document], encode: Encode, vocabulary_size: int) -> csr_matrix:
@@ -123,26 +133,14 @@ def corpus_digest(documents: Sequence[Document]) -> str:
     return digest.hexdigest()
 
 
-def read_encoding(folder: Path) -> Encoding:
+def read_encoding(folder: Path) -> EncodedHeader:
     """Read the header of an encoded corpus.
 
     Raises:
         NotFoundError: If there is none.
         IndexFileError: If it is damaged or of a later version.
     """
-    path = folder / HEADER
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{folder} must be an encoded corpus, but has no {HEADER}; run isthmus encode") from error
-    except (OSError, ValueError) as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REMEDY}") from error
-    check_version(content, path, FORMAT, VERSION)
-    try:
-        content = {key: value for key, value in content.items() if key not in ("format", "version")}
-        return Encoding(**{**content, "identity": Identity(**content["identity"])})
-    except (KeyError, TypeError) as error:
-        raise IndexFileError(f"{path} is damaged ({error!r}); {REMEDY}") from error
+    return EncodedHeader.read(folder)
 
 
 def read_parts(folder: Path) -> Iterator[tuple[list[Document], csr_matrix]]:
@@ -183,7 +181,7 @@ def part_metadata(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, Any] = json.loads((file.metadata() or {})["part"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REMEDY}") from error
+        raise EncodedHeader.damaged(path, error) from error
     return metadata
 
 
@@ -192,9 +190,9 @@ def _read_part(path: Path, vocabulary_size: int) -> tuple[list[Document], csr_ma
     try:
         tensors = load_tensors(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REMEDY}") from error
+        raise EncodedHeader.damaged(path, error) from error
     if _digest(tensors) != metadata["digest"]:
-        raise IndexFileError(f"{path} is damaged (its digest differs); {REMEDY}")
+        raise EncodedHeader.damaged(path, "its digest differs")
     documents = [Document.from_json(line) for line in tensors["documents"].tobytes().splitlines()]
     data = unpack(tensors["weights"], metadata["scale"])
     shape = (len(documents), vocabulary_size)
@@ -207,3 +205,135 @@ def _digest(tensors: dict[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
         digest.update(np.ascontiguousarray(tensors[name]).data)
     return digest.hexdigest()
+
+
+class PartMaker(Protocol):
+    """Who makes the parts of an encoded corpus: this process, others, or a cluster."""
+
+    size: int
+
+    def submit(self, documents: Sequence[Document], weights: Weights) -> Future[bytes]:
+        """Start :func:`make_part`."""
+
+
+class Inline:
+    """Makes parts in this process, at once.
+
+    Args:
+        encode: Texts to vectors.
+        vocabulary_size: Dimensions of the vectors.
+    """
+
+    size = 1
+
+    def __init__(self, encode: Encode, vocabulary_size: int) -> None:
+        self._encode = encode
+        self._vocabulary_size = vocabulary_size
+
+    def submit(self, documents: Sequence[Document], weights: Weights) -> Future[bytes]:
+        """Make a part and give it as a future that is done."""
+        future: Future[bytes] = Future()
+        future.set_result(make_part(documents, self._encode, self._vocabulary_size, weights))
+        return future
+
+
+def write_parts(
+    corpus: Corpus,
+    folder: Path,
+    encoding: EncodedHeader,
+    maker: PartMaker,
+    *,
+    tokens: Sequence[str] = (),
+    on_part: Callable[[int, bool], None] = lambda documents, fresh: None,
+) -> EncodedHeader:
+    """Encode what is not encoded yet.
+
+    Args:
+        corpus: The whole corpus, from its start, also when an earlier run is continued.
+        folder: Where the parts go.
+        encoding: Encoder and settings.
+        maker: Who makes the parts.
+        tokens: What stands for each dimension.
+        on_part: Called with the number of documents of each finished part and whether this run made it.
+
+    Returns:
+        ``encoding`` with its counts.
+
+    Raises:
+        InputError: If the folder was begun with another encoder, other settings or another corpus.
+        OutputError: If another process writes there, or the disk is full; finished parts are kept.
+        CollectionError: If the corpus is malformed.
+    """
+    with locked(folder), writing(folder):
+        _begin(folder, encoding, tokens)
+        totals = np.zeros(3, dtype=np.int64)
+        error, parts = 0.0, 0
+        for number, metadata, fresh in _finished(corpus, folder, encoding, maker):
+            totals += metadata["counts"]
+            error, parts = max(error, metadata["error"]), max(parts, number + 1)
+            on_part(metadata["counts"][0], fresh)
+        if len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
+            raise InputError(_other_corpus(made[-1]))
+        documents, postings, empty = totals.tolist()
+        complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
+        done = replace(encoding, complete=complete)
+        atomic_write(folder / HEADER, done.to_bytes())
+    return done
+
+
+def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
+    for unfinished in folder.glob(".part-*.safetensors.*"):
+        unfinished.unlink(missing_ok=True)
+    if not (folder / HEADER).exists():
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if set(others) - {TOKENS}:
+            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
+        content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
+        atomic_write(folder / TOKENS, content)
+        atomic_write(folder / HEADER, encoding.to_bytes())
+        return
+    found = read_encoding(folder)
+    # Options that came later were not stated, and had their defaults.
+    found = replace(found, settings=EncodeOptions.of(None, **found.settings).to_dict())
+    found.identity.check(encoding.identity, f"the vectors in {folder}")
+    for name in ("vocabulary_size", "weights", "part_size", "settings"):
+        if getattr(found, name) != getattr(encoding, name):
+            raise InputError(
+                f"{folder} was begun with {name} {getattr(found, name)!r}, got {getattr(encoding, name)!r}; use the "
+                "same, or choose another folder"
+            )
+
+
+def _finished(
+    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker
+) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """Number and metadata of each part, found or made."""
+    running: list[tuple[int, Future[bytes]]] = []
+    numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
+    for number, documents in numbered:
+        path = folder / part_name(number)
+        if path.exists():
+            metadata = part_metadata(path)
+            if metadata["corpus"] != corpus_digest(documents):
+                raise InputError(_other_corpus(path))
+            yield number, metadata, False
+            continue
+        running.append((number, maker.submit(documents, encoding.weights)))
+        # Twice as many as there are workers, so that none waits while this process reads and writes.
+        while len(running) >= 2 * maker.size - 1:
+            yield _write_part(folder, *running.pop(0))
+    while running:
+        yield _write_part(folder, *running.pop(0))
+
+
+def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[int, dict[str, Any], bool]:
+    path = folder / part_name(number)
+    atomic_write(path, future.result())
+    return number, part_metadata(path), True
+
+
+def _other_corpus(path: Path) -> str:
+    return (
+        f"{path} was made of other documents than the corpus has in that place; the corpus must be the one that "
+        f"{path.parent} was begun with: choose another folder for a changed one"
+    )

@@ -1,4 +1,4 @@
-"""What an index folder looks like, and the checks between it and whoever reads it.
+"""The files of an index folder, and the checks between them and whoever reads them.
 
 ::
 
@@ -30,23 +30,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
-from isthmus.encoders.fingerprint import Identity
+from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import IndexFileError, NotFoundError, OutputError
-from isthmus.index.quantize import Weights
+from isthmus.index.header import VectorHeader, check_version
+from isthmus.index.options import Weights
 from isthmus.reading.storage import atomic_write
 
-FORMAT = "isthmus-index"
-VERSION = 2
 MANIFEST = "manifest.json"
 SEGMENTS = "segments"
 LOCK = ".lock"
@@ -70,7 +69,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """What the manifest says about a segment.
+    """A segment, as the manifest describes it.
 
     Attributes:
         name: Its folder.
@@ -96,7 +95,7 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(VectorHeader):
     """The state of an index at one moment.
 
     Attributes:
@@ -110,19 +109,41 @@ class Manifest:
         files: The file of tokens, where there is one.
     """
 
+    FORMAT: ClassVar[str] = "isthmus-index"
+    VERSION: ClassVar[int] = 2
+    FILE: ClassVar[str] = MANIFEST
+    ABSENT: ClassVar[str] = f"an index, but has no {MANIFEST}; make one with isthmus index"
+    REMEDY: ClassVar[str] = REBUILD
+
     generation: int
     vocabulary_size: int
     weights: Weights
     text: bool
-    identity: Identity | None
+    identity: Fingerprint | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[SegmentEntry, ...] = ()
     files: Mapping[str, Stored] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """JSON with a digest of itself."""
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        content = self.to_dict()
         return json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str | Path) -> Manifest:
+        """Check the digest too."""
+        check_version(content, where, cls.FORMAT, cls.VERSION)
+        if content.pop("digest", None) != _digest_of_json(content):
+            raise cls.damaged(where, "its digest differs")
+        return super().from_dict(content, where)
+
+    @classmethod
+    def _made(cls, fields: dict[str, Any]) -> Manifest:
+        entries = tuple(
+            SegmentEntry(**{**entry, "fields": tuple(entry["fields"]), "files": _files(entry)})
+            for entry in fields["segments"]
+        )
+        return super()._made({**fields, "files": _files(fields), "segments": entries})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -132,20 +153,7 @@ def read_manifest(folder: Path) -> Manifest:
         NotFoundError: If there is no index.
         IndexFileError: If it is damaged, of another kind or of a later version.
     """
-    path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{folder} must be an index, but has no {MANIFEST}; make one with isthmus index") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REBUILD}") from error
-    check_version(content, path, FORMAT, VERSION)
-    if content.pop("digest", None) != _digest_of_json(content):
-        raise IndexFileError(f"{path} is damaged (its digest differs); {REBUILD}")
-    try:
-        return _from_dict(content)
-    except (KeyError, TypeError) as error:
-        raise IndexFileError(f"{path} is damaged ({error!r}); {REBUILD}") from error
+    return Manifest.read(folder)
 
 
 def is_index(folder: Path) -> bool:
@@ -154,22 +162,7 @@ def is_index(folder: Path) -> bool:
         content = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError, RecursionError):
         return (folder / SEGMENTS).is_dir()
-    return isinstance(content, dict) and content.get("format") == FORMAT
-
-
-def check_version(content: Any, path: Path, kind: str, version: int) -> None:
-    """Refuse a file of another kind or of a later version.
-
-    Raises:
-        IndexFileError: Says which and what to do.
-    """
-    if not isinstance(content, dict) or content.get("format") != kind:
-        raise IndexFileError(f"{path} must be of format {kind!r}; name a folder that Isthmus made")
-    if content.get("version") != version:
-        raise IndexFileError(
-            f"{path} has format version {content.get('version')!r}, and this Isthmus reads version {version}; "
-            "upgrade Isthmus, or make it again with this one"
-        )
+    return isinstance(content, dict) and content.get("format") == Manifest.FORMAT
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -318,18 +311,6 @@ def _compare(path: Path, expected: Stored) -> None:
     check_size(path, expected)
     if stored(path) != expected:
         raise IndexFileError(f"{path} is damaged (its digest differs); {REBUILD}")
-
-
-def _from_dict(content: dict[str, Any]) -> Manifest:
-    content = {key: value for key, value in content.items() if key not in ("format", "version")}
-    identity, segments = content.pop("identity"), content.pop("segments")
-    return Manifest(
-        **{**content, "files": _files(content)},
-        identity=None if identity is None else Identity(**identity),
-        segments=tuple(
-            SegmentEntry(**{**entry, "fields": tuple(entry["fields"]), "files": _files(entry)}) for entry in segments
-        ),
-    )
 
 
 def _files(content: Mapping[str, Any]) -> dict[str, Stored]:

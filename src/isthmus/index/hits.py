@@ -1,4 +1,4 @@
-"""What a search gives."""
+"""Documents that a search found, and the tokens that they share with the query."""
 
 from __future__ import annotations
 

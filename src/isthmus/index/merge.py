@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.index.format import SegmentEntry, write_header
-from isthmus.index.quantize import Weights, dtype_of, error_bound, pack, scale_for, unpack
+from isthmus.index.options import Weights
+from isthmus.index.quantize import dtype_of, error_bound, pack, scale_for, unpack
 from isthmus.index.reader import Segment
 from isthmus.index.segments import DocumentWriter, entry_of
 
@@ -44,7 +45,7 @@ def merge(segments: Sequence[Segment], folder: Path, *, weights: Weights, text: 
         folder: Folder of the new segment, made and empty.
         weights: How weights are stored, in the old ones and the new one. u8 rounds again where the scale changes.
         text: Whether title and text are stored.
-        at_once: Postings to hold at a time, see :class:`isthmus.index.segments.Limits`.
+        at_once: Postings to hold at a time, see :class:`isthmus.index.options.MemoryLimits`.
     """
     live = [segment.live() for segment in segments]
     fields = _copy_documents(segments, live, folder, text)

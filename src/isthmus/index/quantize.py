@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.index.options import Weights
 
-Weights = Literal["f32", "f16", "u8"]
 _DTYPES: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "u8": np.uint8}
 _STEPS = 255
-
-
-def check_weights(weights: str) -> None:
-    """Refuse what is no kind of storage.
-
-    Raises:
-        InputError: If ``weights`` is none of f32, f16 and u8.
-    """
-    if weights not in get_args(Weights):
-        raise InputError(f"weights must be 'f32', 'f16' or 'u8', got {weights!r}")
 
 
 def dtype_of(weights: Weights) -> Any:

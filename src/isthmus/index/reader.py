@@ -22,7 +22,8 @@ from isthmus.index.format import (
     mapped,
     read_manifest,
 )
-from isthmus.index.quantize import Weights, dtype_of, unpack
+from isthmus.index.options import Weights
+from isthmus.index.quantize import dtype_of, unpack
 from isthmus.index.segments import id_digest
 from isthmus.reading.corpus import Document
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,14 @@ from scipy.sparse import csr_matrix, vstack
 
 from isthmus.errors import InputError
 from isthmus.index.format import SegmentEntry, stored
-from isthmus.index.quantize import Weights, error_bound, pack, scale_for
+from isthmus.index.options import MemoryLimits, Weights
+from isthmus.index.quantize import error_bound, pack, scale_for
 from isthmus.reading.corpus import Document
 
 FILES = (
     "starts.npy", "rows.npy", "weights.npy", "documents.jsonl", "document_starts.npy", "id_digests.npy", "id_rows.npy",
     "field_starts.npy", "field_rows.npy", "field_codes.npy", "field_values.jsonl",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds the memory of building an index.
-
-    Attributes:
-        postings: A segment is closed when it has as many; about 1 GB while rows are turned to lists, at 24 bytes each.
-        documents: A segment is closed when it has as many.
-        merged: Postings held at a time while segments are merged; about 1 GB, at 60 bytes each. A single longer list is
-            held whole.
-    """
-
-    postings: int = 2**25
-    documents: int = 2**20
-    merged: int = 2**24
 
 
 def id_digest(identifier: str) -> int:
@@ -146,7 +131,7 @@ class SegmentsWriter:
         *,
         weights: Weights,
         text: bool,
-        limits: Limits,
+        limits: MemoryLimits,
     ) -> None:
         self._folders = iter(folders)
         self._vocabulary_size = vocabulary_size

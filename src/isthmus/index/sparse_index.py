@@ -19,11 +19,14 @@ from isthmus.index.build import build_index, change_index
 from isthmus.index.exact import best_positive
 from isthmus.index.format import LOCK, MANIFEST, Manifest, locked, verify
 from isthmus.index.hits import Hit, Match
-from isthmus.index.query_encoder import check_columns, query_vectors
+from isthmus.index.options import IndexOptions, QueryOptions
+from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.index.segments import field_value
 from isthmus.reading.corpus import Document
 from isthmus.reading.storage import atomic_folder, check_folder
+
+_SEVERAL = "; see search_many"
 
 
 class SparseIndex:
@@ -37,9 +40,7 @@ class SparseIndex:
         manifest: Its state.
         segments: Its open segments.
         tokens_json: Its open file of tokens.
-        model: As for :meth:`open`.
-        any_model: As for :meth:`open`.
-        trust_remote_code: As for :meth:`open`.
+        options: As for :meth:`open`.
     """
 
     def __init__(
@@ -48,24 +49,25 @@ class SparseIndex:
         manifest: Manifest,
         segments: Sequence[Segment],
         tokens_json: Any,
-        *,
-        model: Any = None,
-        any_model: bool = False,
-        trust_remote_code: bool = False,
+        options: QueryOptions | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self._segments = list(segments)
         self._firsts = np.cumsum([0, *(segment.documents for segment in segments)])
-        self._model = model
-        self._any_model = any_model
-        self._trust_remote_code = trust_remote_code
-        self._encoder: Any = None
+        self._queries = QueryEncoder(manifest, f"the index {folder}", options)
         self._tokens: list[str] | None = None
         self._tokens_json = tokens_json
 
     @classmethod
-    def build(cls, model: Any, corpus: Any, folder: str | Path | None = None, **options: Any) -> SparseIndex:
+    def build(
+        cls,
+        model: Any,
+        corpus: Any,
+        folder: str | Path | None = None,
+        options: IndexOptions | None = None,
+        **changes: Any,
+    ) -> SparseIndex:
         """Encode a corpus and index it.
 
         Args:
@@ -73,17 +75,24 @@ class SparseIndex:
             corpus: A file, a mapping of ids to texts, rows with ``id`` and ``text``, a loaded collection, or a folder
                 that :func:`isthmus.index.encode_corpus` finished.
             folder: Where the index goes; None takes a temporary one, which lasts as long as the result does.
-            options: As for :func:`isthmus.index.build_index`.
+            options: How; None takes the defaults.
+            **changes: Fields of ``options`` to replace.
 
         Raises:
             IsthmusError: As for :func:`isthmus.index.build_index`.
+
+        Example:
+            >>> index = SparseIndex.build("isthmus/mini-splade-en", {"a": "the house", "b": "war"})  # doctest: +SKIP
+            >>> index.search("houses", top_k=1)[0].id  # doctest: +SKIP
+            'a'
         """
-        opened = open_encoder(model, trust_remote_code=options.get("trust_remote_code", False))
+        options = IndexOptions.of(options, **changes)
+        opened = open_encoder(model, options)
         temporary = None
         if folder is None:
             folder = temporary = tempfile.mkdtemp(prefix="isthmus-index-")
         try:
-            build_index(opened, corpus, folder, **options)
+            build_index(opened, corpus, folder, options)
             index = cls.open(folder, model=opened.encoder)
         except BaseException:
             if temporary is not None:
@@ -97,39 +106,29 @@ class SparseIndex:
     def open(
         cls,
         folder: str | Path,
+        options: QueryOptions | None = None,
         *,
-        model: Any = None,
-        any_model: bool = False,
-        trust_remote_code: bool = False,
         verify_files: bool = False,
+        **changes: Any,
     ) -> SparseIndex:
         """Open an index; its arrays are mapped into memory, not read.
 
         Args:
             folder: The index.
-            model: What encodes queries: a loaded SparseEncoder, or a built-in name, folder or hub id; None takes the
-                one that the index names. It is loaded by the first query that is a text.
-            any_model: Accept a model that did not make the index.
-            trust_remote_code: Run code that comes with the model.
+            options: What encodes the queries; None takes the model that the index names.
             verify_files: Read all files and compare their digests; without, sizes and shapes are checked.
+            **changes: Fields of ``options`` to replace.
 
         Raises:
             NotFoundError: If there is no index.
             IndexFileError: If it is damaged or of a later version.
         """
+        options = QueryOptions.of(options, **changes)
         folder = Path(folder)
         manifest, segments, tokens_json = open_segments(folder)
         if verify_files:
             verify(folder, manifest)
-        return cls(
-            folder,
-            manifest,
-            segments,
-            tokens_json,
-            model=model,
-            any_model=any_model,
-            trust_remote_code=trust_remote_code,
-        )
+        return cls(folder, manifest, segments, tokens_json, options)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Copy the index, as it is on disk, to another folder.
@@ -178,7 +177,7 @@ class SparseIndex:
             InputError: If an argument does not fit, or the model is not the one that made the index.
             NotFoundError: If the index's model is not there any more.
         """
-        return self.search_many(self._one(query), top_k, filter=filter)[0]
+        return self.search_many(self._queries.one(query, remedy=_SEVERAL), top_k, filter=filter)[0]
 
     def search_many(
         self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
@@ -200,7 +199,7 @@ class SparseIndex:
         """
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
-        check_columns(vector, self.manifest.vocabulary_size, "the index")
+        self._queries.check_columns(vector)
         wanted = self._filter(filter)
         order = np.argsort(vector.indices[: vector.nnz], kind="stable")
         terms = vector.indices[order].astype(np.int64)
@@ -226,7 +225,7 @@ class SparseIndex:
             InputError: If no document has this id, or the query does not fit.
         """
         segment, row = self._find(identifier)
-        vector = self._one(query)
+        vector = self._queries.one(query, remedy=_SEVERAL)
         matches = []
         for term, value in zip(vector.indices, vector.data, strict=True):
             weight = segment.weight(int(term), row)
@@ -261,14 +260,16 @@ class SparseIndex:
             InputError: If they do not fit the index, or the model did not make it.
             NotFoundError: If the model is not there.
         """
-        dtype, columns = self.manifest.settings.get("dtype", "float32"), self.manifest.vocabulary_size
-        return query_vectors(queries, self._opened, columns=columns, dtype=dtype, where="the index")
+        return self._queries.vectors(queries)
 
-    def add(self, corpus: Any, *, update: bool = False, **options: Any) -> None:
+    def encoder(self) -> Any:
+        """The loaded encoder of the queries."""
+        return self._queries.open().encoder
+
+    def add(self, corpus: Any, *, update: bool = False, **changes: Any) -> None:
         """Add documents and show them; arguments as for :func:`isthmus.index.change_index`."""
-        model = self._model if self._encoder is None else self._encoder
-        options = {"trust_remote_code": self._trust_remote_code, **options}
-        self._change(corpus=corpus, update=update, model=model, **options)
+        changes = {"trust_remote_code": self._queries.options.trust_remote_code, **changes}
+        self._change(corpus=corpus, update=update, model=self._queries.model, **changes)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete documents.
@@ -283,29 +284,10 @@ class SparseIndex:
         """Merge all segments into one and drop deleted documents from the disk."""
         self._change(compact=True)
 
-    def _change(self, **options: Any) -> None:
-        change_index(self.folder, **options)
+    def _change(self, **changes: Any) -> None:
+        change_index(self.folder, **changes)
         later = type(self).open(self.folder)
         self.manifest, self._segments, self._firsts = later.manifest, later._segments, later._firsts
-
-    def _opened(self) -> Any:
-        if self._encoder is None:
-            identity = self.manifest.identity
-            model = self._model
-            if model is None:
-                model = None if identity is None else identity.name
-            if model is None:
-                raise InputError(f"the index {self.folder} names no model; pass the one that made it (model=, --model)")
-            opened = open_encoder(model, trust_remote_code=self._trust_remote_code)
-            if identity is not None and not self._any_model:
-                identity.check(opened.identity, f"the index {self.folder}")
-            self._encoder = opened.encoder
-        return self._encoder
-
-    def _one(self, query: str | csr_matrix) -> csr_matrix:
-        if not isinstance(query, str) and query.shape[0] != 1:
-            raise InputError(f"query must be one text or one row, got {query.shape[0]} rows; see search_many")
-        return self.vectors([query] if isinstance(query, str) else query)[0]
 
     def _filter(self, filter: Mapping[str, Any] | None) -> Filter | None:
         if not filter:

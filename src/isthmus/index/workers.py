@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from isthmus.encoders.options import CorpusOptions
 from isthmus.errors import IsthmusError, MissingExtraError, WorkerError
 from isthmus.index.encoded_files import Encode, make_part
-from isthmus.index.quantize import Weights
+from isthmus.index.options import Weights
+from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Document
 
 # Of a Ray worker whose node went away or ran out of memory: a part comes out the same wherever it is made.
@@ -31,14 +33,12 @@ class Recipe:
     Attributes:
         model: Built-in name, folder or hub id.
         vocabulary_size: Dimensions of the vectors.
-        options: Of :func:`isthmus.encoders.encoding.encode_texts`.
-        trust_remote_code: Run code that comes with the model.
+        options: How it is opened, and how texts are encoded.
     """
 
     model: str
     vocabulary_size: int
-    options: dict[str, Any] = field(default_factory=dict)
-    trust_remote_code: bool = False
+    options: CorpusOptions = field(default_factory=CorpusOptions)
 
     def encode(self, threads: int | None = None) -> Encode:
         """Load the encoder and give what encodes documents with it.
@@ -53,14 +53,15 @@ class Recipe:
         _quiet_libraries()
         if threads is not None:
             torch.set_num_threads(threads)
-        return document_encode(load_encoder(self.model, trust_remote_code=self.trust_remote_code), self.options)
+        encoder = load_encoder(self.model, trust_remote_code=self.options.trust_remote_code)
+        return document_encode(encoder, self.options)
 
 
-def document_encode(encoder: Any, options: dict[str, Any]) -> Encode:
+def document_encode(encoder: Any, options: EncodeOptions) -> Encode:
     """What encodes documents with a loaded encoder."""
     from isthmus.encoders.encoding import encode_texts
 
-    return functools.partial(encode_texts, encoder, role="document", show_progress_bar=False, **options)
+    return functools.partial(encode_texts, encoder, options=options, role="document", show_progress_bar=False)
 
 
 class Processes:
@@ -177,22 +178,22 @@ class Ray:
 
 @contextmanager
 def workers(recipe: Recipe, size: int, *, ray: bool) -> Iterator[Processes | Ray]:
-    """A pool for the body.
+    """Workers for the body; they end with it.
 
     Raises:
         WorkerError: If a worker dies.
         MissingExtraError: If Ray is asked for and not installed.
     """
-    pool: Processes | Ray = Ray(recipe, size) if ray else Processes(recipe, size)
+    made: Processes | Ray = Ray(recipe, size) if ray else Processes(recipe, size)
     try:
-        yield pool
+        yield made
     except Exception as error:
-        explained = pool.explain(error)
+        explained = made.explain(error)
         if explained is None:
             raise
         raise explained from error
     finally:
-        pool.close()
+        made.close()
 
 
 _encode: tuple[Encode, int] | None = None

@@ -29,8 +29,9 @@ from isthmus.index.format import (
     writing,
 )
 from isthmus.index.merge import SEGMENTS_KEPT, groups_to_merge, merge
+from isthmus.index.options import MemoryLimits
 from isthmus.index.reader import Segment
-from isthmus.index.segments import Limits, SegmentsWriter, id_digest
+from isthmus.index.segments import SegmentsWriter, id_digest
 from isthmus.reading.corpus import Document
 from isthmus.reading.storage import atomic_write
 
@@ -60,12 +61,12 @@ class IndexWriter:
         *,
         new: Manifest | None = None,
         tokens: Sequence[str] | None = None,
-        limits: Limits | None = None,
+        limits: MemoryLimits | None = None,
     ) -> None:
         self.folder = folder
         self._new = new
         self._tokens = tokens
-        self._limits = limits or Limits()
+        self._limits = limits or MemoryLimits()
         self._stack = ExitStack()
         self.manifest: Manifest
         self.added = self.empty = 0

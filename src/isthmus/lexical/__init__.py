@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from isthmus.lexical.parts import add_lexical, fit_self_activation, scale_lexical
+    from isthmus.lexical.adding import add_lexical, fit_self_activation, scale_lexical
 
 __all__ = ["add_lexical", "fit_self_activation", "scale_lexical"]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, ".parts"))
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, ".adding"))

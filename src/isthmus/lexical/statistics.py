@@ -1,4 +1,4 @@
-"""What texts tell about tokens: how rare they are, and which weight an encoder gives to those of its own text."""
+"""Statistics of texts: how rare their tokens are, and which weight an encoder gives to those of its own text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scipy.sparse import csr_matrix, vstack
 from isthmus._progress import progress
 from isthmus.encoders.prompts import prompt_name
 from isthmus.errors import InputError
+from isthmus.lexical.options import AddLexicalOptions
 from isthmus.modules.lexical import Lexical
 from isthmus.modules.token_counts import TokenCounts, count_tokens
 
 MIN_TEXTS = 10
-MAX_TEXTS = 2000
 SNIPPETS = 200
 SNIPPET_TOKENS = (8, 16)
 # Texts whose ids are made at a time; an encoder's own batches would be needlessly many.
@@ -28,7 +28,7 @@ _READ = 256
 
 @dataclass(frozen=True)
 class Statistics:
-    """What was counted in texts.
+    """Counts of the tokens in texts.
 
     Attributes:
         count: Texts with at least one token.
@@ -76,13 +76,7 @@ def lucene_idf(count: int, frequency: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def gather(
-    encoder: Any,
-    texts: Iterable[str],
-    size: int,
-    *,
-    max_texts: int = MAX_TEXTS,
-    seed: int = 0,
-    show: bool | None = None,
+    encoder: Any, texts: Iterable[str], size: int, options: AddLexicalOptions | None = None, **changes: Any
 ) -> Statistics:
     """Count tokens as an encoder reads them, documents of it, and draw a sample; memory does not grow with the texts.
 
@@ -90,24 +84,25 @@ def gather(
         encoder: A SparseEncoder.
         texts: Read once; those without a token are left out.
         size: Columns of its vectors.
-        max_texts: Size of the sample.
-        seed: Seed of the sample.
-        show: None shows a progress bar on a terminal.
+        options: Size and seed of the sample; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         InputError: If ``texts`` is one string or holds something else, or fewer than ten have a token.
     """
+    options = AddLexicalOptions.of(options, **changes)
+    max_texts = options.max_texts
     if isinstance(texts, str):
         raise InputError(f"texts must be an iterable of strings, got one string {texts[:40]!r}; put it into a list")
     if max_texts < MIN_TEXTS:
         raise InputError(f"max_texts must be {MIN_TEXTS} or more, got {max_texts}")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(options.seed)
     left_out = special_mask(encoder, size)
     frequency = np.zeros(size, dtype=np.int64)
     chosen: dict[int, tuple[int, str]] = {}
     count = length = 0
     total = len(texts) if isinstance(texts, Sized) else None
-    remaining = iter(progress(_checked(texts), desc="Counting tokens", total=total, show=show))
+    remaining = iter(progress(_checked(texts), desc="Counting tokens", total=total, show=options.show_progress_bar))
     while window := list(itertools.islice(remaining, _READ)):
         counts = _counts(encoder, window, left_out)
         frequency += np.bincount(counts.tokens.numpy(), minlength=size)
@@ -195,7 +190,7 @@ def fit_formula(
         encoder: The encoder.
         statistics: Of its texts.
         vectors: Of ``statistics.sample``, shape (texts, vocabulary).
-        calibrated: Whether columns were multiplied by :func:`isthmus.lexical.parts.activation_scale`.
+        calibrated: Whether columns were multiplied by :func:`isthmus.lexical.adding.activation_scale`.
         batch_size: Texts per step.
 
     Raises:

@@ -7,35 +7,39 @@ from typing import TYPE_CHECKING
 from isthmus._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from isthmus.losses.cached_clear import CachedCLEARLoss
-    from isthmus.losses.cached_infonce import CachedInfoNCELoss
-    from isthmus.losses.cached_proximity import CachedProximityLoss
-    from isthmus.losses.clear import CLEARLoss
-    from isthmus.losses.infonce import InfoNCELoss
-    from isthmus.losses.proximity import ProximityLoss
+    from isthmus.losses.clear import CachedCLEARLoss, CLEARLoss
+    from isthmus.losses.infonce import CachedInfoNCELoss, InfoNCELoss
+    from isthmus.losses.options import CLEAROptions, InfoNCEOptions, ProximityOptions
+    from isthmus.losses.proximity import CachedProximityLoss, ProximityLoss
     from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
 
 __all__ = [
     "CLEARLoss",
+    "CLEAROptions",
     "CachedCLEARLoss",
     "CachedInfoNCELoss",
     "CachedNamedSpladeLoss",
     "CachedProximityLoss",
     "InfoNCELoss",
+    "InfoNCEOptions",
     "NamedSpladeLoss",
     "ProximityLoss",
+    "ProximityOptions",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "CLEARLoss": ".clear",
-        "CachedCLEARLoss": ".cached_clear",
-        "CachedInfoNCELoss": ".cached_infonce",
+        "CLEAROptions": ".options",
+        "CachedCLEARLoss": ".clear",
+        "CachedInfoNCELoss": ".infonce",
         "CachedNamedSpladeLoss": ".splade",
-        "CachedProximityLoss": ".cached_proximity",
+        "CachedProximityLoss": ".proximity",
         "InfoNCELoss": ".infonce",
+        "InfoNCEOptions": ".options",
         "NamedSpladeLoss": ".splade",
         "ProximityLoss": ".proximity",
+        "ProximityOptions": ".options",
     },
 )

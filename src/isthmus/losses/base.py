@@ -1,4 +1,4 @@
-"""What the losses have in common: columns by name, scores, missing negatives, other devices."""
+"""The base of the losses that align languages: columns by name, scores, missing negatives, other devices."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sentence_transformers.util import all_gather, all_gather_with_grad, get_ran
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.losses.columns import Layout, find_layout
-from isthmus.losses.options import SCALES, Similarity, check_similarity
+from isthmus.losses.options import SCALES, LossOptions, Similarity
+from isthmus.losses.roles import Layout, find_layout
 
 Features = Iterable[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Candidates:
+class TermCandidates:
     """What one term ranks for its anchors: the positives of all rows, then all negatives that are there.
 
     Attributes:
@@ -43,14 +43,10 @@ class AlignmentLoss(nn.Module):
         model: A SentenceTransformer, or a SparseEncoder, whose loss must stand in a ``SpladeLoss``.
         columns: Names of the dataset's columns in its order, as ``dataset.column_names`` gives them, because a trainer
             hands a loss the columns without their names. Labels among them are passed over.
-        similarity: ``cosine`` or ``dot``; None takes ``dot`` for a SparseEncoder, which is what it searches by, and
-            ``cosine`` otherwise.
-        scale: What the similarities are multiplied with, the inverse of a temperature; None takes 20 for ``cosine`` and
-            1 for ``dot``.
-        gather_across_devices: Rank the candidates of all processes instead of this one's.
+        options: The options of the loss.
 
     Raises:
-        InputError: If a column is missing or of no use, or an argument is out of its range.
+        InputError: If a column is missing or of no use.
     """
 
     terms: tuple[tuple[str, str], ...] = ()
@@ -62,23 +58,20 @@ class AlignmentLoss(nn.Module):
         self,
         model: Any,
         columns: Sequence[str],
-        *,
-        similarity: Similarity | None = None,
-        scale: float | None = None,
-        gather_across_devices: bool = False,
+        options: LossOptions,
     ) -> None:
         super().__init__()
-        check_similarity(similarity, scale)
         required = dict.fromkeys([*(role for term in self.terms for role in term), *self.other_roles])
         positives = [positive for _, positive in self.terms]
         self.layout: Layout = find_layout(type(self).__name__, columns, list(required), positives)
         self.model = model
         self.sparse = isinstance(model, SparseEncoder)
-        self.similarity: Similarity = similarity or ("dot" if self.sparse else "cosine")
-        self.scale = SCALES[self.similarity] if scale is None else scale
-        self.gather_across_devices = gather_across_devices
+        self.options = options
+        self.similarity: Similarity = options.similarity or ("dot" if self.sparse else "cosine")
+        self.scale = SCALES[self.similarity] if options.scale is None else options.scale
+        self.gather_across_devices = options.gather_across_devices
 
-    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], Candidates]) -> dict[str, Tensor]:
+    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], TermCandidates]) -> dict[str, Tensor]:
         """The weighted terms of the loss.
 
         Args:
@@ -115,7 +108,7 @@ class AlignmentLoss(nn.Module):
             present = self._present(vectors[0], labels)
             return self.components(by_role, lambda positive: self._candidates(positive, vectors, present))
 
-    def scores(self, anchors: Tensor, candidates: Candidates) -> Tensor:
+    def scores(self, anchors: Tensor, candidates: TermCandidates) -> Tensor:
         """Scaled similarities, shape (anchors, candidates); a zero vector has cosine 0 with everything."""
         vectors = candidates.vectors
         if self.similarity == "cosine":
@@ -129,7 +122,7 @@ class AlignmentLoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """What a model card has to state."""
-        return {
+        return self.options.own() | {
             "columns": list(self.layout.columns),
             "similarity": self.similarity,
             "scale": self.scale,
@@ -175,7 +168,7 @@ class AlignmentLoss(nn.Module):
         here = torch.ones(len(like), columns, device=like.device) if labels is None else labels.to(like)
         return (all_gather(here) if self.gather_across_devices else here) != 0
 
-    def _candidates(self, positive: str, vectors: list[Tensor], present: Tensor) -> Candidates:
+    def _candidates(self, positive: str, vectors: list[Tensor], present: Tensor) -> TermCandidates:
         places = self.layout.negatives[positive]
         order = self.layout.negative_columns
         found = [self._gathered(vectors[self.layout.roles[positive]])]
@@ -184,7 +177,7 @@ class AlignmentLoss(nn.Module):
             there = present[:, order.index(places[number])]
             found.append(self._gathered(vectors[places[number]])[there])
             slots += [(number, row) for row in there.nonzero().flatten().tolist()]
-        return Candidates(torch.cat(found), slots)
+        return TermCandidates(torch.cat(found), slots)
 
     def _gathered(self, vectors: Tensor) -> Tensor:
         return all_gather_with_grad(vectors) if self.gather_across_devices else vectors
@@ -221,6 +214,6 @@ def embed_by_role(model: Any, sentence_features: Features, layout: Layout) -> li
 
 @contextmanager
 def _full_precision(like: Tensor | None) -> Iterator[None]:
-    """Half precision tells neighbours of a scale of 20 apart in steps of an eighth."""
+    """No autocast in the body: half precision tells neighbours of a scale of 20 apart in steps of an eighth."""
     with torch.autocast("cpu" if like is None else like.device.type, enabled=False):
         yield

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isthmus.errors import InputError
 from isthmus.losses.base import Features
-from isthmus.losses.options import check_mini_batch_size
+from isthmus.losses.options import CachedOptions
 
 
 class Cached(CachedLossMixin):  # type: ignore[misc]
@@ -30,7 +30,7 @@ class Cached(CachedLossMixin):  # type: ignore[misc]
         Raises:
             InputError: If it is below 1, or the model's inputs cannot be split.
         """
-        check_mini_batch_size(size)
+        CachedOptions(size)
         if has_static_embedding_input(self.model):
             raise InputError(
                 f"mini_batch_size must be left out for an encoder with a StaticEmbedding, got {size}; its inputs "

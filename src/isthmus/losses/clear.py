@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from isthmus.losses.base import AlignmentLoss, Candidates
-from isthmus.losses.options import Detach, Similarity, check_clear
+from isthmus.losses.base import AlignmentLoss, TermCandidates
+from isthmus.losses.cached import CachedAlignmentLoss
+from isthmus.losses.options import CLEAROptions, Detach, Similarity
 
 
 class CLEARLoss(AlignmentLoss):
@@ -39,6 +40,9 @@ class CLEARLoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = CLEARLoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     terms = (("pivot_query", "pivot_passage"), ("pivot_passage", "query"))
@@ -56,16 +60,19 @@ class CLEARLoss(AlignmentLoss):
         scale: float | None = None,
         gather_across_devices: bool = False,
     ) -> None:
-        check_clear(alpha, beta, kl, detach)
-        super().__init__(
-            model, columns, similarity=similarity, scale=scale, gather_across_devices=gather_across_devices
+        options = CLEAROptions(
+            alpha=alpha,
+            beta=beta,
+            kl=kl,
+            detach=detach,
+            similarity=similarity,
+            scale=scale,
+            gather_across_devices=gather_across_devices,
         )
-        self.alpha = alpha
-        self.beta = beta
-        self.kl = kl
-        self.detach = detach
+        super().__init__(model, columns, options)
+        self.alpha, self.beta, self.kl, self.detach = alpha, beta, kl, detach
 
-    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], Candidates]) -> dict[str, Tensor]:
+    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], TermCandidates]) -> dict[str, Tensor]:
         """``forward_loss``, ``reverse_loss`` and, with kl, ``kl_loss``, each times its weight."""
         passages, queries = candidates("pivot_passage"), candidates("query")
         forward = self.scores(vectors["pivot_query"], passages)
@@ -79,7 +86,9 @@ class CLEARLoss(AlignmentLoss):
             found["kl_loss"] = beta * self._divergence(forward, reverse, passages, queries)
         return found
 
-    def _divergence(self, forward: Tensor, reverse: Tensor, passages: Candidates, queries: Candidates) -> Tensor:
+    def _divergence(
+        self, forward: Tensor, reverse: Tensor, passages: TermCandidates, queries: TermCandidates
+    ) -> Tensor:
         place = {slot: index for index, slot in enumerate(queries.slots)}
         shared = [(index, place[slot]) for index, slot in enumerate(passages.slots) if slot in place]
         of_forward, of_reverse = (list(side) for side in zip(*shared, strict=True))
@@ -90,11 +99,6 @@ class CLEARLoss(AlignmentLoss):
         elif self.detach == "reverse":
             log_reverse = log_reverse.detach()
         return (log_reverse.exp() * (log_reverse - log_forward)).sum(dim=1).mean()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """What a model card has to state."""
-        own = {"alpha": self.alpha, "beta": self.beta, "kl": self.kl, "detach": self.detach}
-        return own | super().get_config_dict()
 
     @property
     def citation(self) -> str:
@@ -109,3 +113,19 @@ class CLEARLoss(AlignmentLoss):
     archivePrefix = {arXiv},
 }
 """
+
+
+class CachedCLEARLoss(CachedAlignmentLoss, CLEARLoss):
+    """:class:`CLEARLoss` with GradCache, equal in value and gradient, a mini-batch at a time.
+
+    For dense encoders; a sparse one takes ``CachedSpladeLoss(model, CLEARLoss(model, columns), ...)``.
+
+    Args:
+        model: A SentenceTransformer.
+        columns: As for the uncached loss.
+        mini_batch_size: Texts of a column to encode at a time; how much memory that takes does not depend on the batch.
+        options: As for the uncached loss.
+
+    Raises:
+        InputError: If a column or an argument does not fit, or the encoder's inputs cannot be split.
+    """

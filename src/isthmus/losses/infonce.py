@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from isthmus.losses.base import AlignmentLoss, Candidates
-from isthmus.losses.options import Similarity, check_infonce
+from isthmus.losses.base import AlignmentLoss, TermCandidates
+from isthmus.losses.cached import CachedAlignmentLoss
+from isthmus.losses.options import InfoNCEOptions, Similarity
 
 
 class InfoNCELoss(AlignmentLoss):
@@ -28,6 +29,9 @@ class InfoNCELoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = InfoNCELoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     def __init__(
@@ -41,21 +45,20 @@ class InfoNCELoss(AlignmentLoss):
         scale: float | None = None,
         gather_across_devices: bool = False,
     ) -> None:
-        check_infonce(anchor, positive)
-        self.terms = ((anchor, positive),)
-        super().__init__(
-            model, columns, similarity=similarity, scale=scale, gather_across_devices=gather_across_devices
+        options = InfoNCEOptions(
+            anchor=anchor,
+            positive=positive,
+            similarity=similarity,
+            scale=scale,
+            gather_across_devices=gather_across_devices,
         )
+        self.terms = ((anchor, positive),)
+        super().__init__(model, columns, options)
 
-    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], Candidates]) -> dict[str, Tensor]:
+    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], TermCandidates]) -> dict[str, Tensor]:
         """``nce_loss`` alone."""
         ((anchor, positive),) = self.terms
         return {"nce_loss": self.contrast(self.scores(vectors[anchor], candidates(positive)))}
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """What a model card has to state."""
-        ((anchor, positive),) = self.terms
-        return {"anchor": anchor, "positive": positive} | super().get_config_dict()
 
     @property
     def citation(self) -> str:
@@ -69,3 +72,19 @@ class InfoNCELoss(AlignmentLoss):
     archivePrefix = {arXiv},
 }
 """
+
+
+class CachedInfoNCELoss(CachedAlignmentLoss, InfoNCELoss):
+    """:class:`InfoNCELoss` with GradCache, equal in value and gradient, a mini-batch at a time.
+
+    For dense encoders; a sparse one takes ``CachedSpladeLoss(model, InfoNCELoss(model, columns), ...)``.
+
+    Args:
+        model: A SentenceTransformer.
+        columns: As for the uncached loss.
+        mini_batch_size: Texts of a column to encode at a time; how much memory that takes does not depend on the batch.
+        options: As for the uncached loss.
+
+    Raises:
+        InputError: If a column or an argument does not fit, or the encoder's inputs cannot be split.
+    """

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import InputError
-from isthmus.losses.base import AlignmentLoss, Candidates, unit
-from isthmus.losses.options import EpsPlacement, Similarity, check_proximity
+from isthmus.losses.base import AlignmentLoss, TermCandidates, unit
+from isthmus.losses.cached import CachedAlignmentLoss
+from isthmus.losses.options import EpsPlacement, ProximityOptions, Similarity
 
 
 class ProximityLoss(AlignmentLoss):
@@ -43,6 +44,9 @@ class ProximityLoss(AlignmentLoss):
 
     Raises:
         InputError: If a column or an argument does not fit.
+
+    Example:
+        >>> loss = ProximityLoss(model, dataset.column_names)  # doctest: +SKIP
     """
 
     terms = (("passage", "pivot_query"),)
@@ -63,23 +67,29 @@ class ProximityLoss(AlignmentLoss):
         scale: float | None = None,
         gather_across_devices: bool = False,
     ) -> None:
-        check_proximity(temperature, normalize, eps, eps_placement, jsd_weight, nce_weight)
-        super().__init__(
-            model, columns, similarity=similarity, scale=scale, gather_across_devices=gather_across_devices
+        options = ProximityOptions(
+            temperature=temperature,
+            normalize=normalize,
+            eps=eps,
+            eps_placement=eps_placement,
+            jsd_weight=jsd_weight,
+            nce_weight=nce_weight,
+            similarity=similarity,
+            scale=scale,
+            gather_across_devices=gather_across_devices,
         )
+        super().__init__(model, columns, options)
         if self.sparse and (temperature != 1 or normalize):
             raise InputError(
                 f"temperature and normalize must be left out for a SparseEncoder, got {temperature} and {normalize}; "
                 "its distributions are the shares of the columns"
             )
-        self.temperature = temperature
-        self.normalize = normalize
-        self.eps = eps
-        self.eps_placement = eps_placement
-        self.jsd_weight = jsd_weight
-        self.nce_weight = nce_weight
+        self.temperature, self.normalize = temperature, normalize
+        self.eps: float = eps
+        self.eps_placement: EpsPlacement = eps_placement
+        self.jsd_weight, self.nce_weight = jsd_weight, nce_weight
 
-    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], Candidates]) -> dict[str, Tensor]:
+    def components(self, vectors: dict[str, Tensor], candidates: Callable[[str], TermCandidates]) -> dict[str, Tensor]:
         """``jsd_loss`` and ``nce_loss``, each times its weight."""
         root = self._root(self.distributions(vectors["pivot_passage"]), self.distributions(vectors["passage"]))
         scores = self.scores(vectors["passage"], candidates("pivot_query"))
@@ -108,11 +118,6 @@ class ProximityLoss(AlignmentLoss):
         root = torch.where(jsd > 0, torch.where(jsd > 0, jsd, 1.0).sqrt(), 0.0)
         return root + self.eps if self.eps_placement == "outside" else root
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """What a model card has to state."""
-        names = ("temperature", "normalize", "eps", "eps_placement", "jsd_weight", "nce_weight")
-        return {name: getattr(self, name) for name in names} | super().get_config_dict()
-
     @property
     def citation(self) -> str:
         """BibTeX of the paper."""
@@ -126,3 +131,19 @@ class ProximityLoss(AlignmentLoss):
     archivePrefix = {arXiv},
 }
 """
+
+
+class CachedProximityLoss(CachedAlignmentLoss, ProximityLoss):
+    """:class:`ProximityLoss` with GradCache, equal in value and gradient, a mini-batch at a time.
+
+    For dense encoders; a sparse one takes ``CachedSpladeLoss(model, ProximityLoss(model, columns), ...)``.
+
+    Args:
+        model: A SentenceTransformer.
+        columns: As for the uncached loss.
+        mini_batch_size: Texts of a column to encode at a time; how much memory that takes does not depend on the batch.
+        options: As for the uncached loss.
+
+    Raises:
+        InputError: If a column or an argument does not fit, or the encoder's inputs cannot be split.
+    """

@@ -23,6 +23,14 @@ class NamedSpladeLoss(SpladeLoss):  # type: ignore[misc]
         model: A SparseEncoder.
         loss: An :class:`~isthmus.losses.base.AlignmentLoss` over it.
         options: As for ``SpladeLoss``, both weights among them.
+
+    Example:
+        >>> loss = NamedSpladeLoss(
+        ...     model,
+        ...     CLEARLoss(model, dataset.column_names),
+        ...     document_regularizer_weight=3e-5,
+        ...     query_regularizer_weight=5e-5,
+        ... )  # doctest: +SKIP
     """
 
     loss: AlignmentLoss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus._lazy import lazy_names
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 
 if TYPE_CHECKING:
     from isthmus.serve.app import create_app

@@ -14,22 +14,22 @@ from scipy.sparse import csr_matrix
 
 import isthmus
 from isthmus.encoders.prompts import Role
-from isthmus.engines import Engine as Index
+from isthmus.engines import Engine
 from isthmus.errors import IndexFileError, InputError
 from isthmus.index.hits import Hit, Match
 from isthmus.reading.corpus import Document
-from isthmus.serve.batches import Batcher, Encoded
+from isthmus.serve.batcher import Batcher, Encoded
 from isthmus.serve.gate import Refusal
 from isthmus.serve.highlight import Highlighter, Span, excerpt
 from isthmus.serve.library import Library
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 from isthmus.serve.words import Words
 
 Result = TypeVar("Result")
 _WHOLE = 20_000
 
 
-class Engine:
+class Answers:
     """Searches, explains and encodes for many at once.
 
     An index and its encoder are not made for several threads, so each has one of its own: while one batch is
@@ -160,7 +160,7 @@ class Engine:
                 "fields": self._library.fields(),
                 "token_map": self._words.token_map is not None,
                 "problem": self._library.problem,
-                "limits": asdict(self.limits),
+                "limits": asdict(self.limits.part(Limits)),
             }
 
         return await self._run(work)
@@ -169,7 +169,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._searching, work)
 
     def _explained(
-        self, index: Index, vector: csr_matrix, identifier: str, characters: int, hit: Hit | None = None
+        self, index: Engine, vector: csr_matrix, identifier: str, characters: int, hit: Hit | None = None
     ) -> dict[str, Any] | None:
         """A document, that of a hit where there is one, with what it matched; None where it is not in the index."""
         try:

@@ -18,10 +18,10 @@ import isthmus
 from isthmus.errors import InputError
 from isthmus.reading.corpus import finite
 from isthmus.serve import schemas
-from isthmus.serve.answers import Engine
+from isthmus.serve.answers import Answers
 from isthmus.serve.gate import BROKEN, Gate, Refusal
 from isthmus.serve.library import Library
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 
 LONGEST_KEY, SHORTEST_KEY = 200, 16
 _PAGE = Path(__file__).parent / "page"
@@ -72,13 +72,13 @@ def create_app(
             f"api_key must be {SHORTEST_KEY} to {LONGEST_KEY} ASCII characters without spaces, got one that is not; "
             "make one with: openssl rand -hex 24"
         )
-    engine = Engine(library, limits or Limits())
+    answers = Answers(library, limits or Limits())
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        engine.start()
+        answers.start()
         yield
-        engine.close()
+        answers.close()
 
     api = FastAPI(
         title="Isthmus",
@@ -94,9 +94,9 @@ def create_app(
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _failed)
     api.add_exception_handler(Exception, _broken)
-    _add_api(api, engine)
+    _add_api(api, answers)
     _add_page(api)
-    return Gate(api, engine.limits, api_key=api_key, hosts=hosts)
+    return Gate(api, answers.limits, api_key=api_key, hosts=hosts)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -108,9 +108,9 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
     return Response(text.encode("utf-8", errors="replace"), status, headers, "application/json")
 
 
-def _add_api(api: FastAPI, engine: Engine) -> None:
+def _add_api(api: FastAPI, answers: Answers) -> None:
     async def search(ask: schemas.Search) -> Response:
-        return json_response(await engine.search(**dict(ask)))
+        return json_response(await answers.search(**dict(ask)))
 
     async def search_by_url(
         query: Annotated[schemas.Text, Query(description="What to search for.")],
@@ -120,7 +120,7 @@ def _add_api(api: FastAPI, engine: Engine) -> None:
         expansion: Annotated[int, Query(ge=0, description="Add the heaviest tokens of the query's vector.")] = 0,
         characters: Annotated[int, Query(ge=0, le=20_000, description="Length of the part of every text.")] = 1_000,
     ) -> Response:
-        found = await engine.search(
+        found = await answers.search(
             query,
             top_k=top_k,
             filter=_filter(filter or ()),
@@ -131,28 +131,28 @@ def _add_api(api: FastAPI, engine: Engine) -> None:
         return json_response(found)
 
     async def explain(ask: schemas.Explain) -> Response:
-        return json_response(await engine.explain(ask.query, ask.id))
+        return json_response(await answers.explain(ask.query, ask.id))
 
     async def explain_by_url(
         query: Annotated[schemas.Text, Query(description="What was searched for.")],
         id: Annotated[str, Query(min_length=1, description="The document.")],
     ) -> Response:
-        return json_response(await engine.explain(query, id))
+        return json_response(await answers.explain(query, id))
 
     async def encode(ask: schemas.Encode) -> Response:
-        return json_response(await engine.encode(ask.texts, ask.role, ask.top_k))
+        return json_response(await answers.encode(ask.texts, ask.role, ask.top_k))
 
     async def token(
         token: Annotated[schemas.Text, Query(description="A token with or without its marker, or any text.")],
         top_k: Annotated[int, Query(ge=1, description="Rows, and tokens of each list, at most.")] = 10,
     ) -> Response:
-        return json_response(await engine.token(token, top_k))
+        return json_response(await answers.token(token, top_k))
 
     async def info() -> Response:
-        return json_response(await engine.info())
+        return json_response(await answers.info())
 
     async def health() -> Response:
-        return json_response({"status": "ok" if engine.problem is None else "degraded", "problem": engine.problem})
+        return json_response({"status": "ok" if answers.problem is None else "degraded", "problem": answers.problem})
 
     def add(path: str, method: str, answer: Callable[..., Awaitable[Response]], model: Any, *problems: int) -> None:
         responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}

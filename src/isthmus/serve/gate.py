@@ -1,4 +1,4 @@
-"""What every request passes before it reaches the API: host, key, size, number and time; and every answer's headers."""
+"""The gate of the API: host, key, size, number and time of every request, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

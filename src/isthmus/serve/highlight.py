@@ -1,4 +1,4 @@
-"""Where in a text the tokens stand that gave it its score."""
+"""The places in a text of the tokens that gave it its score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server answers from: an encoder that stays, and an index, here or in another engine, as it is now."""
+"""An encoder that stays, and an index, here or in another engine, as it is now: a server answers from them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from scipy.sparse import csr_matrix
 
 from isthmus.encoders.encoding import encode_texts, full_precision
-from isthmus.encoders.fingerprint import open_encoder
 from isthmus.encoders.load import transfer_folder
 from isthmus.encoders.prompts import Role
 from isthmus.engines import Engine
-from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
+from isthmus.errors import EngineError, IndexFileError, NotFoundError
+from isthmus.index.options import QueryOptions
+from isthmus.index.query_encoder import QueryEncoder
 from isthmus.serve.gate import Refusal
-from isthmus.serve.sources import Reader, open_source
+from isthmus.serve.sources import open_source
 from isthmus.token_map import TokenMap
 
 # Below, the vocabulary head takes less time than choosing which of its columns to compute.
@@ -32,9 +33,8 @@ class Library:
 
     Args:
         url: The index: a folder, or a URL of :mod:`isthmus.engines`.
-        model: Built-in name, folder or hub id of the encoder, or a loaded one; None takes what the index names.
-        any_model: Accept a model that did not make the index.
-        trust_remote_code: Run code that comes with the model.
+        options: What encodes the queries; None takes the model that the index names.
+        **changes: Fields of ``options`` to replace.
 
     Attributes:
         name: The index's, without where it is.
@@ -51,25 +51,19 @@ class Library:
         MissingExtraError: If the engine needs a package that is not installed.
     """
 
-    def __init__(
-        self, url: str | Path, *, model: Any = None, any_model: bool = False, trust_remote_code: bool = False
-    ) -> None:
+    def __init__(self, url: str | Path, options: QueryOptions | None = None, **changes: Any) -> None:
+        options = QueryOptions.of(options, **changes)
         self._source = open_source(str(url))
         self._failure: str | None = None
         try:
             self.name = self._source.name
-            made_by = self._source.made_by
-            if model is None:
-                model = None if made_by is None else made_by.name
-            if model is None:
-                raise InputError(f"the index {url} names no model; pass the one that made it (model=, --model)")
-            opened = open_encoder(model, trust_remote_code=trust_remote_code)
+            queries = QueryEncoder(self._source.header, f"the index {url}", options)
+            opened, self._encoding = queries.open(), queries.encoding
             self.encoder = full_precision(opened.encoder)
-            reader = Reader(None if any_model else opened.identity, opened.vocabulary_size)
-            self._source.admit(reader, self.encoder)
+            self._source.admit(queries)
             name = opened.identity.name
             self.model = Path(name).name if name is not None and Path(name).is_absolute() else name
-            self.token_map = TokenMap.find(transfer_folder(model) if isinstance(model, (str, Path)) else None)
+            self.token_map = TokenMap.find(None if queries.name is None else transfer_folder(queries.name))
         except BaseException:
             self.close()
             raise
@@ -81,16 +75,8 @@ class Library:
 
     def encode(self, texts: Sequence[str], role: Role) -> csr_matrix:
         """Vectors of texts, shape (texts, vocabulary), computed as those of the index."""
-        dtype = self._source.settings.get("dtype", "float32")
-        return encode_texts(
-            self.encoder,
-            texts,
-            role=role,
-            batch_size=len(texts),
-            dtype=dtype,
-            stock_head=sum(map(len, texts)) <= _SHORT,
-            show_progress_bar=False,
-        )
+        short = sum(map(len, texts)) <= _SHORT
+        return encode_texts(self.encoder, texts, self._encoding, role=role, batch_size=len(texts), stock_head=short)
 
     def index(self) -> Engine:
         """The index as it is now; of a folder, the one before where that cannot be used, with the reason in the log.

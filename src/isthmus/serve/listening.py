@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from isthmus.errors import InputError
-from isthmus.serve.limits import Limits
+from isthmus.serve.options import Limits
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _BACKLOG = 512

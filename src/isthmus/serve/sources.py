@@ -1,15 +1,12 @@
-"""Where the documents are that a server answers from: a folder that is followed, or another engine that is asked."""
+"""Indexes that a server answers from: a folder that is followed, or another engine that is asked."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-from isthmus.encoders.fingerprint import Identity
 from isthmus.engines import Engine, is_engine_url, open_engine
 from isthmus.engines.base import Location
 from isthmus.engines.embedded import EmbeddedEngine
@@ -17,6 +14,8 @@ from isthmus.engines.seismic import FOLDER, HEADER, SeismicEngine
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import IndexFileError, InputError, IsthmusError
 from isthmus.index.format import MANIFEST
+from isthmus.index.header import VectorHeader
+from isthmus.index.query_encoder import QueryEncoder
 
 # Seconds after which a server is asked again whether its vectors are still those of the encoder.
 RECHECK = 10.0
@@ -25,49 +24,20 @@ _SEISMIC = "seismic"
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Reader:
-    """The encoder of the queries, as far as an index has to fit it.
-
-    Attributes:
-        identity: Its fingerprint; None fits any index.
-        vocabulary_size: Dimensions of its vectors.
-    """
-
-    identity: Identity | None
-    vocabulary_size: int
-
-    def check(self, made_by: Identity | None, vocabulary_size: int, where: str) -> None:
-        """Refuse vectors that another encoder made.
-
-        Raises:
-            InputError: If fingerprint or dimensions differ.
-        """
-        if made_by is not None and self.identity is not None:
-            made_by.check(self.identity, where)
-        if vocabulary_size != self.vocabulary_size:
-            raise InputError(
-                f"model must have {vocabulary_size} dimensions as {where}, got {self.vocabulary_size}; pass the model "
-                "that made it"
-            )
-
-
 class Source(Protocol):
     """An index that is open; it belongs to one thread.
 
     Attributes:
         name: What those who search may know of where it is.
-        made_by: The encoder that made it, where that is known.
-        settings: How its documents were encoded.
+        header: The encoder that made it, and how its documents were encoded.
         problem: What is wrong with it, for those who search; or None.
     """
 
     name: str
-    made_by: Identity | None
-    settings: Mapping[str, Any]
+    header: VectorHeader
     problem: str | None
 
-    def admit(self, reader: Reader, encoder: Any) -> None:
+    def admit(self, queries: QueryEncoder) -> None:
         """Take the encoder of the queries; once, before anything is searched."""
 
     def current(self) -> Engine:
@@ -100,18 +70,17 @@ class FolderSource:
         self._url = url
         self._seismic = is_engine_url(url)
         self._folder = Path(Location.parse(url).path if self._seismic else url)
-        self._reader: Reader | None = None
+        self._queries: QueryEncoder | None = None
         self.name = self._folder.absolute().name
         self.problem: str | None = None
         self._seen = self._look()
         self._index = self._open()
-        self.made_by = self._index.manifest.identity
-        self.settings: Mapping[str, Any] = self._index.manifest.settings
+        self.header: VectorHeader = self._index.manifest
 
-    def admit(self, reader: Reader, encoder: Any) -> None:
+    def admit(self, queries: QueryEncoder) -> None:
         """Check the index that is open, and from now on every one that takes its place."""
-        self._check(self._index, reader)
-        self._reader = reader
+        self._check(self._index, queries)
+        self._queries = queries
 
     def current(self) -> Folder:
         """The index as it is on disk now; the one before where that cannot be used, with the reason in the log."""
@@ -121,10 +90,10 @@ class FolderSource:
             self._seen = seen
             try:
                 opened = self._open()
-                if self._reader is not None:
-                    self._check(opened, self._reader)
+                if self._queries is not None:
+                    self._check(opened, self._queries)
                 self._index, self.problem = opened, None
-                self.settings = opened.manifest.settings
+                self.header = opened.manifest
             except (IsthmusError, OSError) as error:
                 # The reason names folders, which are no business of those who search.
                 lists = ", or has no lists yet" if self._seismic else ""
@@ -160,9 +129,8 @@ class FolderSource:
         header = self._folder / FOLDER / HEADER
         return tuple(_stamp(path) for path in (self._folder / MANIFEST, *((header,) if self._seismic else ())))
 
-    def _check(self, index: Folder, reader: Reader) -> None:
-        manifest = index.manifest
-        reader.check(manifest.identity, manifest.vocabulary_size, f"the index {self._folder}")
+    def _check(self, index: Folder, queries: QueryEncoder) -> None:
+        queries.check(index.manifest, f"the index {self._folder}")
 
 
 class ServerSource:
@@ -178,17 +146,15 @@ class ServerSource:
         self.problem: str | None = None
         self._where = url
         self._engine = cast(ServerEngine, open_engine(url))
-        self.made_by: Identity | None = self._engine.header.identity
-        self.settings = self._engine.header.settings
+        self.header: VectorHeader = self._engine.header
 
-    def admit(self, reader: Reader, encoder: Any) -> None:
+    def admit(self, queries: QueryEncoder) -> None:
         """Check the index, and give the engine the encoder, by which it names tokens."""
-        header = self._engine.header
-        reader.check(header.identity, header.vocabulary_size, self._where)
-        self._engine = ServerEngine(self._engine.server, model=encoder, any_model=True)
-        # It asks the encoder for names once it has encoded something.
-        self._engine.vectors(["."])
-        self._reader = reader
+        queries.check(self._engine.header, self._where)
+        self._engine = ServerEngine(self._engine.server, model=queries.open(), any_model=True)
+        # It asks an encoder for names that is open.
+        self._engine.encoder()
+        self._queries = queries
         self._checked = time.monotonic()
 
     def current(self) -> ServerEngine:
@@ -202,7 +168,7 @@ class ServerSource:
         if time.monotonic() - self._checked >= RECHECK:
             header = self._engine.server.header()
             try:
-                self._reader.check(header.identity, header.vocabulary_size, self._where)
+                self._queries.check(header, self._where)
             except InputError as error:
                 raise IndexFileError(str(error)) from error
             self._checked = time.monotonic()
@@ -233,9 +199,6 @@ def open_source(url: str) -> Source:
 
     Args:
         url: A folder, or a URL of :mod:`isthmus.engines`.
-
-    Raises:
-        IsthmusError: As for :func:`isthmus.engines.open_engine`.
     """
     local = not is_engine_url(url) or Location.parse(url).scheme == _SEISMIC
     return FolderSource(url) if local else ServerSource(url)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus._lazy import lazy_names
-from isthmus.training.align_settings import AlignSettings
+from isthmus.training.mine_options import MineOptions
+from isthmus.training.options import AlignOptions, TrainOptions
 from isthmus.training.paper_recipes import paper_settings
-from isthmus.training.settings import TrainingSettings
+from isthmus.training.text_options import PairOptions
 
 if TYPE_CHECKING:
     from isthmus.training.aligning import align
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
     from isthmus.training.recipe import train
     from isthmus.training.run_report import TrainingReport
     from isthmus.training.self_supervised import train_self_supervised
-    from isthmus.training.unlabelled import PairSettings, TextPairs, pairs_from_text
+    from isthmus.training.unlabelled import TextPairs, pairs_from_text
 
 __all__ = [
-    "AlignSettings",
-    "PairSettings",
+    "AlignOptions",
+    "MineOptions",
+    "PairOptions",
     "TextPairs",
+    "TrainOptions",
     "TrainingData",
     "TrainingReport",
-    "TrainingSettings",
     "align",
     "mine",
     "pairs_from_text",
@@ -38,7 +40,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "align": ".aligning",
-        "PairSettings": ".unlabelled",
         "TextPairs": ".unlabelled",
         "TrainingData": ".data",
         "TrainingReport": ".run_report",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
-from isthmus.losses.columns import ROLES, negative_of
-from isthmus.training.data import Row, read_rows
+from isthmus.losses.roles import ROLES, negative_of
+from isthmus.reading.training_rows import Row, read_rows
 
 # Columns that say where a row comes from; counted, and the language also decides among whom negatives are looked for.
 PROVENANCE = ("language", "translated_by", "source")
@@ -21,7 +21,7 @@ PROVENANCE = ("language", "translated_by", "source")
 
 @dataclass(frozen=True)
 class AlignData:
-    """Rows by column.
+    """Parallel rows to align on, by column.
 
     Attributes:
         name: File or hub id.

@@ -1,28 +1,26 @@
-"""Aligning the languages of an encoder, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
+"""An alignment of languages, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isthmus.collections import Collection
 from isthmus.encoders.prompts import PROMPT_NAMES, Role
 from isthmus.errors import InputError
-from isthmus.losses import InfoNCELoss
 from isthmus.losses.base import AlignmentLoss
-from isthmus.losses.cached_clear import CachedCLEARLoss
-from isthmus.losses.cached_infonce import CachedInfoNCELoss
-from isthmus.losses.cached_proximity import CachedProximityLoss
-from isthmus.losses.clear import CLEARLoss
-from isthmus.losses.columns import ROLES, is_query
-from isthmus.losses.proximity import ProximityLoss
+from isthmus.losses.clear import CachedCLEARLoss, CLEARLoss
+from isthmus.losses.infonce import CachedInfoNCELoss, InfoNCELoss
+from isthmus.losses.options import InfoNCEOptions
+from isthmus.losses.proximity import CachedProximityLoss, ProximityLoss
+from isthmus.losses.roles import ROLES, is_query
 from isthmus.losses.splade import CachedNamedSpladeLoss, NamedSpladeLoss
 from isthmus.training.align_card import describe
 from isthmus.training.align_data import AlignData, read_align_data
-from isthmus.training.align_settings import AlignSettings
 from isthmus.training.mining import find_negatives
 from isthmus.training.objective import regularizers
+from isthmus.training.options import AlignOptions
 from isthmus.training.recipe import check_start, run_task
 from isthmus.training.run_report import TrainingReport
 from isthmus.training.task import Prepared, Task
@@ -38,19 +36,13 @@ def align(
     model: str | Path,
     train_data: str | Path,
     folder: str | Path,
-    settings: AlignSettings | None = None,
-    *,
-    columns: Mapping[str, str] | None = None,
-    development: str | Path | Collection | None = None,
-    language: str | None = None,
-    overwrite: bool = False,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    options: AlignOptions | None = None,
+    **changes: Any,
 ) -> TrainingReport:
     """Align a sparse or dense encoder on parallel rows and write the result to a folder.
 
     Rows that have a text in common do not meet in a batch, and a negative that is a text of another row there is left
-    out of the loss, see :class:`isthmus.training.batches.BatchCollator`. A positive without negatives in the data gets
+    out of the loss, see :class:`isthmus.training.batching.BatchCollator`. A positive without negatives in the data gets
     those that the encoder itself ranks high, mined before training. Interruptions, checkpoints, several processes and
     early stopping are those of :func:`isthmus.training.train`.
 
@@ -58,96 +50,78 @@ def align(
         model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
         train_data: File or hub id, as for :func:`isthmus.training.align_data.read_align_data`.
         folder: Where the result goes.
-        settings: How to align; None takes the defaults.
-        columns: By role, the name that the data has for it.
-        development: As for :func:`isthmus.training.train`.
-        language: As for :func:`isthmus.training.train`.
-        overwrite: As for :func:`isthmus.training.train`.
-        trust_remote_code: As for :func:`isthmus.training.train`.
-        show_progress_bar: None shows it on a terminal.
+        options: How to align; None takes the defaults.
+        **changes: Fields of ``options`` to replace; ``loss`` may be a name, and options of the loss stand beside it.
 
     Returns:
         What was done, as it is also written to ``training_report.json``.
 
     Raises:
         NotFoundError: If the model, the data or the collection is not there.
-        InputError: If data, settings or checkpoints do not fit.
+        InputError: If data, options or checkpoints do not fit.
         EncoderError: If the model is none.
         OutputError: If the folder holds something else, or cannot be written.
         TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+
+    Example:
+        >>> align("BAAI/bge-m3", "rows.jsonl", "bge-m3-ko", loss="clear", alpha=0.3, steps=100)  # doctest: +SKIP
     """
-    check_start(folder, overwrite=overwrite)
-    settings = settings or AlignSettings()
-    terms = find_terms(settings)
-    positives = [positive for _, positive in terms]
-    limit = settings.training.limit_rows
-    data = read_align_data(train_data, _required(settings), columns, negatives=positives, limit=limit)
+    options = AlignOptions.of(options, **changes)
+    check_start(folder, overwrite=options.overwrite)
+    positives = [positive for _, positive in find_terms(options)]
+    data = read_align_data(
+        train_data, _required(options), options.columns, negatives=positives, limit=options.limit_rows
+    )
     task = Task(
         data.name,
         data.digest,
-        settings=settings.to_dict(),
-        prepare=lambda encoder: prepare(encoder, data, settings, show_progress_bar=show_progress_bar),
+        settings={},
+        prepare=lambda encoder: prepare(encoder, data, options),
         tags=("isthmus", "alignment"),
         describe=describe,
     )
-    return run_task(
-        model,
-        task,
-        folder,
-        settings.training,
-        development=development,
-        language=language,
-        overwrite=overwrite,
-        trust_remote_code=trust_remote_code,
-        show_progress_bar=show_progress_bar,
-    )
+    return run_task(model, task, folder, options)
 
 
-def find_terms(settings: AlignSettings) -> tuple[tuple[str, str], ...]:
+def find_terms(options: AlignOptions) -> tuple[tuple[str, str], ...]:
     """(anchor, positive) of every contrastive term of the loss."""
-    if settings.loss == "infonce":
-        return ((settings.anchor or "query", settings.positive or "pivot_passage"),)
-    return LOSSES[settings.loss][0].terms
+    if isinstance(options.loss, InfoNCEOptions):
+        return ((options.loss.anchor, options.loss.positive),)
+    return LOSSES[options.loss.name][0].terms
 
 
-def prepare(encoder: Any, data: AlignData, settings: AlignSettings, *, show_progress_bar: bool | None) -> Prepared:
+def prepare(encoder: Any, data: AlignData, options: AlignOptions) -> Prepared:
     """Set the prompts, mine what is missing, and put the columns in order.
 
     Args:
-        encoder: What to align; its prompts change where the settings have others.
+        encoder: What to align; its prompts change where the options have others.
         data: The rows.
-        settings: How to align.
-        show_progress_bar: None shows it on a terminal.
+        options: How to align.
     """
-    for role, prompt in (("query", settings.query_prompt), ("document", settings.passage_prompt)):
+    for role, prompt in (("query", options.query_prompt), ("document", options.passage_prompt)):
         if prompt is not None:
             # An encoder may have it under another name of the role as well.
             own = [name for name in PROMPT_NAMES[role] if name in encoder.prompts]
             encoder.prompts.update(dict.fromkeys([role, *own], prompt))
     # Refuses what does not fit this encoder before anything is mined.
-    build_loss(encoder, _required(settings), settings)
+    build_loss(encoder, _required(options), options)
     negatives: dict[str, dict[int, list[str | None]]] = {}
     mined: dict[str, float] = {}
-    for anchor, positive in find_terms(settings):
+    for anchor, positive in find_terms(options):
         negatives[positive] = data.negatives[positive]
-        if not negatives[positive] and settings.mined:
-            negatives[positive] = mine_negatives(encoder, data, anchor, positive, settings, show_progress_bar)
+        if not negatives[positive] and options.mined:
+            negatives[positive] = mine_negatives(encoder, data, anchor, positive, options)
             texts = [text for column in negatives[positive].values() for text in column]
             mined[positive] = sum(text is not None for text in texts) / len(data)
-        _check_contrast(settings, data, positive, negatives[positive])
-    columns, labels = _columns(data, negatives, _required(settings))
+        _check_contrast(options, data, positive, negatives[positive])
+    columns, labels = _columns(data, negatives, _required(options))
     stated: dict[str, Any] = {"counts": data.counts(), "mined": mined}
-    return Prepared(columns, labels, lambda encoder: build_loss(encoder, list(columns), settings), True, stated)
+    return Prepared(columns, labels, lambda encoder: build_loss(encoder, list(columns), options), True, stated)
 
 
 def mine_negatives(
-    encoder: Any,
-    data: AlignData,
-    anchor: str,
-    positive: str,
-    settings: AlignSettings,
-    show_progress_bar: bool | None,
+    encoder: Any, data: AlignData, anchor: str, positive: str, options: AlignOptions
 ) -> dict[int, list[str | None]]:
     """Negatives of every row among the positives of the others, by number; None where candidates ran out.
 
@@ -162,20 +136,8 @@ def mine_negatives(
     for language in dict.fromkeys(languages):
         rows = [row for row in range(len(data)) if languages[row] == language]
         anchors, positives = ([data.texts[role][row] for row in rows] for role in (anchor, positive))
-        by_anchor = find_negatives(
-            encoder,
-            anchors,
-            positives,
-            list(dict.fromkeys(positives)),
-            negatives=settings.mined,
-            skip=settings.skip,
-            last_rank=settings.last_rank,
-            seed=settings.training.seed,
-            max_score=settings.max_score,
-            batch_size=settings.mini_batch_size or settings.training.batch_size,
-            show_progress_bar=show_progress_bar,
-            roles=roles,
-        )
+        candidates = list(dict.fromkeys(positives))
+        by_anchor = find_negatives(encoder, anchors, positives, candidates, options.mining(), roles=roles)
         for row, text in zip(rows, anchors, strict=True):
             found[row] = by_anchor[text]
     most = max(map(len, found))
@@ -185,23 +147,23 @@ def mine_negatives(
     }
 
 
-def build_loss(encoder: Any, columns: list[str], settings: AlignSettings) -> Any:
+def build_loss(encoder: Any, columns: list[str], options: AlignOptions) -> Any:
     """The loss over an encoder; for a SparseEncoder inside a :class:`~isthmus.losses.splade.NamedSpladeLoss`."""
     from sentence_transformers import SparseEncoder
 
-    plain, cached = LOSSES[settings.loss]
-    size: dict[str, Any] = {} if settings.mini_batch_size is None else {"mini_batch_size": settings.mini_batch_size}
+    plain, cached = LOSSES[options.loss.name]
+    size: dict[str, Any] = {} if options.mini_batch_size is None else {"mini_batch_size": options.mini_batch_size}
     if not isinstance(encoder, SparseEncoder):
         own: Any = cached if size else plain
-        return own(encoder, columns, **settings.options, **size)
+        return own(encoder, columns, **asdict(options.loss), **size)
     around: Any = CachedNamedSpladeLoss if size else NamedSpladeLoss
-    loss = plain(encoder, columns, **settings.options)
-    return around(encoder, loss, **size, **regularizers(encoder, settings.training))
+    loss = plain(encoder, columns, **asdict(options.loss))
+    return around(encoder, loss, **size, **regularizers(encoder, options))
 
 
-def _required(settings: AlignSettings) -> list[str]:
+def _required(options: AlignOptions) -> list[str]:
     """Roles that the loss needs, in the order of ``ROLES``."""
-    needed = {role for term in find_terms(settings) for role in term} | set(LOSSES[settings.loss][0].other_roles)
+    needed = {role for term in find_terms(options) for role in term} | set(LOSSES[options.loss.name][0].other_roles)
     return [role for role in ROLES if role in needed]
 
 
@@ -210,10 +172,10 @@ def _role(column: str) -> Role:
 
 
 def _check_contrast(
-    settings: AlignSettings, data: AlignData, positive: str, negatives: Mapping[int, list[str | None]]
+    options: AlignOptions, data: AlignData, positive: str, negatives: Mapping[int, list[str | None]]
 ) -> None:
     """Refuse a term whose positive would be the only candidate of every batch."""
-    size, texts = settings.training.batch_size, len(set(data.texts[positive]))
+    size, texts = options.batch_size, len(set(data.texts[positive]))
     if not negatives and min(size, texts) < 2:
         raise InputError(
             f"batch_size and the number of different texts in {positive!r} must be 2 or more without negatives, got "

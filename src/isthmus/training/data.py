@@ -1,8 +1,7 @@
-"""Rows to train on: which columns they must have, and reading them from files and from the hub."""
+"""Rows to train on, by column, and which columns they must have."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -13,15 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import InputError, MissingExtraError, NotFoundError
-from isthmus.reading.lines import COMPRESSIONS, open_text, read_jsonl
-from isthmus.reading.storage import DAMAGE
+from isthmus.errors import InputError
+from isthmus.reading.training_rows import Row, read_rows
 
 QUERY = ("query", "anchor")
 POSITIVE = ("positive", "passage", "document")
 NEGATIVE = re.compile(r"negative(?:_(\d+))?")
-FORMATS = (".jsonl", ".csv", ".parquet")
-Row = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,10 @@ def read_training_data(source: str | Path, *, limit: int | None = None) -> Train
         CollectionError: If a line is not JSON; names file and line.
         InputError: If a column is missing or a value does not fit; names file and line.
         MissingExtraError: If a package that reads the format is not installed.
+
+    Example:
+        >>> read_training_data("pairs.jsonl", limit=100).negatives  # doctest: +SKIP
+        0
     """
     return parse_rows(islice(read_rows(source), limit), str(source))
 
@@ -153,66 +153,3 @@ def _scores(value: Any, negatives: int, where: str) -> list[float]:
             f"{negatives} negatives (or, with one negative, their difference), got {value!r:.80}"
         )
     return [float(one) for one in listed]
-
-
-def read_rows(source: str | Path) -> Iterator[Row]:
-    """Where each row stands and its values, from a file or the hub; as for :func:`read_training_data`."""
-    path = Path(source)
-    suffixes = [suffix for suffix in path.suffixes[-2:] if suffix not in COMPRESSIONS]
-    kind = suffixes[-1] if suffixes else ""
-    if path.is_dir() or (path.exists() and kind not in FORMATS):
-        raise InputError(f"training data must be a file of {', '.join(FORMATS)} or a hub id, got {path}; convert it")
-    if kind not in FORMATS:
-        return _hub_rows(str(source))
-    if not path.exists():
-        raise NotFoundError(f"{path} does not exist")
-    if kind == ".jsonl":
-        return ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
-    return _csv_rows(path) if kind == ".csv" else _parquet_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, strict=True)
-        try:
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise InputError(f"{where}: must have as many fields as the header, got others; check the quotes")
-                yield where, row
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: must be UTF-8 text ({error}); convert the file") from error
-        except (csv.Error, *DAMAGE) as error:
-            raise InputError(
-                f"{path}, line {reader.line_num}: must be CSV ({error}); mend the record, or fetch the file again"
-            ) from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train") from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
-            for number, row in enumerate(rows, start=1):
-                yield f"{path}, row {number}", row
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path} must be a Parquet file, got {error}; write it anew") from error
-
-
-def _hub_rows(name: str) -> Iterator[Row]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise MissingExtraError("datasets", "train") from error
-    try:
-        dataset = load_dataset(name, split="train")
-    except Exception as error:  # datasets raises whatever its network layer does
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise NotFoundError(
-            f"training data must be a file of {', '.join(FORMATS)} or the id of a hub dataset with a split 'train', "
-            f"got {name!r}, which is no file and could not be downloaded ({reason}); check the name and the network"
-        ) from error
-    return ((f"{name}, row {number}", row) for number, row in enumerate(dataset, start=1))

@@ -13,7 +13,7 @@ from torch import Tensor
 from isthmus.encoders.heads import find_head
 from isthmus.errors import InputError, NotFoundError
 from isthmus.token_map import COPIES, Fate, TokenMap
-from isthmus.training.settings import Freeze
+from isthmus.training.options import Freeze
 
 
 @contextmanager

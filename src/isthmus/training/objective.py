@@ -22,7 +22,7 @@ from torch import Tensor
 
 from isthmus.errors import InputError
 from isthmus.training.data import TrainingData
-from isthmus.training.settings import TrainingSettings
+from isthmus.training.options import TrainerOptions, TrainOptions
 from isthmus.training.task import Prepared, Task
 
 Chosen = Literal["contrastive", "margin-mse", "kl"]
@@ -88,17 +88,17 @@ class CountedFlops(FlopsLoss):  # type: ignore[misc]
         return loss
 
 
-def choose_loss(settings: TrainingSettings, data: TrainingData) -> Chosen:
+def choose_loss(options: TrainOptions, data: TrainingData) -> Chosen:
     """Resolve ``loss="auto"`` and check that the data has what the loss needs.
 
     Raises:
         InputError: If it does not.
     """
     loss: Chosen
-    if settings.loss == "auto":
+    if options.loss == "auto":
         loss = "contrastive" if data.scores is None else "margin-mse"
     else:
-        loss = settings.loss
+        loss = options.loss
     if loss != "contrastive":
         if data.scores is None or data.negatives < 1:
             missing = "scores" if data.scores is None else "negatives"
@@ -108,32 +108,32 @@ def choose_loss(settings: TrainingSettings, data: TrainingData) -> Chosen:
             )
         if loss == "kl" and len(data.scores[0]) == 1:
             raise InputError("loss 'kl' needs scores as lists of each passage, got one number per row; use margin-mse")
-    elif data.negatives == 0 and min(settings.batch_size, len(data)) < 2:
+    elif data.negatives == 0 and min(options.batch_size, len(data)) < 2:
         raise InputError(
-            f"batch_size and the number of rows must be 2 or more without negatives, got {settings.batch_size} and "
+            f"batch_size and the number of rows must be 2 or more without negatives, got {options.batch_size} and "
             f"{len(data)}: the other rows of a batch are the negatives"
         )
     return loss
 
 
-def build_loss(encoder: Any, loss: Chosen, settings: TrainingSettings) -> Any:
+def build_loss(encoder: Any, loss: Chosen, options: TrainOptions) -> Any:
     """The loss module; for a SparseEncoder inside a SpladeLoss whose two regularisers are :class:`CountedFlops`."""
     if not isinstance(encoder, SparseEncoder):
         return DENSE[loss](encoder)
-    return SpladeLoss(encoder, SPARSE[loss](encoder), **regularizers(encoder, settings))
+    return SpladeLoss(encoder, SPARSE[loss](encoder), **regularizers(encoder, options))
 
 
-def regularizers(encoder: SparseEncoder, settings: TrainingSettings) -> dict[str, Any]:
+def regularizers(encoder: SparseEncoder, options: TrainerOptions) -> dict[str, Any]:
     """What a SpladeLoss takes beside its loss: both weights, and a :class:`CountedFlops` each."""
     return {
-        "document_regularizer_weight": settings.document_regularizer_weight,
-        "query_regularizer_weight": settings.query_regularizer_weight,
+        "document_regularizer_weight": options.document_regularizer_weight,
+        "query_regularizer_weight": options.query_regularizer_weight,
         "document_regularizer": CountedFlops(encoder),
         "query_regularizer": CountedFlops(encoder),
     }
 
 
-def training_task(data: TrainingData, loss: Chosen, settings: TrainingSettings) -> Task:
+def training_task(data: TrainingData, loss: Chosen, options: TrainOptions) -> Task:
     """The task of :func:`isthmus.training.train`."""
     labels: dict[str, list[Any]] = {}
     if loss != "contrastive" and data.scores is not None:
@@ -141,7 +141,7 @@ def training_task(data: TrainingData, loss: Chosen, settings: TrainingSettings) 
     prepared = Prepared(
         texts=data.texts,
         labels=labels,
-        build_loss=lambda encoder: build_loss(encoder, loss, settings),
+        build_loss=lambda encoder: build_loss(encoder, loss, options),
         # In-batch negatives must not hold the positive again.
         distinct=loss == "contrastive",
     )

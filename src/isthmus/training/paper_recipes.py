@@ -1,4 +1,4 @@
-"""The training recipes of the papers by name, and of each value where it is known from; no torch.
+"""The training recipes of the papers by name, with where each value is known from; no torch.
 
 Not the papers' results: most of what decides them could not be read, and what is not known has Isthmus' own default.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal
 
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.training.align_settings import OWN, SHARED, AlignSettings
-from isthmus.training.settings import Recipe, TrainingSettings
+from isthmus.losses.options import ALIGN_LOSSES
+from isthmus.training.options import AlignOptions, TrainOptions
 
 Command = Literal["align", "train"]
 Known = Literal["code", "abs", "2nd", "inf", "ours"]
@@ -69,7 +69,7 @@ class PaperRecipe:
         notes: What belongs to the recipe and is no setting.
     """
 
-    name: Recipe
+    name: str
     command: Command
     title: str
     arxiv: str
@@ -79,32 +79,26 @@ class PaperRecipe:
     @property
     def values(self) -> dict[str, Value]:
         """All settings that decide the outcome, those of which nothing is known at their defaults."""
-        loss, names = self.own["loss"].value, [field.name for field in fields(TrainingSettings)]
-        default: Any = TrainingSettings()
+        defaults = TrainOptions().to_dict()
         if self.command == "align":
-            align = AlignSettings(loss)
-            kept = (*OWN[loss][0], *SHARED)
-            others = {name for own, _ in OWN.values() for name in own} - set(kept)
-            names = [field.name for field in fields(align) if field.name not in {*others, "training"}]
-            names += [field.name for field in fields(TrainingSettings) if field.name not in names]
-            defaults = {field.name: getattr(align.training, field.name) for field in fields(TrainingSettings)}
-            defaults |= align.to_dict()
-        else:
-            defaults = default.to_dict()
-        rest = [name for name in names if name not in self.own and name not in NOT_PART]
+            align = AlignOptions.of(loss=self.own["loss"].value).to_dict()
+            # What belongs to the alignment first.
+            defaults = {name: value for name, value in align.items() if name not in defaults} | align
+        rest = [name for name in defaults if name not in self.own and name not in NOT_PART]
         told = {name: note for name, note in NOTES.items() if self.command == "align" or name == "epochs"}
         if "steps" not in self.own:
             told.pop("epochs")
         return dict(self.own) | {name: Value(defaults[name], "ours", told.get(name, "")) for name in rest}
 
-    def settings(self, **given: Any) -> AlignSettings | TrainingSettings:
-        """The settings, replaced by those ``given``.
+    def settings(self, **given: Any) -> AlignOptions | TrainOptions:
+        """The options of the verb, replaced by those ``given``.
 
         Args:
-            given: Fields of :class:`AlignSettings` and :class:`TrainingSettings`, or of the latter alone for ``train``.
+            given: Fields of :class:`AlignOptions` and of its loss, or of :class:`TrainOptions` for ``train``.
 
         Raises:
-            InputError: If a value is out of its range, there is no such setting, or another loss is given.
+            UnknownNameError: If there is no such setting.
+            InputError: If a value is out of its range, or another loss is given.
         """
         wanted = self.own["loss"].value
         if given.get("loss", wanted) != wanted:
@@ -116,19 +110,13 @@ class PaperRecipe:
             # Steps come before epochs where both are set.
             chosen.pop("steps", None)
         chosen |= given | {"recipe": self.name}
-        training = {field.name for field in fields(TrainingSettings)} - ({"loss"} if self.command == "align" else set())
-        own = {field.name for field in fields(AlignSettings)} - {"training"} if self.command == "align" else set()
-        unknown = sorted(chosen.keys() - training - own)
+        options: type[AlignOptions] | type[TrainOptions] = AlignOptions if self.command == "align" else TrainOptions
+        bundles = [options, *(ALIGN_LOSSES.values() if self.command == "align" else ())]
+        known = {entry.name for bundle in bundles for entry in fields(bundle)}
+        unknown = sorted(chosen.keys() - known)
         if unknown:
-            raise UnknownNameError(f"setting of {self.name}", unknown[0], sorted(training | own))
-        trained = {name: value for name, value in chosen.items() if name in training}
-        if self.command == "train":
-            return TrainingSettings(**trained)
-        base = AlignSettings().training
-        full = {field.name: getattr(base, field.name) for field in fields(TrainingSettings)} | trained
-        return AlignSettings(
-            training=TrainingSettings(**full), **{name: value for name, value in chosen.items() if name in own}
-        )
+            raise UnknownNameError(f"setting of {self.name}", unknown[0], sorted(known))
+        return options.of(None, **chosen)
 
     def stated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What a report says of the recipe that a run was made with.
@@ -269,7 +257,7 @@ def find_recipe(name: str, command: Command | None = None) -> PaperRecipe:
         UnknownNameError: If there is none of this name; says which is nearest.
         InputError: If it is for another command.
     """
-    if name not in get_args(Recipe):
+    if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     found = RECIPES[name]
     if command is not None and found.command != command:
@@ -280,36 +268,24 @@ def find_recipe(name: str, command: Command | None = None) -> PaperRecipe:
     return found
 
 
-@overload
-def paper_settings(name: Literal["clear-paper", "proximity-paper"], **given: Any) -> AlignSettings: ...
-
-
-@overload
-def paper_settings(name: Literal["sembridge-paper"], **given: Any) -> TrainingSettings: ...
-
-
-@overload
-def paper_settings(name: str, **given: Any) -> AlignSettings | TrainingSettings: ...
-
-
-def paper_settings(name: str, **given: Any) -> AlignSettings | TrainingSettings:
-    """Settings by the name of a paper's recipe; what is given beside it comes first.
-
-    ::
-
-        align("intfloat/multilingual-e5-base", "rows.jsonl", "e5-clear", paper_settings("clear-paper", steps=100))
+def paper_settings(name: str, **given: Any) -> Any:
+    """Options by the name of a paper's recipe; what is given beside it comes first.
 
     Args:
         name: Key of ``RECIPES``: ``clear-paper`` (arXiv 2604.05821) and ``proximity-paper`` (arXiv 2604.05684) for
             :func:`isthmus.training.align`, ``sembridge-paper`` (arXiv 2605.26002) for :func:`isthmus.training.train`.
-        given: Fields of the settings.
+        given: Fields of the options.
 
     Returns:
-        :class:`AlignSettings`, or :class:`TrainingSettings` for ``sembridge-paper``.
+        :class:`AlignOptions`, or :class:`TrainOptions` for a recipe of ``train``.
 
     Raises:
         UnknownNameError: If there is no such recipe or setting.
         InputError: If a value is out of its range, or another loss is given.
+
+    Example:
+        >>> paper_settings("clear-paper", steps=100).learning_rate
+        5e-05
     """
     return find_recipe(name).settings(**given)
 

@@ -1,4 +1,4 @@
-"""Training an encoder, start to finish, with the trainers of sentence-transformers."""
+"""A training run, start to finish, with the trainers of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -25,23 +25,18 @@ from isthmus.evaluation.results import versions
 from isthmus.training import output
 from isthmus.training.data import read_training_data
 from isthmus.training.freeze import frozen
+from isthmus.training.options import TrainerOptions, TrainOptions
 from isthmus.training.paper_recipes import describe, find_recipe
 from isthmus.training.run_report import TrainingReport
-from isthmus.training.settings import TrainingSettings
-from isthmus.training.task import Prepared, Task
+from isthmus.training.task import Prepared, Task, is_first_process
 
 
 def train(
     model: str | Path,
     train_data: str | Path,
     folder: str | Path,
-    settings: TrainingSettings | None = None,
-    *,
-    development: str | Path | Collection | None = None,
-    language: str | None = None,
-    overwrite: bool = False,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    options: TrainOptions | None = None,
+    **changes: Any,
 ) -> TrainingReport:
     """Train a sparse or dense encoder and write the result to a folder.
 
@@ -52,42 +47,29 @@ def train(
         model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
         train_data: File or hub id, as for :func:`read_training_data`.
         folder: Where the result goes, a plain encoder folder; checkpoints stand in it until then.
-        settings: How to train; None takes the defaults.
-        development: Collection, as for :func:`isthmus.load_collection`, on which nDCG@10 is measured before training
-            and every ``save_steps``; the best checkpoint is kept and the run stops early without progress.
-        language: ISO 639-1 code of that collection.
-        overwrite: Replace the encoder in ``folder``, and checkpoints there that were made with other settings.
-        trust_remote_code: Run code that comes with the model.
-        show_progress_bar: None shows it on a terminal.
+        options: How to train; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         What was done, as it is also written to ``training_report.json``.
 
     Raises:
         NotFoundError: If the model, the data or the collection is not there.
-        InputError: If data, settings or checkpoints do not fit.
+        InputError: If data, options or checkpoints do not fit.
         EncoderError: If the model is none.
         OutputError: If the folder holds something else, or cannot be written.
         TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+
+    Example:
+        >>> report = train("splade-ko", "pairs.jsonl", "splade-ko-ft", steps=60)  # doctest: +SKIP
     """
-    check_start(folder, overwrite=overwrite)
+    options = TrainOptions.of(options, **changes)
+    check_start(folder, overwrite=options.overwrite)
     from isthmus.training.objective import choose_loss, training_task
 
-    settings = settings or TrainingSettings()
-    data = read_training_data(train_data, limit=settings.limit_rows)
-    task = training_task(data, choose_loss(settings, data), settings)
-    return run_task(
-        model,
-        task,
-        folder,
-        settings,
-        development=development,
-        language=language,
-        overwrite=overwrite,
-        trust_remote_code=trust_remote_code,
-        show_progress_bar=show_progress_bar,
-    )
+    data = read_training_data(train_data, limit=options.limit_rows)
+    return run_task(model, training_task(data, choose_loss(options, data), options), folder, options)
 
 
 def check_start(folder: str | Path, *, overwrite: bool) -> None:
@@ -103,25 +85,14 @@ def check_start(folder: str | Path, *, overwrite: bool) -> None:
     output.check_output(Path(folder), overwrite=overwrite)
 
 
-def run_task(
-    model: str | Path,
-    task: Task,
-    folder: str | Path,
-    settings: TrainingSettings,
-    *,
-    development: str | Path | Collection | None,
-    language: str | None,
-    overwrite: bool,
-    trust_remote_code: bool,
-    show_progress_bar: bool | None,
-) -> TrainingReport:
+def run_task(model: str | Path, task: Task, folder: str | Path, options: TrainerOptions) -> TrainingReport:
     """Load an encoder, train it on a task and write it; arguments and errors as for :func:`train`."""
-    folder = Path(folder)
-    settings = replace(settings, bf16=resolve_bf16(settings.bf16))
+    folder, development = Path(folder), options.development
     if development is not None and not isinstance(development, Collection):
-        development = load_collection(development, language=language)
-    encoder = load_encoder(model, trust_remote_code=trust_remote_code, whole=True).float()
-    _check_encoder(encoder, settings)
+        development = load_collection(development, language=options.language)
+    options = replace(options, bf16=resolve_bf16(options.bf16), development=development)
+    encoder = load_encoder(model, trust_remote_code=options.trust_remote_code, whole=True).float()
+    _check_encoder(encoder, options)
     warned = _lexical_warnings(encoder)
     if is_first_process():
         for warning in warned:
@@ -134,21 +105,20 @@ def run_task(
     card.set_widget_examples = lambda dataset: None
     card.add_tags(list(task.tags))
     identity = {
-        **settings.identity(),
+        **options.identity(),
         **task.settings,
         "model": output.weights_digest(encoder),
         "train_data": task.digest,
         "development": None if development is None else development.name,
         "processes": processes,
     }
-    goes_on = output.check_settings(folder, identity, overwrite=overwrite)
+    goes_on = output.check_settings(folder, identity, overwrite=options.overwrite)
     data = task.prepare(encoder)
-    with frozen(encoder, settings.freeze, source) as trainable, _fused(encoder, settings):
+    with frozen(encoder, options.freeze, source) as trainable, _fused(encoder, options):
         heads = _count_fused(encoder)
-        begins = None if goes_on else identity
-        run = _run(encoder, data, development, settings, folder, begins, show_progress_bar)
-    stated = settings.to_dict() | task.settings
-    recipe = None if settings.recipe is None else find_recipe(settings.recipe).stated(stated)
+        run = _run(encoder, data, options, folder, None if goes_on else identity)
+    stated = options.to_dict() | task.settings
+    recipe = None if options.recipe is None else find_recipe(options.recipe).stated(stated)
     report = TrainingReport(
         model=str(model),
         data={"name": task.name, "rows": len(data), "columns": list(data.texts), "hash": task.digest, **data.stated},
@@ -168,19 +138,8 @@ def run_task(
     return report
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that writes and prints; always, without ``torchrun``."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _run(
-    encoder: Any,
-    data: Prepared,
-    development: Collection | None,
-    settings: TrainingSettings,
-    folder: Path,
-    begins: dict[str, Any] | None,
-    show_progress_bar: bool | None,
+    encoder: Any, data: Prepared, options: TrainerOptions, folder: Path, begins: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Train in place; ``begins`` is the identity of a run that starts anew, None for one that goes on."""
     from isthmus.training.callbacks import evaluations, finished, stalled
@@ -194,10 +153,11 @@ def _run(
         _wait_for_all()
         return output.last_checkpoint(folder)
 
-    show = wanted(show_progress_bar) and is_first_process()
-    trainer, checkpoint = build_trainer(encoder, data, development, settings, folder, prepare, show=show)
+    development: Collection | None = options.development
+    show = wanted(options.show_progress_bar) and is_first_process()
+    trainer, checkpoint = build_trainer(encoder, data, options, folder, prepare, show=show)
     started = time.perf_counter()
-    state = None if checkpoint is None else finished(checkpoint, settings.patience)
+    state = None if checkpoint is None else finished(checkpoint, options.patience)
     if checkpoint is None or state is None:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         state = trainer.state
@@ -207,11 +167,11 @@ def _run(
         weights = checkpoint if best is None else folder / output.CHECKPOINTS / Path(best).name
         encoder.load_state_dict(load_encoder(weights, trust_remote_code=encoder.trust_remote_code).state_dict())
     seconds = time.perf_counter() - started
-    stopped_early = state.global_step < state.max_steps and stalled(state.log_history, settings.patience)
+    stopped_early = state.global_step < state.max_steps and stalled(state.log_history, options.patience)
     if state.global_step < state.max_steps and not stopped_early:
         raise TrainingError(
             f"the run must take {state.max_steps} steps, got {state.global_step}: too few of {len(data)} rows have "
-            f"texts of their own for batches of {settings.batch_size} in every process; lower batch_size or the number "
+            f"texts of their own for batches of {options.batch_size} in every process; lower batch_size or the number "
             "of processes, or add rows"
         )
     found = evaluations(state.log_history)
@@ -238,17 +198,17 @@ def _development(collection: Collection, found: list[tuple[int, float]]) -> dict
     }
 
 
-def _check_encoder(encoder: Any, settings: TrainingSettings) -> None:
+def _check_encoder(encoder: Any, options: TrainerOptions) -> None:
     from sentence_transformers import SparseEncoder
 
-    if settings.target_active_dims is not None and not isinstance(encoder, SparseEncoder):
+    if options.target_active_dims is not None and not isinstance(encoder, SparseEncoder):
         raise InputError(
-            f"target_active_dims must be left out for a dense encoder, got {settings.target_active_dims}; all of its "
+            f"target_active_dims must be left out for a dense encoder, got {options.target_active_dims}; all of its "
             "dimensions are active"
         )
     own = encoder.max_seq_length
-    if settings.max_length is not None and own is not None and settings.max_length > own:
-        raise InputError(f"max_length must be at most the encoder's own {own}, got {settings.max_length}")
+    if options.max_length is not None and own is not None and options.max_length > own:
+        raise InputError(f"max_length must be at most the encoder's own {own}, got {options.max_length}")
 
 
 def _lexical_warnings(encoder: Any) -> tuple[str, ...]:
@@ -266,12 +226,12 @@ def _lexical_warnings(encoder: Any) -> tuple[str, ...]:
 
 
 @contextmanager
-def _fused(encoder: Any, settings: TrainingSettings) -> Iterator[None]:
+def _fused(encoder: Any, options: TrainerOptions) -> Iterator[None]:
     from sentence_transformers import SparseEncoder
 
     from isthmus.modules.fuse import fuse_head, unfuse_head
 
-    if settings.stock_head or not isinstance(encoder, SparseEncoder):
+    if options.stock_head or not isinstance(encoder, SparseEncoder):
         yield
         return
     fuse_head(encoder)

@@ -1,4 +1,4 @@
-"""Training on unlabelled text, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
+"""A training run on unlabelled text, over the same trainers and folders as :mod:`isthmus.training.recipe`."""
 
 from __future__ import annotations
 
@@ -7,53 +7,41 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from isthmus.collections import Collection
 from isthmus.encoders.load import kept_tokens
 from isthmus.errors import InputError
 from isthmus.evaluation import BM25
 from isthmus.training.align_card import public_name
 from isthmus.training.data import TrainingData
-from isthmus.training.mining import MAX_SCORE, SKIP, find_negatives
+from isthmus.training.mine_options import MineOptions
+from isthmus.training.mining import find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
+from isthmus.training.options import TrainOptions
 from isthmus.training.output import weights_digest
 from isthmus.training.recipe import check_start, resolve_bf16, run_task
 from isthmus.training.run_report import TrainingReport
-from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared, Task
 from isthmus.training.teacher import check_stored, check_student, load_teacher, with_scores
-from isthmus.training.unlabelled import (
-    LEAST_FOR_SNIPPET,
-    TAUGHT,
-    PairSettings,
-    TextPairs,
-    check_teacher,
-    pairs_from_text,
-)
+from isthmus.training.text_options import LEAST_FOR_SNIPPET, TAUGHT, PairOptions, check_teacher
+from isthmus.training.unlabelled import TextPairs, pairs_from_text
 
 # Of most tokenizers in their own language, a little below two.
 TOKENS_PER_WORD = 2
-# Of the search for negatives; BM25 goes through all texts at once.
-BATCH_SIZE = 32
 
 
 def train_self_supervised(
     model: str | Path,
     corpus: Any,
     folder: str | Path,
-    settings: TrainingSettings | None = None,
-    pairs: PairSettings | None = None,
+    options: TrainOptions | None = None,
+    pairs: PairOptions | None = None,
     *,
     teacher: str | Path | None = None,
-    development: str | Path | Collection | None = None,
-    language: str | None = None,
-    overwrite: bool = False,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    **changes: Any,
 ) -> TrainingReport:
     """Train a sparse or dense encoder on unlabelled text and write the result to a folder.
 
     Pairs are made from the text by its structure, see :func:`isthmus.training.pairs_from_text`; everything else is as
-    for :func:`isthmus.training.train`. The seed of the settings also decides which pairs are made. With a teacher, the
+    for :func:`isthmus.training.train`. The seed of the options also decides which pairs are made. With a teacher, the
     encoder learns its scores: ``echo``, the encoder itself with its words given back (``isthmus.lexical.add_lexical``),
     teaches exact matching to the rows, so that a plain encoder carries some of it.
 
@@ -61,17 +49,13 @@ def train_self_supervised(
         model: Built-in name, folder or hub id of a SparseEncoder or SentenceTransformer.
         corpus: As for :func:`isthmus.training.pairs_from_text`.
         folder: Where the result goes.
-        settings: How to train; None takes the defaults. The loss must be ``auto`` or ``contrastive`` without a teacher,
+        options: How to train; None takes the defaults. The loss must be ``auto`` or ``contrastive`` without a teacher,
             ``auto``, ``margin-mse`` or ``kl`` with one.
         pairs: Which pairs to make; None takes the defaults, with a teacher snippets alone, left in their passages, and
             two negatives.
         teacher: ``echo`` or ``hybrid``, the encoder as it is before training with that lexical part; or the built-in
             name, folder or hub id of another encoder. For sparse encoders. None trains without one.
-        development: As for :func:`isthmus.training.train`.
-        language: As for :func:`isthmus.training.train`.
-        overwrite: As for :func:`isthmus.training.train`.
-        trust_remote_code: As for :func:`isthmus.training.train`.
-        show_progress_bar: None shows it on a terminal.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         What was done, as it is also written to ``training_report.json``; ``data`` counts the pairs of each kind.
@@ -79,58 +63,41 @@ def train_self_supervised(
     Raises:
         NotFoundError: If the model, the corpus or the collection is not there.
         CollectionError: If the corpus is malformed; names the line.
-        InputError: If too few pairs come of the corpus, or settings or checkpoints do not fit.
+        InputError: If too few pairs come of the corpus, or options or checkpoints do not fit.
         EncoderError: If the model is none, or cannot learn from the teacher.
         OutputError: If the folder holds something else, or cannot be written.
         TokenMapError: If the model is to teach itself and its token map is damaged.
         TrainingError: If the loss or the vectors break down, or the rows do not last for the steps.
         MissingExtraError: If a package is not installed.
+
+    Example:
+        >>> train_self_supervised("splade-ko", "docs", "splade-ko-docs", teacher="echo", steps=50)  # doctest: +SKIP
     """
-    check_start(folder, overwrite=overwrite)
-    settings = settings or TrainingSettings()
-    pairs = pairs or (PairSettings() if teacher is None else TAUGHT)
-    _check_loss(settings, pairs, teacher)
+    options = TrainOptions.of(options, **changes)
+    check_start(folder, overwrite=options.overwrite)
+    pairs = pairs or (PairOptions() if teacher is None else TAUGHT)
+    _check_loss(options, pairs, teacher)
     if teacher is not None:
         check_teacher(teacher)
         check_stored(model)
-    settings = replace(settings, bf16=resolve_bf16(settings.bf16))
-    if pairs.passage_words is None and settings.max_length is not None:
+    options = replace(options, bf16=resolve_bf16(options.bf16))
+    if pairs.passage_words is None and options.max_length is not None:
         # What is longer is not read, and a snippet of it would not be found.
-        pairs = replace(pairs, passage_words=max(LEAST_FOR_SNIPPET, settings.max_length // TOKENS_PER_WORD))
-    found = pairs_from_text(corpus, pairs, seed=settings.seed, show_progress_bar=show_progress_bar)
-    task = text_task(
-        found,
-        settings,
-        pairs,
-        teacher,
-        model=model,
-        trust_remote_code=trust_remote_code,
-        show_progress_bar=show_progress_bar,
-    )
-    return run_task(
-        model,
-        task,
-        folder,
-        settings,
-        development=development,
-        language=language,
-        overwrite=overwrite,
-        trust_remote_code=trust_remote_code,
-        show_progress_bar=show_progress_bar,
-    )
+        pairs = replace(pairs, passage_words=max(LEAST_FOR_SNIPPET, options.max_length // TOKENS_PER_WORD))
+    found = pairs_from_text(corpus, pairs, seed=options.seed, show_progress_bar=options.show_progress_bar)
+    return run_task(model, text_task(found, options, pairs, teacher, model=model), folder, options)
 
 
-def _check_loss(settings: TrainingSettings, pairs: PairSettings, teacher: str | Path | None) -> None:
-    if settings.limit_rows is not None:
+def _check_loss(options: TrainOptions, pairs: PairOptions, teacher: str | Path | None) -> None:
+    if options.limit_rows is not None:
         raise InputError(
-            f"limit_rows must be left out for unlabelled text, got {settings.limit_rows}; max_pairs draws "
-            "from all pairs"
+            f"limit_rows must be left out for unlabelled text, got {options.limit_rows}; max_pairs draws from all pairs"
         )
-    if teacher is None and settings.loss not in ("auto", "contrastive"):
+    if teacher is None and options.loss not in ("auto", "contrastive"):
         raise InputError(
-            f"loss must be auto or contrastive without labels or a teacher, got {settings.loss!r}; name a teacher"
+            f"loss must be auto or contrastive without labels or a teacher, got {options.loss!r}; name a teacher"
         )
-    if teacher is not None and settings.loss == "contrastive":
+    if teacher is not None and options.loss == "contrastive":
         raise InputError("loss must be auto, margin-mse or kl with a teacher, got 'contrastive'; leave one out")
     if teacher is not None and pairs.negatives < 1:
         raise InputError(
@@ -141,33 +108,29 @@ def _check_loss(settings: TrainingSettings, pairs: PairSettings, teacher: str | 
 
 def text_task(
     found: TextPairs,
-    settings: TrainingSettings,
-    pairs: PairSettings,
+    options: TrainOptions,
+    pairs: PairOptions,
     teacher: str | Path | None,
     *,
     model: str | Path,
-    trust_remote_code: bool,
-    show_progress_bar: bool | None,
 ) -> Task:
     """The task of :func:`train_self_supervised`.
 
     Args:
         found: The pairs.
-        settings: How to train, ``bf16`` decided.
+        options: How to train, ``bf16`` decided.
         pairs: How the pairs were made, and how many negatives they get.
         teacher: Who scores them, if anyone.
         model: Name of the encoder, beside which a transfer may have left a token map.
-        trust_remote_code: Run code that comes with the teacher.
-        show_progress_bar: None shows it on a terminal.
     """
     if pairs.negatives == 0:
         # Refuses batches in which a positive would be alone.
-        choose_loss(settings, found.data)
-    loaded = None if teacher is None else load_teacher(teacher, trust_remote_code=trust_remote_code)
+        choose_loss(options, found.data)
+    loaded = None if teacher is None else load_teacher(teacher, trust_remote_code=options.trust_remote_code)
     chosen: Chosen = "contrastive"
     chosen_settings: dict[str, Any] = {"pairs": pairs.to_dict()}
     if loaded is not None:
-        chosen = "margin-mse" if settings.loss == "auto" else settings.loss
+        chosen = "margin-mse" if options.loss == "auto" else options.loss
         own = isinstance(loaded, str)
         chosen_settings |= {"teacher": loaded if own else {"name": str(teacher), "weights": weights_digest(loaded)}}
 
@@ -181,8 +144,8 @@ def text_task(
                 found,
                 encoder.tokenizer,
                 pairs.negatives,
-                seed=settings.seed,
-                show_progress_bar=show_progress_bar,
+                seed=options.seed,
+                show_progress_bar=options.show_progress_bar,
             )
         stated = found.stated() | {"negatives": pairs.negatives * len(data), "negatives_drawn": drawn}
         if loaded is not None:
@@ -191,12 +154,12 @@ def text_task(
                 loaded,
                 encoder,
                 known=kept_tokens(model) if isinstance(loaded, str) else (),
-                max_length=settings.max_length,
-                dtype="bfloat16" if settings.bf16 else "float32",
-                seed=settings.seed,
-                show_progress_bar=show_progress_bar,
+                max_length=options.max_length,
+                dtype="bfloat16" if options.bf16 else "float32",
+                seed=options.seed,
+                show_progress_bar=options.show_progress_bar,
             )
-        return replace(training_task(data, chosen, settings).prepare(encoder), stated={"unlabelled": stated})
+        return replace(training_task(data, chosen, options).prepare(encoder), stated={"unlabelled": stated})
 
     return Task(
         found.data.name,
@@ -236,17 +199,8 @@ def with_negatives(
             f"negatives must be fewer than the {len(passages)} passages of {found.data.name}, got {negatives}; lower "
             "them, or add documents"
         )
-    hard = find_negatives(
-        BM25(tokenizer),
-        queries,
-        positives,
-        passages,
-        negatives=negatives,
-        skip=SKIP,
-        max_score=MAX_SCORE,
-        batch_size=BATCH_SIZE,
-        show_progress_bar=show_progress_bar,
-    )
+    options = MineOptions(negatives=negatives, show_progress_bar=show_progress_bar)
+    hard = find_negatives(BM25(tokenizer), queries, positives, passages, options)
     generator, drawn = random.Random(seed), 0
     columns: list[list[str]] = [[] for _ in range(negatives)]
     for query, positive in zip(queries, positives, strict=True):

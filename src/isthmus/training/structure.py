@@ -117,7 +117,7 @@ def units(text: str) -> list[str]:
     return [match[0] for match in _UNIT.finditer(text)]
 
 
-class Words:
+class WordPlaces:
     """The words of a text, with their places in it.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,3 +50,8 @@ class Task:
     prepare: Callable[[Any], Prepared]
     tags: tuple[str, ...] = ()
     describe: Callable[[dict[str, Any]], str] = lambda report: ""
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and prints; always, without ``torchrun``."""
+    return os.environ.get("RANK", "0") == "0"

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from isthmus.encoders.load import load_encoder, local_folder, stored_as_sparse
 from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation.models import encode
-from isthmus.lexical.parts import add_lexical, check_encoder
+from isthmus.lexical.adding import add_lexical, check_encoder
+from isthmus.lexical.options import LexicalOptions
 from isthmus.modules.lexical import LexicalMode
-from isthmus.options import DType
+from isthmus.options import EncodeOptions
 from isthmus.training.data import TrainingData
-from isthmus.training.unlabelled import OWN_TEACHERS
+from isthmus.training.text_options import OWN_TEACHERS, ScoreOptions
 
 # Texts that the strength of an echo is measured on, and rows that both scales are.
 SAMPLE = 500
@@ -66,7 +67,7 @@ def check_student(student: Any, teacher: Any) -> None:
     if not isinstance(student, SparseEncoder):
         raise _dense(type(student).__name__)
     if isinstance(teacher, str):
-        check_encoder(student, cast(LexicalMode, teacher), calibrate=True)
+        check_encoder(student, LexicalOptions(cast(LexicalMode, teacher)))
 
 
 def _dense(got: str) -> EncoderError:
@@ -80,13 +81,10 @@ def with_scores(
     data: TrainingData,
     teacher: Any,
     student: Any,
+    options: ScoreOptions | None = None,
     *,
     known: Collection[int] = (),
-    max_length: int | None = None,
-    dtype: DType = "float32",
-    batch_size: int = 32,
-    seed: int = 0,
-    show_progress_bar: bool | None = None,
+    **changes: Any,
 ) -> TrainingData:
     """Rows with the scores that a teacher gives to their positives and negatives.
 
@@ -98,33 +96,40 @@ def with_scores(
         teacher: A SparseEncoder or SentenceTransformer; or ``echo`` or ``hybrid``, the student as it is with that
             lexical part, fitted on the positives.
         student: The SparseEncoder that will be trained; not modified.
+        options: How they are scored; None takes the defaults.
         known: Ids of tokens that a transfer to the student kept, for its own lexical part.
-        max_length: Tokens per text that the student reads in training, and its own echo with it; None is its limit.
-        dtype: As for :func:`isthmus.encoders.encoding.encode_texts`.
-        batch_size: Texts per encoding step.
-        seed: Of the rows that are drawn, and of the echo's sample.
-        show_progress_bar: None shows it on a terminal.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         EncoderError: If the student is not sparse or cannot have an echo, or the teacher is no encoder.
         InputError: If there are too few rows for an echo, or teacher or student score all margins alike.
     """
     check_student(student, teacher)
-    options: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "show_progress_bar": show_progress_bar}
+    options = ScoreOptions.of(options, **changes)
     # Not the first: a corpus may be sorted by topic, and margins differ from one to the next.
-    drawn = sorted(random.Random(seed).sample(range(len(data)), min(SAMPLE, len(data))))
+    drawn = sorted(random.Random(options.seed).sample(range(len(data)), min(SAMPLE, len(data))))
     some = {column: [texts[row] for row in drawn] for column, texts in data.texts.items()}
     limit = student.max_seq_length
-    student.max_seq_length = max_length or limit
+    student.max_seq_length = options.max_length or limit
     try:
-        own = _scores(student, some, **options)
+        own = _scores(student, some, options)
         if isinstance(teacher, str):
             positives = list(dict.fromkeys(data.texts["positive"]))
             mode = cast(LexicalMode, teacher)
-            teacher = add_lexical(student, positives, mode, known=known, max_texts=SAMPLE, seed=seed, **options)
+            teacher = add_lexical(
+                student,
+                positives,
+                mode,
+                known=known,
+                max_texts=SAMPLE,
+                seed=options.seed,
+                dtype=options.dtype,
+                batch_size=options.batch_size,
+                show_progress_bar=options.show_progress_bar,
+            )
     finally:
         student.max_seq_length = limit
-    scores = _scores(teacher, data.texts, **options)
+    scores = _scores(teacher, data.texts, options)
     spreads = {"teacher": _spread(scores[drawn]), "student": _spread(own)}
     for name, value in spreads.items():
         if not (np.isfinite(value) and value > 0):
@@ -136,13 +141,13 @@ def with_scores(
     return replace(data, scores=np.round(scores, 4).tolist())
 
 
-def _scores(model: Any, texts: dict[str, list[str]], **options: Any) -> NDArray[np.float64]:
+def _scores(model: Any, texts: dict[str, list[str]], options: EncodeOptions) -> NDArray[np.float64]:
     """Scores of every query with its positive and its negatives, shape (rows, 1 + negatives)."""
     columns = [column for column in texts if column != "query"]
     distinct = list(dict.fromkeys(text for column in columns for text in texts[column]))
     places = {text: row for row, text in enumerate(distinct)}
-    queries = encode(model, texts["query"], role="query", **options)
-    passages = encode(model, distinct, role="document", **options)
+    queries = encode(model, texts["query"], options, role="query")
+    passages = encode(model, distinct, options, role="document")
     found = []
     for column in columns:
         chosen = passages[[places[text] for text in texts[column]]]

@@ -1,4 +1,4 @@
-"""Putting a trainer of sentence-transformers together."""
+"""A trainer of sentence-transformers, put together for one run."""
 
 from __future__ import annotations
 
@@ -22,22 +22,20 @@ from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
 from transformers import PrinterCallback
 
-from isthmus.collections import Collection
 from isthmus.encoders.prompts import Role, prompt_name
 from isthmus.errors import InputError
-from isthmus.losses.columns import is_query
-from isthmus.training.batches import BatchCollator, OwnTextsBatchSampler, RowCount
+from isthmus.losses.roles import is_query
+from isthmus.training.batching import BatchCollator, OwnTextsBatchSampler, RowCount
 from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
+from isthmus.training.options import TrainerOptions
 from isthmus.training.output import CHECKPOINTS
-from isthmus.training.settings import TrainingSettings
 from isthmus.training.task import Prepared
 
 
 def build_trainer(
     encoder: Any,
     data: Prepared,
-    development: Collection | None,
-    settings: TrainingSettings,
+    options: TrainerOptions,
     folder: Path,
     prepare: Callable[[], Path | None],
     *,
@@ -48,8 +46,7 @@ def build_trainer(
     Args:
         encoder: What to train, in place.
         data: Rows to train on, and the loss.
-        development: Collection to evaluate on, or None.
-        settings: How to train.
+        options: How to train, the development collection loaded.
         folder: The run's folder.
         prepare: Called once the processes know each other; gives the checkpoint to go on from, or None.
         show: Show a progress bar.
@@ -57,16 +54,16 @@ def build_trainer(
     Raises:
         InputError: If the processes cannot each have a full batch.
     """
-    sparse = isinstance(encoder, SparseEncoder)
+    sparse, development = isinstance(encoder, SparseEncoder), options.development
     arguments: dict[str, Any] = {
-        **_arguments(data, settings, folder),
+        **_arguments(data, options, folder),
         **_roles(encoder, data),
         "disable_tqdm": not show,
     }
     if development is not None:
         arguments |= {
             "eval_strategy": "steps",
-            "eval_steps": settings.save_steps,
+            "eval_steps": options.save_steps,
             # With a limit of 1, the trainer throws away the last checkpoint at the end, and with it what it knows.
             "save_total_limit": 2,
             "load_best_model_at_end": True,
@@ -86,11 +83,11 @@ def build_trainer(
         args,
         train_dataset=Dataset.from_dict({**data.texts, **data.labels}),
         loss=module,
-        evaluator=None if development is None else Development(development, batch_size=settings.batch_size),
-        callbacks=_callbacks(module if sparse else None, settings, checkpoint, early=development is not None),
+        evaluator=None if development is None else Development(development, batch_size=options.batch_size),
+        callbacks=_callbacks(module if sparse else None, options, checkpoint, early=development is not None),
     )
     # Here and not on the encoder, so that evaluations and the result keep its own length.
-    trainer.data_collator.max_length = settings.max_length
+    trainer.data_collator.max_length = options.max_length
     trainer.data_collator = BatchCollator(trainer.data_collator, data)
     trainer.add_callback(RowCount(trainer.data_collator.sizes))
     # It prints every log entry to stdout, which belongs to the report.
@@ -98,40 +95,40 @@ def build_trainer(
     return trainer, checkpoint
 
 
-def _arguments(data: Prepared, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+def _arguments(data: Prepared, options: TrainerOptions, folder: Path) -> dict[str, Any]:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    at_once = settings.batch_size * processes
+    at_once = options.batch_size * processes
     # What is left over at the end of an epoch would be filled up with rows that may have a text in common with it.
     drop_last = data.distinct and processes > 1
     if drop_last and len(data) < at_once:
         raise InputError(
-            f"batch_size times the number of processes must be at most the number of rows, got {settings.batch_size} "
+            f"batch_size times the number of processes must be at most the number of rows, got {options.batch_size} "
             f"times {processes} for {len(data)} rows; lower batch_size or the number of processes, or add rows"
         )
     per_epoch = len(data) // at_once if drop_last else math.ceil(len(data) / at_once)
-    expected = settings.steps or max(1, math.floor(per_epoch * settings.epochs))
+    expected = options.steps or max(1, math.floor(per_epoch * options.epochs))
     return {
         "output_dir": str(folder / CHECKPOINTS),
-        "max_steps": settings.steps or -1,
-        "num_train_epochs": settings.epochs,
-        "per_device_train_batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.scheduler,
-        "warmup_steps": settings.warmup,
+        "max_steps": options.steps or -1,
+        "num_train_epochs": options.epochs,
+        "per_device_train_batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "lr_scheduler_type": options.scheduler,
+        "warmup_steps": options.warmup,
         "weight_decay": 0.0,
         "batch_sampler": OwnTextsBatchSampler if data.distinct else BatchSamplers.BATCH_SAMPLER,
         "dataloader_drop_last": drop_last,
-        "bf16": settings.bf16,
+        "bf16": options.bf16,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
         "save_strategy": "steps",
-        "save_steps": settings.save_steps,
+        "save_steps": options.save_steps,
         "save_total_limit": 1,
-        "logging_steps": min(settings.logging_steps, expected),
+        "logging_steps": min(options.logging_steps, expected),
         "logging_nan_inf_filter": False,
         "report_to": "none",
-        "seed": settings.seed,
-        "data_seed": settings.seed,
+        "seed": options.seed,
+        "data_seed": options.seed,
     }
 
 
@@ -147,14 +144,14 @@ def _roles(encoder: Any, data: Any) -> dict[str, Any]:
     return {"prompts": prompts or None, "router_mapping": roles if routed else {}}
 
 
-def _callbacks(loss: Any, settings: TrainingSettings, checkpoint: Path | None, *, early: bool) -> list[Any]:
-    warmup = settings.regularizer_warmup
-    found: list[Any] = [Monitor(loss, max_active_share=settings.max_active_share, warmup=warmup)]
+def _callbacks(loss: Any, options: TrainerOptions, checkpoint: Path | None, *, early: bool) -> list[Any]:
+    warmup = options.regularizer_warmup
+    found: list[Any] = [Monitor(loss, max_active_share=options.max_active_share, warmup=warmup)]
     if loss is not None:
         scheduler = SpladeRegularizerWeightSchedulerCallback(loss, warmup_ratio=warmup)
         found.append(scheduler)
-        if settings.target_active_dims is not None:
-            found.append(ActiveDimsController(loss, scheduler, settings.target_active_dims, checkpoint))
+        if options.target_active_dims is not None:
+            found.append(ActiveDimsController(loss, scheduler, options.target_active_dims, checkpoint))
     if early:
-        found.append(EarlyStop(settings.patience))
+        found.append(EarlyStop(options.patience))
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from isthmus.serve.batches import Batcher
+from isthmus.serve.batcher import Batcher
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from isthmus.errors import InputError, TrainingError
-from isthmus.training import AlignSettings, align, train
-from isthmus.training.batches import BatchCollator, OwnTextsBatchSampler
+from isthmus.training import AlignOptions, align, train
+from isthmus.training.batching import BatchCollator, OwnTextsBatchSampler
 from isthmus.training.data import read_training_data
 from isthmus.training.objective import training_task
 from isthmus.training.task import Prepared
 from isthmus.training.trainer import build_trainer
 from tests.losses import literal
-from tests.training.conftest import PAIRS
+from tests.training.conftest import PAIRS, QUICK
 from tests.training.test_align import ROWS, prepare, read
 
 WORDS = ["house", "water", "school", "war", "korea", "capital", "home"]
@@ -28,14 +28,14 @@ MANY = [
 
 
 @pytest.fixture
-def trainer_of(dense_folder, write, tmp_path, settings):
+def trainer_of(dense_folder, write, tmp_path):
     """A trainer for rows, its prepared data, and its batches of rows."""
 
     def call(rows, loss="clear", batch_size=8, **options):
-        chosen = AlignSettings(loss, settings(batch_size=batch_size), **{"negatives": 5} | options)
+        chosen = AlignOptions.of(loss=loss, **QUICK | {"batch_size": batch_size, "negatives": 5} | options)
         encoder = SentenceTransformer(str(dense_folder), device="cpu")
-        prepared = prepare(encoder, read(write(rows), chosen), chosen, show_progress_bar=False)
-        trainer, _ = build_trainer(encoder, prepared, None, chosen.training, tmp_path, lambda: None, show=False)
+        prepared = prepare(encoder, read(write(rows), chosen), chosen)
+        trainer, _ = build_trainer(encoder, prepared, chosen, tmp_path, lambda: None, show=False)
         batches = [
             [trainer.train_dataset[row] for row in batch] for batch in trainer.get_train_dataloader().batch_sampler
         ]
@@ -160,15 +160,15 @@ def test_batches_of_losses_over_scores_pass_as_they_are():
 
 
 @pytest.mark.parametrize("steps", [4, 6])
-def test_the_report_says_how_many_rows_a_step_had(dense_folder, write, tmp_path, settings, steps):
-    chosen = AlignSettings("clear", settings(batch_size=8, steps=steps, logging_steps=steps), negatives=5)
+def test_the_report_says_how_many_rows_a_step_had(dense_folder, write, tmp_path, steps):
+    chosen = AlignOptions(**QUICK | {"steps": steps, "logging_steps": steps}, negatives=5)
     report = align(dense_folder, write(MANY), tmp_path / "out", chosen)
     # 29 rows are batches of 8, 8, 8 and 5; the second epoch is broken off after two of them.
     mean = sum([8, 8, 8, 5, 8, 8][:steps]) / steps
     assert report.rows_per_step == pytest.approx(mean, abs=0.01)
     assert f"{mean:.1f} per step, of a batch size of 8" in str(report)
     assert json.loads((tmp_path / "out" / "training_report.json").read_text())["rows_per_step"] == report.rows_per_step
-    full = replace(chosen, training=replace(chosen.training, batch_size=29))
+    full = replace(chosen, batch_size=29)
     assert "per step" not in str(align(dense_folder, write(MANY), tmp_path / "full", full))
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +22,11 @@ from scipy.sparse import csr_matrix
 from isthmus.encoders.cards import carry_card
 from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.fingerprint import check_sparse, lexical_block
-from isthmus.errors import EncoderError, InputError, UnknownNameError
+from isthmus.encoders.prompts import Role
+from isthmus.errors import EncoderError, InputError
+from isthmus.lexical.options import POWER, WEIGHT, AddLexicalOptions, LexicalOptions
 from isthmus.lexical.statistics import (
-    MAX_TEXTS,
+    MIN_TEXTS,
     SelfActivation,
     Statistics,
     draw_snippets,
@@ -32,37 +36,23 @@ from isthmus.lexical.statistics import (
     lucene_idf,
 )
 from isthmus.modules.column_scale import ColumnScale
-from isthmus.modules.lexical import MODES, Lexical, LexicalMode, check_formula
+from isthmus.modules.lexical import Lexical, LexicalMode, check_formula
 from isthmus.modules.trim import Trim, check_trim
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
 
-# Of the lexical scores' spread to that of the encoder's, and of the IDF: chosen on development data.
-WEIGHT = 2.0
-POWER = 0.75
-
 
 def add_lexical(
     encoder: SparseEncoder,
     texts: Iterable[str],
-    mode: LexicalMode | None = "echo",
+    mode: LexicalMode | EllipsisType | None = ...,
+    options: AddLexicalOptions | None = None,
     *,
-    calibrate: bool = True,
-    weight: float = WEIGHT,
-    power: float | None = None,
-    k1: float = 1.5,
-    b: float = 0.75,
-    self_activation: SelfActivation | None = None,
-    leave_out: Iterable[int] = (),
     known: Iterable[int] = (),
-    known_share: float | None = None,
-    trim: tuple[int, int] | None = None,
-    seed: int = 0,
-    max_texts: int = MAX_TEXTS,
-    batch_size: int = 32,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    show_progress_bar: bool | None = None,
+    leave_out: Iterable[int] = (),
+    self_activation: SelfActivation | None = None,
+    **changes: Any,
 ) -> SparseEncoder:
     """Add what a transfer lost, exact matching of words, and weigh down columns that are active everywhere.
 
@@ -73,28 +63,14 @@ def add_lexical(
     Args:
         encoder: A SPLADE-like encoder, whose columns are the tokens of its tokenizer; not modified.
         texts: Unlabelled texts of the collection or its kind, at least ten; read once, as a stream.
-        mode: ``echo`` raises columns of the vocabulary, ``hybrid`` puts a second block of columns behind them, None
-            calibrates alone.
-        calibrate: Multiply every column by the square root of the IDF of its activation,
-            sqrt(log(1 + (N - df + 0.5) / (df + 0.5))), df being the number of sampled texts in which it is active.
-        weight: Spread of the lexical scores, known tokens counted as others, as a multiple of that of the encoder's.
-        power: Exponent of the IDF; None is 0.75. With 0.5, lexical scores are those of BM25.
-        k1: Saturation of the number of occurrences, as in BM25.
-        b: Normalisation by length, as in BM25.
-        self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
-        leave_out: Ids of tokens that get no lexical weight, besides special ones.
+        mode: As in the options, which have it where it is left out; None is ``none``.
+        options: What is added, and how; None takes the defaults.
         known: Ids of tokens that the encoder was trained with, those that a transfer with ``keep_source`` kept:
             ``report.token_map.rows(Fate.KEPT)``, or :func:`isthmus.encoders.load.kept_tokens` of its folder. They count
             only where the encoder writes their column itself.
-        known_share: Share of a known token in a score, of what another would have, 0 to 1; None is 0.5 for ``echo``
-            and 0.25 for ``hybrid``.
-        trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
-            keeps all. The strength is that of the whole vectors either way.
-        seed: Seed of the sample and of the pieces.
-        max_texts: Size of the sample.
-        batch_size: Texts per encoding step.
-        dtype: As for :func:`isthmus.encoders.encoding.encode_texts`.
-        show_progress_bar: None shows it on a terminal.
+        leave_out: Ids of tokens that get no lexical weight, besides special ones.
+        self_activation: From :func:`fit_self_activation`, instead of ``weight``, ``power``, ``k1`` and ``b``.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         A new encoder with weights of its own, which saves like any other; :class:`Lexical` says how it is loaded. Train
@@ -104,52 +80,47 @@ def add_lexical(
         EncoderError: If the encoder is not sparse, its columns are no tokens, or it carries these parts already.
         UnknownNameError: If there is no such mode.
         InputError: If an argument is out of its range, the texts are too few, or all scores are the same.
+
+    Example:
+        >>> encoder = add_lexical(load_encoder("splade-ko"), texts, "echo")  # doctest: +SKIP
+        >>> encoder.save_pretrained("splade-ko-echo")  # doctest: +SKIP
     """
-    _check_arguments(mode, calibrate, weight, self_activation)
-    if trim is not None:
-        check_trim(trim)
-    if self_activation is not None:
-        power, k1, b = self_activation.power, self_activation.k1, self_activation.b
-    power = POWER if power is None else power
-    check_formula(power, k1, b, known_share=known_share)
-    check_encoder(encoder, mode, calibrate=calibrate)
-    encode = _Encode(encoder, batch_size, dtype, show_progress_bar)
+    if mode is not ...:
+        changes["mode"] = "none" if mode is None else mode
+    options = AddLexicalOptions.of(options, **changes)
+    if options.trim is not None:
+        check_trim(options.trim)
+    formula = _formula(options, self_activation)
+    check_formula(**formula, known_share=options.known_share)
+    check_encoder(encoder, options)
+    encode = _Encode(encoder, options)
     weightless = _ids("leave_out", leave_out, encode.size)
     trained_with = torch.zeros(encode.size, dtype=torch.bool)
     trained_with[_ids("known", known, encode.size)] = True
-    statistics = gather(encoder, texts, encode.size, max_texts=max_texts, seed=seed, show=show_progress_bar)
-    documents = encode(statistics.sample, "document") if calibrate or self_activation is None else None
+    statistics = gather(encoder, texts, encode.size, options)
+    documents = encode(statistics.sample, "document") if options.calibrate or self_activation is None else None
     added: list[Any] = []
-    if calibrate and documents is not None:
+    if options.calibrate and documents is not None:
         added.append(ColumnScale(torch.from_numpy(activation_scale(documents))))
-    if mode is not None:
-        options: dict[str, Any] = {"power": power, "k1": k1, "b": b, "special_ids": encoder.tokenizer.all_special_ids}
+    if options.mode != "none":
+        numbers: dict[str, Any] = {**formula, "special_ids": encoder.tokenizer.all_special_ids}
         idf = torch.from_numpy(statistics.idf())
         idf[weightless] = 0.0
-        lexical = Lexical(mode, idf, statistics.average_length, **options)
         if self_activation is not None:
             strength = self_activation.strength
         else:
             scale = added[0].scale.numpy() if added else np.ones(encode.size, dtype=np.float32)
-            strength = _strength(encode, lexical, statistics, documents, scale, weight, seed)
-        options |= {"strength": strength, "known": trained_with, "known_share": known_share}
-        added.append(Lexical(mode, idf, statistics.average_length, **options))
-    if trim is not None:
-        added.insert(-1 if mode is not None else len(added), Trim(*trim))
-    note = describe(mode, calibrate=calibrate, trim=trim)
-    return _appended(encoder, added, f"with {note} from {statistics.count:,} texts")
+            lexical = Lexical(options.mode, idf, statistics.average_length, **numbers)
+            strength = _strength(encode, lexical, statistics, documents, scale)
+        numbers |= {"strength": strength, "known": trained_with, "known_share": options.known_share}
+        added.append(Lexical(options.mode, idf, statistics.average_length, **numbers))
+    if options.trim is not None:
+        added.insert(-1 if options.mode != "none" else len(added), Trim(*options.trim))
+    return _appended(encoder, added, f"with {options.describe()} from {statistics.count:,} texts")
 
 
 def fit_self_activation(
-    encoder: SparseEncoder,
-    texts: Iterable[str],
-    *,
-    calibrate: bool = True,
-    seed: int = 0,
-    max_texts: int = MAX_TEXTS,
-    batch_size: int = 32,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    show_progress_bar: bool | None = None,
+    encoder: SparseEncoder, texts: Iterable[str], options: AddLexicalOptions | None = None, **changes: Any
 ) -> SelfActivation:
     """Find the lexical weights that an encoder gives to the tokens of its own texts.
 
@@ -160,12 +131,9 @@ def fit_self_activation(
     Args:
         encoder: The source encoder, not modified.
         texts: Unlabelled texts of its language, at least ten; read once, as a stream.
-        calibrate: Fit the calibrated values; the same is needed in :func:`add_lexical`.
-        seed: As for :func:`add_lexical`.
-        max_texts: As for :func:`add_lexical`.
-        batch_size: As for :func:`add_lexical`.
-        dtype: As for :func:`isthmus.encoders.encoding.encode_texts`.
-        show_progress_bar: None shows it on a terminal.
+        options: Whether values are calibrated, as then in :func:`add_lexical`, and how texts are sampled and encoded;
+            None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         The fitted numbers, and how well they fit.
@@ -174,13 +142,14 @@ def fit_self_activation(
         EncoderError: As for :func:`add_lexical`.
         InputError: If the texts are too few, or the encoder hardly ever activates a token of its text.
     """
-    check_encoder(encoder, "echo", calibrate=calibrate)
-    encode = _Encode(encoder, batch_size, dtype, show_progress_bar)
-    statistics = gather(encoder, texts, encode.size, max_texts=max_texts, seed=seed, show=show_progress_bar)
+    options = AddLexicalOptions.of(options, **changes)
+    check_encoder(encoder, options)
+    encode = _Encode(encoder, options)
+    statistics = gather(encoder, texts, encode.size, options)
     vectors = encode(statistics.sample, "document")
-    if calibrate:
+    if options.calibrate:
         vectors = csr_matrix(vectors.multiply(activation_scale(vectors)))
-    return fit_formula(encoder, statistics, vectors, calibrated=calibrate, batch_size=batch_size)
+    return fit_formula(encoder, statistics, vectors, calibrated=options.calibrate, batch_size=options.batch_size)
 
 
 def scale_lexical(encoder: Any, vectors: csr_matrix, factor: float) -> csr_matrix:
@@ -214,7 +183,7 @@ def activation_scale(vectors: csr_matrix) -> NDArray[np.float32]:
     return np.sqrt(lucene_idf(vectors.shape[0], active)).astype(np.float32)
 
 
-def check_encoder(encoder: Any, mode: LexicalMode | None, *, calibrate: bool) -> None:
+def check_encoder(encoder: Any, options: LexicalOptions) -> None:
     """Refuse what a lexical part, or a calibration, cannot be added to.
 
     Raises:
@@ -230,32 +199,58 @@ def check_encoder(encoder: Any, mode: LexicalMode | None, *, calibrate: bool) ->
             f"{', '.join(type(module).__name__ for module in encoder.children())}; take a SPLADE encoder"
         )
     present = [type(module).__name__ for module in modules if isinstance(module, (Lexical, Trim))]
-    if calibrate:
+    if options.calibrate:
         present += [type(module).__name__ for module in modules if isinstance(module, ColumnScale)]
     if present:
         remedy = "start from the encoder that it was added to"
-        if present == ["ColumnScale"] and mode is not None:
+        if present == ["ColumnScale"] and options.mode != "none":
             remedy += ", or pass calibrate=False (--no-calibrate)"
         raise EncoderError(
             f"encoder must not carry the parts that are added to it, got one with {present[0]}; {remedy}"
         )
 
 
+def check_transfer(source: Any, options: LexicalOptions, texts: Sequence[str], *, name: str, path: Path | None) -> None:
+    """Refuse before a transfer what cannot be added to its result.
+
+    Args:
+        source: The loaded encoder that is transferred, whose modules the result will have.
+        options: What is to be added.
+        texts: What it is to be fitted to.
+        name: The encoder's, for messages.
+        path: File of the texts, for messages.
+
+    Raises:
+        InputError: If there are too few texts.
+        EncoderError: If the encoder is not sparse, or does not do otherwise.
+    """
+    from sentence_transformers import SparseEncoder
+
+    if len(texts) < MIN_TEXTS:
+        raise InputError(
+            f"--lexical-texts must hold at least {MIN_TEXTS} texts, got {len(texts)} in {path}; add texts of what "
+            "will be searched"
+        )
+    if not isinstance(source, SparseEncoder):
+        raise EncoderError(
+            f"ENCODER must be sparse with --lexical {options.mode}, got {name}, which is dense; leave --lexical "
+            "out, or take a SPLADE encoder"
+        )
+    check_encoder(source, options)
+
+
 class _Encode:
     """Encodes texts whole: a limit of active dimensions applies to the vector that comes out in the end."""
 
-    def __init__(self, encoder: Any, batch_size: int, dtype: Any, show: bool | None) -> None:
+    def __init__(self, encoder: Any, options: AddLexicalOptions) -> None:
         self.encoder = encoder
-        self.options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype}
-        self.show = show
+        self.options = options
         # Some encoders know their number of dimensions only once they have run.
-        self.size: int = encode_texts(encoder, ["."], role="document", show_progress_bar=False, **self.options).shape[1]
+        self.size: int = encode_texts(encoder, ["."], options, role="document", show_progress_bar=False).shape[1]
 
-    def __call__(self, texts: list[str], role: Literal["query", "document"]) -> csr_matrix:
+    def __call__(self, texts: list[str], role: Role) -> csr_matrix:
         limit = None if self.encoder.max_active_dims is None else self.size
-        vectors = encode_texts(
-            self.encoder, texts, role=role, max_active_dims=limit, show_progress_bar=self.show, **self.options
-        )
+        vectors = encode_texts(self.encoder, texts, self.options, role=role, max_active_dims=limit)
         if not np.isfinite(vectors.data).all():
             raise EncoderError(
                 "encoder must give finite vectors, got NaN or infinity; see what isthmus doctor says about it"
@@ -263,22 +258,18 @@ class _Encode:
         return vectors
 
 
-def _check_arguments(mode: str | None, calibrate: bool, weight: float, self_activation: SelfActivation | None) -> None:
-    if mode is not None and mode not in MODES:
-        raise UnknownNameError("mode", str(mode), MODES)
-    if mode is None and not calibrate:
-        raise InputError("mode must be echo or hybrid where calibrate is False, got None; nothing would be added")
-    if not (math.isfinite(weight) and weight > 0):
-        raise InputError(f"weight must be above 0, got {weight}; mode=None adds no lexical part")
-    if self_activation is None:
-        return
-    if not isinstance(self_activation, SelfActivation):
-        raise InputError(f"self_activation must come from fit_self_activation, got {type(self_activation).__name__}")
-    if mode is not None and self_activation.calibrated != calibrate:
+def _formula(options: AddLexicalOptions, fitted: SelfActivation | None) -> dict[str, float]:
+    """The numbers of the lexical formula: those of the options, or those that were fitted."""
+    if fitted is None:
+        return {"power": POWER if options.power is None else options.power, "k1": options.k1, "b": options.b}
+    if not isinstance(fitted, SelfActivation):
+        raise InputError(f"self_activation must come from fit_self_activation, got {type(fitted).__name__}")
+    if options.mode != "none" and fitted.calibrated != options.calibrate:
         raise InputError(
-            f"self_activation must be fitted with the same calibrate, got {self_activation.calibrated} there and "
-            f"{calibrate} here; fit it again with calibrate={calibrate}"
+            f"self_activation must be fitted with the same calibrate, got {fitted.calibrated} there and "
+            f"{options.calibrate} here; fit it again with calibrate={options.calibrate}"
         )
+    return {"power": fitted.power, "k1": fitted.k1, "b": fitted.b}
 
 
 def _ids(name: str, tokens: Iterable[int], size: int) -> list[int]:
@@ -290,21 +281,15 @@ def _ids(name: str, tokens: Iterable[int], size: int) -> list[int]:
 
 
 def _strength(
-    encode: _Encode,
-    lexical: Lexical,
-    statistics: Statistics,
-    documents: Any,
-    scale: NDArray[np.float32],
-    weight: float,
-    seed: int,
+    encode: _Encode, lexical: Lexical, statistics: Statistics, documents: Any, scale: NDArray[np.float32]
 ) -> float:
-    """The factor that gives lexical scores ``weight`` times the spread of the encoder's; both sides have it."""
-    snippets = draw_snippets(encode.encoder.tokenizer, statistics.sample, seed)
+    """The factor that gives lexical scores the wanted spread, in that of the encoder's; both sides have it."""
+    options = encode.options
+    snippets = draw_snippets(encode.encoder.tokenizer, statistics.sample, options.seed)
     queries = encode(snippets, "query")
     own = (queries.multiply(scale**2) @ documents.T).toarray().astype(np.float64)
-    batch_size = encode.options["batch_size"]
-    words = lexical_vectors(encode.encoder, lexical, snippets, "query", batch_size)
-    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", batch_size)
+    words = lexical_vectors(encode.encoder, lexical, snippets, "query", options.batch_size)
+    held = lexical_vectors(encode.encoder, lexical, statistics.sample, "document", options.batch_size)
     exact = (words @ held.T).toarray().astype(np.float64)
     spread = {"encoder": float(own.std()), "lexical part": float(exact.std())}
     for name, value in spread.items():
@@ -314,6 +299,7 @@ def _strength(
                 f"of {len(snippets)} pieces with {len(statistics.sample)} texts; pass texts that differ, and see "
                 "what isthmus doctor says about the encoder"
             )
+    weight = WEIGHT if options.weight is None else options.weight
     return math.sqrt(weight * spread["encoder"] / spread["lexical part"])
 
 
@@ -340,10 +326,3 @@ def _appended(encoder: Any, added: list[Any], note: str) -> SparseEncoder:
     result.module_kwargs = copy.deepcopy(encoder.module_kwargs)
     carry_card(encoder, result, note)
     return result.eval()
-
-
-def describe(mode: LexicalMode | None, *, calibrate: bool, trim: tuple[int, int] | None = None) -> str:
-    """What is added, in words."""
-    parts = {None: [], "echo": ["lexical echo"], "hybrid": ["a lexical block"]}[mode]
-    cut = [] if trim is None else [f"a trim to {trim[0]} and {trim[1]} entries"]
-    return " and ".join([*parts, *(["column calibration"] if calibrate else []), *cut])

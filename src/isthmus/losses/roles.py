@@ -14,8 +14,8 @@ from typing import Literal
 
 from isthmus.errors import InputError
 
-Role = Literal["query", "passage", "pivot_query", "pivot_passage"]
-ROLES: tuple[Role, ...] = ("query", "passage", "pivot_query", "pivot_passage")
+TextRole = Literal["query", "passage", "pivot_query", "pivot_passage"]
+ROLES: tuple[TextRole, ...] = ("query", "passage", "pivot_query", "pivot_passage")
 NEGATIVE = re.compile(rf"negative_({'|'.join(ROLES)})(?:_(\d+))?")
 # What the data collator of sentence-transformers takes for labels and does not hand to the loss.
 LABELS = ("label", "labels", "score", "scores")

@@ -15,7 +15,7 @@ from typing import Any
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from transformers import TrainerCallback
 
-from isthmus.losses.columns import negative_of
+from isthmus.losses.roles import negative_of
 from isthmus.training.task import Prepared
 
 LABEL = "label"

@@ -3,7 +3,7 @@ import torch
 
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.losses import CachedCLEARLoss, CLEARLoss, InfoNCELoss, ProximityLoss
-from isthmus.losses.columns import find_layout, is_query, negative_of
+from isthmus.losses.roles import find_layout, is_query, negative_of
 from tests.losses.conftest import CLEAR, PROXIMITY, dense, features, vectors
 
 
@@ -54,9 +54,9 @@ def test_columns_that_do_not_fit_are_named(loss, columns, message):
     ("loss", "columns", "options", "message"),
     [
         (CLEARLoss, CLEAR, {"alpha": 0.9}, "alpha \\+ beta must be at most 1"),
-        (CLEARLoss, CLEAR, {"alpha": -0.1}, "alpha must be a finite number 0 or more"),
+        (CLEARLoss, CLEAR, {"alpha": -0.1}, "alpha must be 0 or more, got -0.1"),
         (CLEARLoss, CLEAR, {"detach": "both"}, "detach"),
-        (CLEARLoss, CLEAR, {"scale": 0.0}, "scale must be a finite number above 0"),
+        (CLEARLoss, CLEAR, {"scale": 0.0}, "scale must be above 0, got 0.0"),
         (CLEARLoss, CLEAR, {"similarity": "euclid"}, "similarity"),
         (ProximityLoss, PROXIMITY, {"temperature": 0.0}, "temperature"),
         (ProximityLoss, PROXIMITY, {"eps": float("nan")}, "eps"),

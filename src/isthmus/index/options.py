@@ -1,0 +1,129 @@
+"""Options of building, changing and searching an index; neither numpy nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from isthmus.encoders.options import CorpusOptions
+from isthmus.errors import InputError
+from isthmus.options import OpenOptions, Options, option
+
+Weights = Literal["f32", "f16", "u8"]
+PART_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class MemoryLimits:
+    """Bounds of the memory that building an index takes.
+
+    Attributes:
+        postings: A segment is closed when it has as many; about 1 GB while rows are turned to lists, at 24 bytes each.
+        documents: A segment is closed when it has as many.
+        merged: Postings held at a time while segments are merged; about 1 GB, at 60 bytes each. A single longer list is
+            held whole.
+    """
+
+    postings: int = 2**25
+    documents: int = 2**20
+    merged: int = 2**24
+
+
+@dataclass(frozen=True)
+class StoreOptions(Options):
+    """How vectors are stored.
+
+    Attributes:
+        weights: How to store weights: ``f32``, ``f16`` or ``u8``, the latter with one scale per file of weights.
+    """
+
+    weights: Weights = option("f32", help="How weights are stored.")
+
+    def __post_init__(self) -> None:
+        if self.weights not in get_args(Weights):
+            raise InputError(f"weights must be 'f32', 'f16' or 'u8', got {self.weights!r}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class EncodeCorpusOptions(StoreOptions, CorpusOptions):
+    """How a corpus becomes part files.
+
+    Attributes:
+        part_size: Documents per part; within a part, texts are sorted by length while they are encoded.
+        processes: Workers.
+        ray: Workers are Ray actors; needs the extra ``ray``.
+    """
+
+    part_size: int = option(PART_SIZE, help="Documents per part file.", at_least=1)
+    processes: int = option(1, help="Encode in this many processes.", at_least=1)
+    ray: bool = option(False, help="The processes are Ray actors (extra: ray).")
+
+
+@dataclass(frozen=True)
+class IndexOptions(StoreOptions, CorpusOptions):
+    """How a corpus becomes an index; of a corpus that is encoded already, options of encoding must be left alone.
+
+    Attributes:
+        text: Store title and text with the documents.
+        overwrite: Replace an index that is there.
+        limits: Of memory; None takes the defaults.
+    """
+
+    text: bool = option(True, help="Store texts with the documents.")
+    overwrite: bool = option(False, help="Replace the index that is there, and the encoder of --lexical.")
+    limits: MemoryLimits | None = None
+
+
+def _read_ids(path: Path) -> list[str]:
+    from isthmus.reading.storage import read_lines
+
+    return [line.strip() for _, line in read_lines(path)]
+
+
+@dataclass(frozen=True)
+class ChangeOptions(CorpusOptions):
+    """A change of an index that is there; it says itself how its documents are encoded and stored.
+
+    Attributes:
+        update: Let the documents added replace those with the same ids.
+        delete: Ids to delete.
+        compact: Merge everything into one segment.
+        limits: Of memory; None takes the defaults.
+    """
+
+    update: bool = option(False, help="Add, and replace documents of the same ids.")
+    delete: Sequence[str] = option(
+        (), help="File of ids to delete, one a line.", names=("--delete-ids",), kind=Path, read=_read_ids
+    )
+    compact: bool = option(False, help="Merge segments and drop deleted documents.")
+    limits: MemoryLimits | None = None
+
+
+@dataclass(frozen=True)
+class ModelOptions(OpenOptions):
+    """The model of the queries of an index.
+
+    Attributes:
+        model: A loaded SparseEncoder, or a built-in name, folder or hub id; None takes the one that the index names. It
+            is opened by the first query that is a text.
+    """
+
+    model: Any = option(None, kind=str, help="Encoder of the queries; default: the one the index names.")
+
+
+@dataclass(frozen=True)
+class QueryOptions(ModelOptions):
+    """The encoder of the queries of an index.
+
+    Attributes:
+        any_model: Accept a model that did not make the index.
+        query_prompt: Put before queries; None takes what the index was made with, else the model's own, "" none.
+    """
+
+    any_model: bool = option(False, help="Accept a model that did not make the index.")
+    query_prompt: str | None = option(
+        None, help="Put before queries; default: as the index was made, else the model's own prompt."
+    )
