@@ -55,7 +55,7 @@ class QueryEncoder:
 
     @property
     def encoding(self) -> EncodeOptions:
-        """How texts become vectors that meet the stored ones: as those did, but for a prompt of queries that is given."""
+        """How texts become vectors that meet the stored ones: as those did, but for a prompt of queries given."""
         stored, prompt = self.header.settings, self.options.query_prompt
         return EncodeOptions(
             dtype=stored.get("dtype", "float32"),
