@@ -21,8 +21,7 @@ from isthmus.encoders.load import load_tokenizer
 from isthmus.errors import CollectionError, EncoderError
 from isthmus.evaluation.models import encode
 from isthmus.token_map import TokenMap
-from isthmus.transferring.columns import unwritten_columns
-from isthmus.transferring.fold import representatives
+from isthmus.transferring.columns import representatives, unwritten_columns
 from isthmus.transferring.options import DEFAULT_FOLD, Output
 from isthmus.vocabulary.join import join_tokenizers
 

@@ -36,8 +36,7 @@ from isthmus.encoders.load import load_tokenizer
 from isthmus.evaluation import evaluate_vectors
 from isthmus.reading.storage import atomic_write
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transferring.columns import unwritten_columns
-from isthmus.transferring.fold import representatives
+from isthmus.transferring.columns import representatives, unwritten_columns
 from isthmus.vocabulary import join_tokenizers
 
 ENCODER, BRIDGE = "isthmus/mini-splade-en", "isthmus/mini-bridge"
@@ -211,7 +210,7 @@ def letters_kept() -> Iterator[None]:
         none = np.zeros(len(joined.known), dtype=np.bool_)
         return replace(joined, foreign=none, handed_over=none)
 
-    with patch("isthmus.transferring.target.join_tokenizers", join):
+    with patch("isthmus.transferring.columns.join_tokenizers", join):
         yield
 
 

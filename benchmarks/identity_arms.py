@@ -18,7 +18,7 @@ from study_arms import ENCODER, METHODS, TOKENIZER, fine_tuned, transferred
 import isthmus
 from isthmus.encoders.encoding import encode_texts
 from isthmus.evaluation.models import load_model
-from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.initializers import INITIALIZERS, RowProblem, SemBridge
 from isthmus.lexical.adding import add_lexical
 from isthmus.lexical.statistics import lexical_vectors
 from isthmus.modules.lexical import KNOWN_SHARE, MODES, LexicalMode
@@ -46,7 +46,7 @@ class Shuffled(SemBridge):
 
     seed: int = 0
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Permute the mixed rows; copies stay."""
         return shuffle_mixed(super().token_map(problem), self.seed)
 

@@ -14,19 +14,19 @@ import isthmus
 from isthmus.bridge.entmax import entmax_rows
 from isthmus.encoders.heads import find_head
 from isthmus.evaluation.models import load_model
-from isthmus.initializers import INITIALIZERS, Problem, SemBridge
+from isthmus.initializers import INITIALIZERS, RowProblem, SemBridge
 from isthmus.initializers.base import bridged_ids, candidate_groups, require_vectors
 from isthmus.token_map import TokenMap
 
 BLOCK = 256
-_PROBLEMS: list[Problem] = []
+_PROBLEMS: list[RowProblem] = []
 
 
 @dataclass(frozen=True)
 class Recorded(SemBridge):
     """sembridge, which also keeps what it was asked."""
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Those of sembridge."""
         _PROBLEMS.append(problem)
         return super().token_map(problem)
@@ -72,7 +72,7 @@ def dense_transfer(encoder: str, tokenizer: str, bridge: str, alpha: float) -> A
 
 
 def mixed_rows(
-    problem: Problem, tensors: Sequence[NDArray[np.float64]], alpha: float
+    problem: RowProblem, tensors: Sequence[NDArray[np.float64]], alpha: float
 ) -> Iterator[tuple[NDArray[np.int64], list[NDArray[np.float64]]]]:
     """Yield target ids and, for each tensor of shape (source, ...), their mixtures of its rows."""
     vectors = require_vectors("sembridge", problem)

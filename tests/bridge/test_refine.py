@@ -7,8 +7,9 @@ from isthmus.bridge import BridgeVectors, add_sentences, bridge_weights, entmax_
 from isthmus.bridge.candidates import cosine_moments
 from isthmus.bridge.embed import Sentences, unit_rows
 from isthmus.bridge.entmax import standard_scale
+from isthmus.bridge.options import choose_sentences
 from isthmus.bridge.refine import LEAST_TOKENS, centre
-from isthmus.bridge.sentences import LEAST_FACTOR, RIDGE, choose_sentences, learn_vectors
+from isthmus.bridge.sentences import LEAST_FACTOR, RIDGE, learn_vectors
 from isthmus.errors import InputError
 from isthmus.vocabulary import Vocabulary
 from tests.bridge.test_embed import LETTERS, counted, static_bridge
@@ -148,16 +149,16 @@ def test_sentences_are_embedded_once_with_the_prompt_of_queries(tmp_path):
     texts = [f"{first}{second}" for first in LETTERS for second in LETTERS]
     vectors = BridgeVectors(rows_of(0, 3, dim=8), rows_of(1, 3, dim=8), "x")
     seen = counted(bridge)
-    made = add_sentences(vectors, bridge, None, texts, cache_folder=tmp_path)
+    made = add_sentences(vectors, bridge, bridge_texts=texts, cache_folder=tmp_path)
     assert made.sentences[0] is None
     assert made.sentences[1].texts == list(dict.fromkeys(texts))
     expected = bridge.encode(made.sentences[1].texts, prompt="q/", normalize_embeddings=True)
     np.testing.assert_allclose(made.sentences[1].vectors, expected, atol=1e-6)
     seen.clear()
-    again = add_sentences(vectors, bridge, None, texts, cache_folder=tmp_path)
+    again = add_sentences(vectors, bridge, bridge_texts=texts, cache_folder=tmp_path)
     assert not seen
     np.testing.assert_array_equal(again.sentences[1].vectors, made.sentences[1].vectors)
-    assert add_sentences(vectors, bridge, None, None) is vectors
+    assert add_sentences(vectors, bridge) is vectors
 
 
 def test_refining_says_what_was_done():

@@ -73,8 +73,8 @@ def test_corpora_reach_a_transfer_as_their_texts(run, folders, tmp_path, monkeyp
     write_lines(tmp_path / "ko.jsonl", [{"id": "a", "title": "집", "text": "학교"}, {"id": "b", "text": " 물 "}])
     seen = {}
 
-    def transfer(*_, **given):
-        seen.update(given)
+    def transfer(encoder, options, **_):
+        seen.update(vars(options) | options.method_options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("isthmus.transfer", transfer, raising=False)

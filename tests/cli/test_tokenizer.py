@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_told_before_a_tokenizer_is_trained(
     def too_late(*_, **__):
         raise AssertionError("the tokenizer was trained, or the encoder transferred")
 
-    monkeypatch.setattr("isthmus.cli.transfer.train_for_transfer", too_late)
+    monkeypatch.setattr("isthmus.cli.transfer.train_into", too_late)
     monkeypatch.setattr("isthmus.transfer", too_late, raising=False)
     (tmp_path / "few.txt").write_text("das Haus\n" * 5, encoding="utf-8")
     encoder, known = folders / "source", {"FEW": str(tmp_path / "few.txt"), "TEXT": str(text)}

@@ -8,7 +8,7 @@ import pytest
 
 from isthmus.bridge import entmax_rows
 from isthmus.errors import InputError, MissingExtraError, NotFoundError
-from isthmus.initializers import Focus, Problem, create
+from isthmus.initializers import Focus, RowProblem, create
 from isthmus.initializers.static_space import pair_counts, ppmi_vectors
 from isthmus.token_map import Fate, TokenMap
 from tests.initializers.test_initializers import id_of, problem_of
@@ -193,7 +193,7 @@ def test_options_and_missing_parts_are_refused(problem, monkeypatch):
         with pytest.raises(InputError, match="at least min_count=10 times, got none; pass more text or lower"):
             Focus(texts, space="ppmi").token_map(problem)
     with pytest.raises(InputError, match="focus must have the target tokenizer"):
-        Focus(["집"], space="ppmi").token_map(Problem(problem.source, problem.target, problem.overlap))
+        Focus(["집"], space="ppmi").token_map(RowProblem(problem.source, problem.target, problem.overlap))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"gensim is not installed; run: .*pip install .*\[focus\]'"):
         create("focus", texts=["집"])

@@ -6,7 +6,7 @@ import pytest
 from isthmus.bridge import BridgeVectors, entmax_rows
 from isthmus.bridge.entmax import adaptive_rows
 from isthmus.errors import BridgeError, InputError, UnknownNameError
-from isthmus.initializers import INITIALIZERS, Nearest, Problem, SemBridge, create
+from isthmus.initializers import INITIALIZERS, Nearest, RowProblem, SemBridge, create
 from isthmus.initializers.base import tokenize_with
 from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.vocabulary import Kind, Vocabulary, match
@@ -28,7 +28,7 @@ def problem_of(target, source=None, *, dim=6, seed=0, vectors=True, as_released=
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         bridge = BridgeVectors(rows[: source.size], rows[source.size :], "test")
     overlap = match(target, source, as_released=as_released)
-    return Problem(
+    return RowProblem(
         source, target, overlap, bridge, seed=seed, tokenize_source=tokenizers[0], tokenize_target=tokenizers[1]
     )
 
@@ -264,9 +264,9 @@ def test_missing_or_foreign_vectors_are_refused(method, problem):
         create(method).token_map(problem_of(wordpiece(["집"]), vectors=False))
     other = Vocabulary.from_tokenizer(wordpiece(["집"]))
     with pytest.raises(BridgeError, match="one row per id"):
-        Problem(problem.source, other, match(other, problem.source), problem.vectors)
+        RowProblem(problem.source, other, match(other, problem.source), problem.vectors)
     with pytest.raises(InputError, match="overlap must have one entry per target id"):
-        Problem(problem.source, other, problem.overlap)
+        RowProblem(problem.source, other, problem.overlap)
 
 
 def test_sembridge_adapts_alpha_and_corrects_for_hubs(problem):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError, NotFoundError
-from isthmus.initializers import OFA, Problem, create
+from isthmus.initializers import OFA, RowProblem, create
 from isthmus.initializers.base import tokenize_with
 from isthmus.initializers.word_vectors import read_word_vectors, subword_vectors
 from isthmus.token_map import Fate, TokenMap
@@ -221,8 +221,8 @@ def test_options_and_missing_parts_are_refused(problem, vec):
             create("ofa", **options)
     with pytest.raises(NotFoundError, match=r"word_vectors 'nowhere.vec' does not exist"):
         create("ofa", word_vectors="nowhere.vec")
-    bare = Problem(problem.source, problem.target, problem.overlap)
-    with pytest.raises(InputError, match=r"ofa must have the source tokenizer .* pass Problem"):
+    bare = RowProblem(problem.source, problem.target, problem.overlap)
+    with pytest.raises(InputError, match=r"ofa must have the source tokenizer .* pass RowProblem"):
         OFA(word_vectors=vec).token_map(bare)
 
 

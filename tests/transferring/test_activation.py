@@ -19,8 +19,8 @@ from isthmus.encoders.heads import find_head
 from isthmus.errors import EncoderError, InputError
 from isthmus.token_map import Fate
 from isthmus.transferring import transfer_encoder
-from isthmus.transferring.activation import MAX_TEXTS, threshold_shift
 from isthmus.transferring.columns import UNWRITTEN
+from isthmus.transferring.rows import MAX_TEXTS, threshold_shift
 from isthmus.vocabulary.join import join_tokenizers
 from tests.tiny_encoders import FAMILIES, inference_free, masked_lm, save_masked_lm, splade
 

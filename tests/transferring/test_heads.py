@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from transformers import AutoModelForMaskedLM
 from isthmus.encoders.heads import find_head
 from isthmus.errors import EncoderError, UnknownNameError
 from isthmus.token_map import FATES, Fate, Sampling, TokenMap
-from isthmus.transferring.swap import BIASES, swap_vocabulary
+from isthmus.transferring.options import Bias
+from isthmus.transferring.swap import swap_vocabulary
 from tests.tiny_encoders import FAMILIES, WORDS, masked_lm, save_masked_lm
 from tests.tokenizers import wordpiece
 from tests.transferring.linearity import assert_linear
@@ -156,11 +157,11 @@ def test_bias_modes(family: str) -> None:
     old = model.get_output_embeddings().bias.detach()
 
     def swapped(token_map: TokenMap, bias: Any) -> torch.Tensor:
-        model_after = swap_vocabulary(model, token_map, target_roles(), bias=bias)
+        model_after = swap_vocabulary(model, token_map, target_roles(), bias=bias, sample_texts=["a text"] * 10)
         after: torch.Tensor = model_after.get_output_embeddings().bias
         return after
 
-    biases = {bias: swapped(token_map, bias) for bias in BIASES}
+    biases = {bias: swapped(token_map, bias) for bias in get_args(Bias)}
     assert torch.count_nonzero(biases["zero"]) == 0
     assert np.allclose(biases["mixed"].detach().numpy()[:-4], token_map.weights[:-4] @ old.numpy(), atol=1e-6)
     with pytest.raises(UnknownNameError, match="mixed, position, zero"):

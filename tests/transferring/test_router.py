@@ -15,7 +15,7 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
 
 from isthmus.errors import EncoderError, InputError, TokenizerError
 from isthmus.transferring import transfer_encoder
-from isthmus.transferring.idf import idf_from_texts
+from isthmus.transferring.statics import idf_from_texts
 from isthmus.vocabulary import Vocabulary
 from tests.tiny_encoders import LENGTH, inference_free, splade
 from tests.tokenizers import with_holes, wordpiece

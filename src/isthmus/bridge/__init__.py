@@ -5,10 +5,12 @@ from __future__ import annotations
 from isthmus.bridge.candidates import best_sources
 from isthmus.bridge.embed import BridgeVectors, bridge_identity, embed_vocabularies, load_vectors, open_bridge
 from isthmus.bridge.entmax import bridge_weights, entmax_rows
+from isthmus.bridge.options import BridgeOptions
 from isthmus.bridge.refine import Refinement, refine_vectors
 from isthmus.bridge.sentences import add_sentences
 
 __all__ = [
+    "BridgeOptions",
     "BridgeVectors",
     "Refinement",
     "add_sentences",

@@ -15,13 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from isthmus.assets import cache_folder
+from isthmus.bridge.options import BridgeOptions
 from isthmus.errors import OutputError
 from isthmus.reading.storage import atomic_write
 
 
-def default_folder() -> Path:
-    """``bridge`` in the folder of :func:`isthmus.assets.cache_folder`."""
-    return cache_folder() / "bridge"
+def folder_for(options: BridgeOptions) -> Path:
+    """Where vectors are kept: ``bridge`` in the folder of :func:`isthmus.assets.cache_folder` unless told otherwise."""
+    return cache_folder() / "bridge" if options.cache_folder is None else Path(options.cache_folder)
 
 
 def path_for(folder: Path, identity: str, texts: Sequence[str]) -> Path:

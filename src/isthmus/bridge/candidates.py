@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.errors import BridgeError, InputError
@@ -41,7 +43,7 @@ def best_sources(
         InputError: If ``block`` or ``candidates`` do not fit.
         BridgeError: If vectors differ in dimension, are not finite, or are zero.
     """
-    chosen = Candidates(target, source, candidates, block, desc="nearest", show=show_progress_bar)
+    chosen = SourceSearch(target, source, candidates, block=block, desc="nearest", show=show_progress_bar)
     ids, similarities = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
     for lengths, columns, values in chosen.blocks(lambda similarities: similarities.max(axis=1).astype(np.float64)):
         ids.append(columns[row_starts(lengths)])
@@ -74,12 +76,11 @@ def top_sources(
         Source ids and their cosines, each of shape (rows, min(count, candidates)).
 
     Raises:
-        InputError: If ``count``, ``block`` or ``candidates`` do not fit.
-        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+        InputError: If ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"count must be at least 1, got {count}")
-    chosen = Candidates(target, source, candidates, block, desc=desc, show=show_progress_bar)
+    chosen = SourceSearch(target, source, candidates, block=block, desc=desc, show=show_progress_bar)
     places = np.arange(min(count, len(chosen.ids)))
 
     def bound(similarities: NDArray[np.float32]) -> Float64s:
@@ -119,8 +120,7 @@ def crowding(
         Means of shape (source,), zero outside ``candidates`` and where there is no target row.
 
     Raises:
-        InputError: If ``count`` or ``block`` do not fit.
-        BridgeError: If vectors differ in dimension, are not finite, or are zero.
+        InputError: If ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"CSLS must have at least 1 neighbour, got {count}; pass csls=None for plain cosines")
@@ -164,18 +164,69 @@ def cosine_moments(target: Floats, source: Floats) -> tuple[float, float]:
     return mean, max(float(np.sum(first_square * second_square)) - mean**2, 0.0) ** 0.5
 
 
-class Candidates:
-    """Walks over the target rows in blocks and keeps, for each, the source candidates above a bound.
+def heaviest_cosines(weights: csr_matrix, target: Floats, source: Floats) -> Float64s:
+    """Cosine of each target row with its heaviest source token, which is its most similar one.
+
+    Args:
+        weights: Shape (rows, source); no row is empty.
+        target: Unit vectors of the rows, shape (rows, dim).
+        source: Unit vectors of the source tokens, shape (source, dim).
+    """
+    heaviest = np.asarray(weights.argmax(axis=1)).ravel() if weights.shape[0] else np.empty(0, dtype=np.int64)
+    return np.asarray(np.einsum("ij,ij->i", target, source[heaviest], dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSimilarity:
+    """What is made of the cosine of a target and a source token: ``scale * (2 cos - crowded)``, or ``scale * cos``.
+
+    Attributes:
+        crowded: Of every source token, shape (source,), what :func:`crowding` gives; None leaves cosines as they are.
+        scale: Above 0.
+    """
+
+    crowded: Float64s | None = None
+    scale: float = 1.0
+
+    def of_block(self, cosines: NDArray[np.float32], ids: Ints) -> None:
+        """Turn float32 cosines with the source tokens ``ids``, shape (rows, ids), into similarities, in place."""
+        if self.crowded is not None:
+            cosines *= 2
+            cosines -= self.crowded[ids].astype(np.float32)
+        if self.scale != 1:
+            cosines *= np.float32(self.scale)
+
+    def of_pairs(self, cosines: Float64s, ids: Ints) -> Float64s:
+        """Similarities of single pairs from their float64 cosines, each with the source token in ``ids``."""
+        if self.crowded is not None:
+            cosines = 2 * cosines - self.crowded[ids]
+        return cosines * self.scale
+
+    def error(self, dim: int) -> float:
+        """How far off a similarity from a float32 product of unit vectors with ``dim`` entries can be."""
+        # Worst-case rounding of the dot product, with room for the rounding of its inputs.
+        error = 2 * (dim + 8) * 2.0**-24
+        if self.crowded is not None:
+            # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
+            error = 2 * error + 8 * 2.0**-24
+        # The scale and the product by it are rounded too; similarities are at most 3.
+        return error if self.scale == 1 else self.scale * (error + 8 * 2.0**-24)
+
+
+COSINE = TokenSimilarity()
+
+
+class SourceSearch:
+    """A walk over the target rows in blocks that keeps, for each, the source candidates above a bound.
 
     Args:
         target: Vectors of the target tokens, shape (rows, dim).
         source: Vectors of the source tokens, shape (source, dim).
         candidates: Distinct source ids; None for all.
+        similarity: By what they are compared.
         block: Target rows per step.
         desc: Label of the progress bar.
         show: Whether it is shown.
-        crowded: Where given, shape (source,), similarities are 2 cos - ``crowded`` instead of cosines.
-        scale: Above 0; similarities are multiplied by it.
 
     Raises:
         InputError: If ``block`` or ``candidates`` do not fit.
@@ -187,12 +238,11 @@ class Candidates:
         target: Floats,
         source: Floats,
         candidates: Ints | None,
-        block: int,
+        similarity: TokenSimilarity = COSINE,
         *,
+        block: int,
         desc: str,
         show: bool | None,
-        crowded: Float64s | None = None,
-        scale: float = 1.0,
     ) -> None:
         if target.ndim != 2 or source.ndim != 2 or target.shape[1] != source.shape[1]:
             raise BridgeError(
@@ -213,16 +263,7 @@ class Candidates:
         self.source_scale = _scale(source, self.ids, "source")
         whole = len(ids) == len(source)
         self.columns = _float32(source if whole else source[self.ids], self.source_scale)
-        # Worst-case rounding of a float32 dot product of unit vectors, with room for the rounding of its inputs.
-        self.margin = 2 * (target.shape[1] + 8) * 2.0**-24
-        self.crowded = None if crowded is None else crowded[self.ids]
-        if self.crowded is not None:
-            # Doubling doubles the error; the penalty, at most 1, and the difference, at most 3, are rounded too.
-            self.margin = 2 * self.margin + 8 * 2.0**-24
-        self.scale = scale
-        if scale != 1:
-            # The scale and the product by it are rounded too; similarities are at most 3.
-            self.margin = scale * (self.margin + 8 * 2.0**-24)
+        self.similarity = similarity
 
     def blocks(self, bound: Callable[[NDArray[np.float32]], Float64s]) -> Iterator[tuple[Ints, Ints, Float64s]]:
         """Yield (candidates per row, source ids, float64 similarities) of each block, best first within a row.
@@ -230,22 +271,16 @@ class Candidates:
         A candidate is kept when its similarity may exceed ``bound(similarities)`` of its row.
         """
         buffer = np.empty((min(self.block, len(self.target)), len(self.ids)), dtype=np.float32)
+        error = self.similarity.error(self.target.shape[1])
         starts = range(0, len(self.target), self.block)
         for start in progress(starts, desc=self.desc, total=len(starts), show=self.show):
             stop = min(start + self.block, len(self.target))
             rows = _float32(self.target[start:stop], self.target_scale[start:stop])
             similarities = np.matmul(rows, self.columns.T, out=buffer[: stop - start])
-            if self.crowded is not None:
-                similarities *= 2
-                similarities -= self.crowded.astype(np.float32)
-            if self.scale != 1:
-                similarities *= np.float32(self.scale)
-            limit = (bound(similarities) - self.margin).astype(np.float32)
+            self.similarity.of_block(similarities, self.ids)
+            limit = (bound(similarities) - error).astype(np.float32)
             row, column = np.divmod(np.flatnonzero(similarities >= limit[:, None]), len(self.ids))
-            values = self._cosines(start, stop, row, column)
-            if self.crowded is not None:
-                values = 2 * values - self.crowded[column]
-            values *= self.scale
+            values = self.similarity.of_pairs(self._cosines(start, stop, row, column), self.ids[column])
             order = np.lexsort((column, -values, row))
             yield np.bincount(row, minlength=stop - start), self.ids[column[order]], values[order]
 

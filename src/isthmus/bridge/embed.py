@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from isthmus._progress import wanted
 from isthmus.bridge import cache as disk
+from isthmus.bridge.options import BridgeOptions
 from isthmus.errors import BridgeError, EncoderError, NotFoundError
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS
@@ -71,14 +72,8 @@ def embed_vocabularies(
     bridge: Any | str | Path,
     source: Vocabulary,
     target: Vocabulary,
-    *,
-    strip_marker: bool = True,
-    as_released: bool = False,
-    batch_size: int = 256,
-    cache: bool = True,
-    cache_folder: Path | None = None,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    options: BridgeOptions | None = None,
+    **changes: Any,
 ) -> BridgeVectors:
     """Embed the tokens of both vocabularies, one text per token and no prompt.
 
@@ -89,23 +84,26 @@ def embed_vocabularies(
         bridge: A SentenceTransformer (static-embedding models too), a built-in name, a path or a hub id.
         source: The encoder's vocabulary.
         target: The new vocabulary.
-        strip_marker: Continuation pieces lose their marker: "ing" for "##ing".
-        as_released: Token texts of SemBridge's released code (arXiv 2605.26002).
-        batch_size: Texts per forward pass.
-        cache: False neither reads nor writes the disk.
-        cache_folder: None is ``$ISTHMUS_CACHE/bridge``, or ``~/.cache/isthmus/bridge``.
-        trust_remote_code: Allow a hub model to run its own code.
-        show_progress_bar: None shows a bar when stderr is a terminal.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         NotFoundError: If ``bridge`` names nothing that can be opened.
         BridgeError: If it is no SentenceTransformer, gives NaN, or knows less than half of a vocabulary.
-    """
-    model = open_bridge(bridge, trust_remote_code=trust_remote_code)
-    identity = bridge_identity(model)
-    folder = disk.default_folder() if cache_folder is None else Path(cache_folder)
 
-    by_id = [side.bridge_texts(strip_marker=strip_marker, as_released=as_released) for side in (source, target)]
+    Example:
+        >>> embed_vocabularies("isthmus/mini-bridge", english, korean, cache=False).target.shape  # doctest: +SKIP
+        (32200, 192)
+    """
+    options = BridgeOptions.of(options, **changes)
+    model = open_bridge(bridge, trust_remote_code=options.trust_remote_code)
+    identity = bridge_identity(model)
+    folder, cache = disk.folder_for(options), options.cache
+
+    by_id = [
+        side.bridge_texts(strip_marker=options.strip_marker, as_released=options.as_released)
+        for side in (source, target)
+    ]
     distinct = [sorted(set(texts) - {""}, key=lambda text: (len(text), text)) for texts in by_id]
     paths = [disk.path_for(folder, identity, texts) for texts in distinct]
     cached = [disk.read(path, len(texts)) if cache else None for path, texts in zip(paths, distinct, strict=True)]
@@ -116,7 +114,8 @@ def embed_vocabularies(
     missing = sorted({*distinct[0], *distinct[1]} - known.keys(), key=lambda text: (len(text), text))
     if missing:
         # No prompt: a default one would pull all single words together.
-        known.update(zip(missing, encode_texts(model, missing, "", batch_size, show_progress_bar), strict=True))
+        rows_of_missing = encode_texts(model, missing, "", options.batch_size, options.show_progress_bar)
+        known.update(zip(missing, rows_of_missing, strict=True))
     if cache:
         for texts, path, rows in zip(distinct, paths, cached, strict=True):
             if rows is None and texts:
@@ -124,7 +123,7 @@ def embed_vocabularies(
 
     blank = np.zeros_like(next(iter(known.values())))
     known[""] = blank
-    if not as_released:
+    if not options.as_released:
         known.update(dict.fromkeys(_unread(getattr(model, "tokenizer", None), list(known)), blank))
     matrices = [np.stack([known[text] for text in texts]) for texts in by_id]
     _check_known(matrices[0], source, "source")
@@ -144,6 +143,9 @@ def load_vectors(path: str | Path, source: Vocabulary, target: Vocabulary) -> Br
     Raises:
         NotFoundError: If there is no such file.
         BridgeError: If it is damaged or does not fit the vocabularies.
+
+    Example:
+        >>> vectors = load_vectors("vectors.safetensors", english, korean)  # doctest: +SKIP
     """
     path = Path(path)
     if not path.is_file():

@@ -14,6 +14,7 @@ only those get a float64 cosine and an exact solution.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from isthmus.bridge.candidates import (
-    Candidates,
     Float64s,
     Floats,
     Ints,
+    SourceSearch,
+    TokenSimilarity,
     cosine_moments,
     crowding,
     group_maxima,
@@ -32,6 +34,7 @@ from isthmus.bridge.candidates import (
     row_starts,
 )
 from isthmus.errors import InputError
+from isthmus.options import Options
 
 GROUPS = 1024
 # Spread that standardised cosines have; chosen on development pairs.
@@ -53,6 +56,10 @@ def entmax_rows(similarities: Floats, alpha: float) -> Float64s:
 
     Raises:
         InputError: If ``alpha`` is below 1 or not finite, or a score is not finite.
+
+    Example:
+        >>> entmax_rows(np.array([[0.9, 0.8, 0.1]]), 2.0).round(2)
+        array([[0.55, 0.45, 0.  ]])
     """
     scores, order = _sorted_rows(similarities, alpha)
     weights = np.empty_like(scores)
@@ -92,19 +99,44 @@ def adaptive_rows(similarities: Floats, margin: float, least: float = 2.0) -> tu
     return weights, alphas
 
 
+@dataclass(frozen=True)
+class EntmaxOptions(Options):
+    """How similarities become weights, beside alpha.
+
+    Attributes:
+        margin: Choose alpha per row, as :func:`adaptive_rows` does with the given one as the least; None has one alpha
+            everywhere.
+        csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
+            similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest target rows; r(x) is left
+            out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
+        scale: Above 0; similarities are multiplied by it first, see :func:`standard_scale`.
+        top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
+        block: Target rows per step.
+        dtype: Type of the weights; they are computed in float64.
+        show_progress_bar: None shows a bar when stderr is a terminal.
+    """
+
+    margin: float | None = None
+    csls: int | None = None
+    scale: float = 1.0
+    top_k: int = 64
+    block: int = 512
+    dtype: type[np.floating[Any]] = np.float64
+    show_progress_bar: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InputError(f"top_k must be at least 1, got {self.top_k}")
+
+
 def bridge_weights(
     target: Floats,
     source: Floats,
     alpha: float,
+    options: EntmaxOptions | None = None,
     *,
     candidates: NDArray[np.int64] | None = None,
-    margin: float | None = None,
-    csls: int | None = None,
-    scale: float = 1.0,
-    top_k: int = 64,
-    block: int = 512,
-    dtype: type[np.floating[Any]] = np.float64,
-    show_progress_bar: bool | None = None,
+    **changes: Any,
 ) -> csr_matrix:
     """alpha-entmax over the cosines of every target row with the source candidates, as sparse rows.
 
@@ -117,48 +149,44 @@ def bridge_weights(
         target: Vectors of the target tokens, shape (rows, dim).
         source: Vectors of the source tokens, shape (source, dim).
         alpha: As for :func:`entmax_rows`.
+        options: How else; None takes the defaults.
         candidates: Distinct source ids that may get weight; None for all.
-        margin: Choose alpha per row, as :func:`adaptive_rows` does with ``alpha`` as the least; None is ``alpha``
-            everywhere.
-        csls: Neighbours, at least 1, of a correction for hubs, which are near to everything (CSLS, arXiv 1710.04087):
-            similarities are 2 cos(x, y) - r(y), r(y) the mean cosine of y with its nearest rows of ``target``; r(x) is
-            left out, because entmax does not see what a whole row shares. Differences count double. None: cosines.
-        scale: Above 0; similarities are multiplied by it first, see :func:`standard_scale`.
-        top_k: Similarities the first bound is made from; grown for rows whose support does not end within them.
-        block: Target rows per step.
-        dtype: Type of the weights; they are computed in float64.
-        show_progress_bar: None shows a bar when stderr is a terminal.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         Weights, shape (rows, source), indices ascending within a row; every row sums to one.
 
     Raises:
-        InputError: If ``alpha``, ``margin``, ``csls``, ``top_k``, ``block`` or ``candidates`` do not fit.
+        InputError: If ``alpha``, an option or ``candidates`` do not fit.
         BridgeError: If vectors differ in dimension, are not finite, or are zero.
+
+    Example:
+        >>> bridge_weights(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), 4.0).toarray()
+        array([[1., 0.]])
     """
     check_alpha(alpha)
-    if top_k < 1:
-        raise InputError(f"top_k must be at least 1, got {top_k}")
+    options = EntmaxOptions.of(options, **changes)
+    margin, show = options.margin, options.show_progress_bar
     if margin is not None:
         check_margin(margin, alpha)
     crowded = None
-    if csls is not None:
-        crowded = crowding(target, source, csls, candidates=candidates, show_progress_bar=show_progress_bar)
+    if options.csls is not None:
+        crowded = crowding(target, source, options.csls, candidates=candidates, show_progress_bar=show)
+    block = options.block
     if alpha < 2 or (margin is not None and margin > 0.1):
         # Supports of thousands: the float64 side of the work, about 100 bytes a pair, is then what fills the memory.
         block = min(block, 64)
-    data, indices, counts = [np.empty(0, dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
-    chosen = Candidates(
-        target, source, candidates, block, desc="entmax", show=show_progress_bar, crowded=crowded, scale=scale
-    )
+    data, indices, counts = [np.empty(0, options.dtype)], [np.empty(0, np.int64)], [np.zeros(1, np.int64)]
+    similarity = TokenSimilarity(crowded, options.scale)
+    chosen = SourceSearch(target, source, candidates, similarity, block=block, desc="entmax", show=show)
 
     def bound(similarities: NDArray[np.float32]) -> Float64s:
         reach = None if margin is None else similarities.max(axis=1).astype(np.float64) - margin
-        return _bound(similarities, alpha, top_k) if reach is None else reach
+        return _bound(similarities, alpha, options.top_k) if reach is None else reach
 
     for lengths, columns, values in chosen.blocks(bound):
         weights = _solve(values, lengths, alpha)[0] if margin is None else _adapt(values, lengths, margin, alpha)[0]
-        data.append(weights[weights > 0].astype(dtype))
+        data.append(weights[weights > 0].astype(options.dtype))
         indices.append(columns[weights > 0])
         counts.append(np.add.reduceat((weights > 0).astype(np.int64), row_starts(lengths)))
     result = csr_matrix(
@@ -317,15 +345,3 @@ def _weights(above: Float64s, support: Ints, power: float) -> Float64s:
         if np.abs(step).max() < 1e-15:
             break
     return np.asarray(weights / np.repeat(np.add.reduceat(weights, starts), support))
-
-
-def heaviest_cosines(weights: csr_matrix, target: Floats, source: Floats) -> Float64s:
-    """Cosine of each target row with its heaviest source token, which is its most similar one.
-
-    Args:
-        weights: Shape (rows, source); no row is empty.
-        target: Unit vectors of the rows, shape (rows, dim).
-        source: Unit vectors of the source tokens, shape (source, dim).
-    """
-    heaviest = np.asarray(weights.argmax(axis=1)).ravel() if weights.shape[0] else np.empty(0, dtype=np.int64)
-    return np.asarray(np.einsum("ij,ij->i", target, source[heaviest], dtype=np.float64))

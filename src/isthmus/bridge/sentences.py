@@ -21,80 +21,46 @@ from scipy.sparse import csr_matrix
 
 from isthmus.bridge import cache as disk
 from isthmus.bridge.embed import BridgeVectors, Sentences, encode_texts, open_bridge, unit_rows
-from isthmus.errors import InputError
+from isthmus.bridge.options import BridgeOptions
 
 RIDGE = 0.003
 STEPS = 60
-# Embedding these takes e5-small a minute on two cores; longer ones say less of each token.
-MOST_SENTENCES = 12_000
-MOST_CHARACTERS = 160
-LEAST_SENTENCES = 1000
 MAX_LENGTH = 64
 LEAST_FACTOR = 0.1
 
 
-def choose_sentences(texts: Sequence[str], seed: int) -> list[str]:
-    """At most 12,000 distinct texts, each cut to 160 characters at a space, drawn with ``seed``.
-
-    Raises:
-        InputError: If fewer than 1,000 are left, which teach nothing.
-    """
-    cut = dict.fromkeys(short for text in texts if (short := _shortened(text.strip())))
-    if len(cut) < LEAST_SENTENCES:
-        raise InputError(
-            f"bridge texts must be at least {LEAST_SENTENCES:,} distinct ones a language, got {len(cut):,}; give more, "
-            "or leave them out"
-        )
-    found = list(cut)
-    chosen = np.random.default_rng(seed).permutation(len(found))[:MOST_SENTENCES]
-    return [found[place] for place in sorted(chosen.tolist())]
-
-
 def add_sentences(
-    vectors: BridgeVectors,
-    bridge: Any | str | Path,
-    source_texts: Sequence[str] | None,
-    target_texts: Sequence[str] | None,
-    *,
-    seed: int = 0,
-    cache: bool = True,
-    cache_folder: Path | None = None,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
+    vectors: BridgeVectors, bridge: Any | str | Path, options: BridgeOptions | None = None, **changes: Any
 ) -> BridgeVectors:
     """Embed sentences beside the tokens, for :func:`isthmus.bridge.refine_vectors` to learn from.
 
     Args:
         vectors: Token vectors by the same bridge.
         bridge: As for :func:`isthmus.bridge.embed_vocabularies`.
-        source_texts: Texts of the source language, at least 1,000 distinct ones; None for none.
-        target_texts: Texts of the target languages, likewise.
-        seed: Of the choice of sentences.
-        cache: False neither reads nor writes the disk.
-        cache_folder: As for :func:`isthmus.bridge.embed_vocabularies`.
-        trust_remote_code: Allow a hub model to run its own code.
-        show_progress_bar: None shows a bar when stderr is a terminal.
+        options: With the texts of one language or both; None has none.
+        **changes: Fields of ``options`` to replace.
 
     Raises:
         InputError: If there are too few texts.
         BridgeError: If the bridge cannot be opened or gives no finite dense vectors.
     """
-    chosen = [None if texts is None else choose_sentences(texts, seed) for texts in (source_texts, target_texts)]
-    if chosen == [None, None]:
+    options = BridgeOptions.of(options, **changes)
+    if not options.has_texts:
         return vectors
-    model = open_bridge(bridge, trust_remote_code=trust_remote_code)
-    folder = (disk.default_folder() if cache_folder is None else Path(cache_folder)) if cache else None
-    embedded = [
-        None if texts is None else Sentences(texts, _embed(model, texts, vectors.identity, folder, show_progress_bar))
-        for texts in chosen
-    ]
-    return replace(vectors, sentences=(embedded[0], embedded[1]))
+    chosen = options.sentences
+    model = open_bridge(bridge, trust_remote_code=options.trust_remote_code)
+    source, target = (
+        None if texts is None else Sentences(texts, _embed(model, texts, vectors.identity, options)) for texts in chosen
+    )
+    return replace(vectors, sentences=(source, target))
 
 
-def _embed(model: Any, texts: list[str], identity: str, folder: Path | None, show: bool | None) -> NDArray[np.float32]:
+def _embed(model: Any, texts: list[str], identity: str, options: BridgeOptions) -> NDArray[np.float32]:
     """Vectors of sentences, with the model's own prompt for queries."""
     prompt = (getattr(model, "prompts", None) or {}).get("query") or ""
-    path = None if folder is None else disk.path_for(folder, identity, [prompt, str(MAX_LENGTH), *texts])
+    path = None
+    if options.cache:
+        path = disk.path_for(disk.folder_for(options), identity, [prompt, str(MAX_LENGTH), *texts])
     rows = None if path is None else disk.read(path, len(texts))
     if rows is None:
         longest = getattr(model, "max_seq_length", None)
@@ -103,7 +69,7 @@ def _embed(model: Any, texts: list[str], identity: str, folder: Path | None, sho
         try:
             if shortened:
                 model.max_seq_length = MAX_LENGTH
-            rows = encode_texts(model, texts, prompt, 128, show)
+            rows = encode_texts(model, texts, prompt, 128, options.show_progress_bar)
         finally:
             if shortened:
                 model.max_seq_length = longest
@@ -168,11 +134,3 @@ def _ridge(shares: csr_matrix, missing: NDArray[np.float32]) -> NDArray[np.float
         direction = residual + following / np.maximum(squares, 1e-20) * direction
         squares = following
     return np.asarray(result, dtype=np.float32)
-
-
-def _shortened(text: str) -> str:
-    """The beginning of a text, cut at a space where there is one."""
-    if len(text) <= MOST_CHARACTERS:
-        return text
-    head = text[:MOST_CHARACTERS]
-    return head.rpartition(" ")[0] or head

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from isthmus.cli._output import fail, plain_warnings, write_utf8
+from isthmus.cli._printing import fail, plain_warnings, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
 COMMANDS = (

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 
-from isthmus.cli._output import errors
+from isthmus.cli._printing import errors
 from isthmus.encoders.preflight import check_stored, stored_path
 
 TIMEOUT = 10.0

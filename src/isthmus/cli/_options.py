@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -18,6 +19,13 @@ CONTEXT = "context"
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print the outcome as JSON, one object a line.", rich_help_panel="Output")
+]
+
+Folder = Annotated[
+    Path, typer.Option("--folder", "-o", help="Folder to write to.", rich_help_panel="Output", show_default=False)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is in the output folder.", rich_help_panel="Output")
 ]
 
 

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
-from isthmus.cli._lexical import place_for_encoder, read_lexical
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, quiet_libraries, working
+from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.errors import InputError
 from isthmus.index.options import EncodeCorpusOptions
 from isthmus.lexical.options import NewEncoderOptions

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated
 
-import typer
 from rich.markup import escape
 
-from isthmus.cli._output import print_json, print_wrapped
+from isthmus.cli._options import Json
+from isthmus.cli._printing import print_json, print_wrapped
 
 
-def command(json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """List the initialisation methods, what they need and their options."""
+def command(json: Json = False) -> None:
+    """List the initialisation methods, what they need and their options.
+
+    Example: isthmus methods --json
+    """
     from isthmus.initializers import INITIALIZERS
 
     rows = [

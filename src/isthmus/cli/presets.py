@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.markup import escape
 
-from isthmus.cli._output import console, print_json, print_wrapped
+from isthmus.cli._options import Json
+from isthmus.cli._printing import console, print_json, print_wrapped
 
 if TYPE_CHECKING:
-    from isthmus.transferring.preset import Part
+    from isthmus.transferring.preset import PresetPart
 
 
-def command(
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one per preset.")] = False,
-) -> None:
-    """List the presets of `isthmus transfer --preset`: the models, their licences and what is known of them."""
+def command(json: Json = False) -> None:
+    """List models that go together, for `isthmus transfer --preset`.
+
+    With their licences and what is known of them.
+
+    Example: isthmus presets
+    """
     from isthmus.transferring import preset as presets
 
     if json:
@@ -31,7 +34,7 @@ def command(
     _print_parts("bridges", {"all": presets.BRIDGE, "mini": presets.MINI_BRIDGE})
 
 
-def _print_parts(title: str, parts: Mapping[str, Part]) -> None:
+def _print_parts(title: str, parts: Mapping[str, PresetPart]) -> None:
     console.print(f"\n[bold]{title}[/]")
     for name, part in parts.items():
         license = part.license or "licence unknown, see its page"

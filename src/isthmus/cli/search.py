@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.index.options import QueryOptions
 from isthmus.reading.storage import read_lines

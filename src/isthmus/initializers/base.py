@@ -1,9 +1,9 @@
-"""What every initialisation method is given, and the overlap copy they all share."""
+"""What every initialisation method is given and gives back, and the copies that all of them make alike."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from isthmus.bridge.embed import BridgeVectors
+from isthmus.bridge.refine import Tokenize
 from isthmus.errors import BridgeError, InputError
+from isthmus.options import option
 from isthmus.token_map import FATES, Fate, Sampling, TokenMap
 from isthmus.vocabulary import Overlap, Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS, Kind
 
-Pool = Literal["all", "clean", "kind"]
-Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+CandidatePool = Literal["all", "clean", "kind"]
+POOL = option("kind", help="Source tokens that may be mixed", panel="Method")
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """What an initializer works on.
+class RowProblem:
+    """Two vocabularies, and what is known of them when the rows of one are to be made of the rows of the other.
 
     Attributes:
         source: The encoder's vocabulary.
@@ -58,24 +60,24 @@ class Problem:
 
 
 class Initializer(Protocol):
-    """One method; a frozen dataclass whose fields are its options.
+    """One method: a frozen dataclass whose fields are its options, an ``Options`` where it has any.
 
     Attributes:
         name: Key in the registry.
         summary: One line for lists.
-        needs_bridge: Whether ``Problem.vectors`` must be given; of the class, whether it must be with default options.
+        needs_bridge: Whether ``RowProblem.vectors`` must be given; of the class, whether with default options.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     needs_bridge: ClassVar[bool]
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Say which source tokens, with which weights, make each target token."""
         ...
 
 
-def require_vectors(method: str, problem: Problem) -> BridgeVectors:
+def require_vectors(method: str, problem: RowProblem) -> BridgeVectors:
     """Return the bridge vectors, or raise InputError where there are none."""
     if problem.vectors is None:
         raise InputError(f"{method} must have bridge vectors, got None; pass bridge= or vectors=")
@@ -87,13 +89,13 @@ def require_tokenize(method: str, tokenize: Tokenize | None, side: str) -> Token
     if tokenize is None:
         raise InputError(
             f"{method} must have the {side} tokenizer to read text with, got None; pass "
-            f"Problem(..., tokenize_{side}=tokenize_with(tokenizer))"
+            f"RowProblem(..., tokenize_{side}=tokenize_with(tokenizer))"
         )
     return tokenize
 
 
 def tokenize_with(tokenizer: Any) -> Tokenize:
-    """Make the function that ``Problem`` takes of a transformers tokenizer: ids of whole texts, nothing added."""
+    """Make the function that ``RowProblem`` takes of a transformers tokenizer: ids of whole texts, nothing added."""
 
     def tokenize(texts: Sequence[str]) -> Sequence[Sequence[int]]:
         switches = {"add_special_tokens": False, "truncation": False, "padding": False, "verbose": False}
@@ -109,13 +111,13 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
-def check_pool(pool: str) -> None:
-    """Raise InputError unless ``pool`` is a known one."""
-    if pool not in get_args(Pool):
-        raise InputError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
+def check_choice(name: str, value: str, kind: Any) -> None:
+    """Raise InputError unless ``value`` is one of the values of a Literal."""
+    if value not in get_args(kind):
+        raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
 
 
-def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
+def candidate_ids(problem: RowProblem, pool: CandidatePool) -> NDArray[np.int64]:
     """Source ids that may get weight, ascending.
 
     Args:
@@ -141,7 +143,7 @@ def candidate_ids(problem: Problem, pool: Pool) -> NDArray[np.int64]:
 
 
 def candidate_groups(
-    problem: Problem, ids: NDArray[np.int64], pool: Pool
+    problem: RowProblem, ids: NDArray[np.int64], pool: CandidatePool
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Split target ids by the source ids that may make them.
 
@@ -163,7 +165,7 @@ def candidate_groups(
     return [group for group in groups if len(group[0])] or groups[:1]
 
 
-def open_ids(problem: Problem, *, as_released: bool = False) -> NDArray[np.int64]:
+def open_ids(problem: RowProblem, *, as_released: bool = False) -> NDArray[np.int64]:
     """Target ids that copy nothing and that a method must make, ascending.
 
     Special, unused and unreadable tokens are not among them: they mean nothing a method could find, and take the
@@ -177,7 +179,7 @@ def open_ids(problem: Problem, *, as_released: bool = False) -> NDArray[np.int64
     return np.array(ids, dtype=np.int64)
 
 
-def bridged_ids(problem: Problem, vectors: BridgeVectors, *, as_released: bool = False) -> NDArray[np.int64]:
+def bridged_ids(problem: RowProblem, vectors: BridgeVectors, *, as_released: bool = False) -> NDArray[np.int64]:
     """As :func:`open_ids`, of which those that the bridge knows."""
     ids = open_ids(problem, as_released=as_released)
     return ids[vectors.target[ids].any(axis=1)]
@@ -185,7 +187,7 @@ def bridged_ids(problem: Problem, vectors: BridgeVectors, *, as_released: bool =
 
 def assemble(
     method: Initializer,
-    problem: Problem,
+    problem: RowProblem,
     *,
     mixed: tuple[NDArray[np.int64], csr_matrix] | None = None,
     sampling: Sampling | None = None,
@@ -229,9 +231,9 @@ def assemble(
     )
 
 
-def _info(method: Any, problem: Problem) -> dict[str, Any]:
+def _info(method: Any, problem: RowProblem) -> dict[str, Any]:
     bridge = problem.vectors.identity if problem.vectors is not None and method.needs_bridge else None
-    options = {option.name: _recorded(getattr(method, option.name)) for option in fields(method)}
+    options = {entry.name: _recorded(getattr(method, entry.name)) for entry in fields(method)}
     return {"method": method.name, "options": options, "seed": problem.seed, "bridge": bridge}
 
 

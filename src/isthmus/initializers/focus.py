@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,20 @@ from scipy.sparse import csr_matrix
 from isthmus._progress import progress
 from isthmus.bridge.entmax import bridge_weights
 from isthmus.errors import InputError, MissingExtraError
-from isthmus.initializers.base import Problem, assemble, check_count, is_text, open_ids, require_tokenize
+from isthmus.initializers.base import (
+    RowProblem,
+    assemble,
+    check_choice,
+    check_count,
+    is_text,
+    open_ids,
+    require_tokenize,
+)
 from isthmus.initializers.static_space import fasttext_vectors, ppmi_vectors
 from isthmus.initializers.word_vectors import check_file
+from isthmus.options import Options, option
 from isthmus.reading.storage import read_lines
+from isthmus.reading.texts import read_samples
 from isthmus.token_map import Sampling, TokenMap
 
 Space = Literal["fasttext", "ppmi"]
@@ -27,7 +37,7 @@ BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Focus:
+class Focus(Options):
     """Weights are the sparsemax of cosines with the overlapping tokens, in a space learnt from target text alone.
 
     Readable tokens that the text does not hold often enough are drawn with the source rows' mean and variance; so are
@@ -41,10 +51,16 @@ class Focus:
         epochs: Passes of ``fasttext`` over the texts; 3 is the default of FOCUS's code.
     """
 
-    texts: Sequence[str] | str | Path | None = None
-    space: Space = "fasttext"
-    dim: int = 100
-    min_count: int = 10
+    texts: Sequence[str] | str | Path | None = option(
+        None,
+        help="Target text to learn the space from; a file like --sample-texts",
+        panel="Method",
+        kind=Path,
+        read=read_samples,
+    )
+    space: Space = option("fasttext", help="Space of tokens, fasttext needs the extra `focus`", panel="Method")
+    dim: int = option(100, help="Dimension of that space", panel="Method", at_least=1)
+    min_count: int = option(10, help="Rarer tokens are drawn", panel="Method", at_least=1)
     epochs: int = 3
 
     name: ClassVar[str] = "focus"
@@ -52,10 +68,9 @@ class Focus:
     needs_bridge: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.space not in get_args(Space):
-            raise InputError(f"space must be one of {', '.join(get_args(Space))}, got {self.space!r}")
-        for option in ("dim", "min_count", "epochs"):
-            check_count(option, getattr(self, option))
+        check_choice("space", self.space, Space)
+        for name in ("dim", "min_count", "epochs"):
+            check_count(name, getattr(self, name))
         if self.texts is None:
             raise InputError("focus must have texts, got None; pass texts= (a file or a list of target texts)")
         if isinstance(self.texts, (str, Path)):
@@ -69,7 +84,7 @@ class Focus:
         if self.space == "fasttext" and importlib.util.find_spec("gensim") is None:
             raise MissingExtraError("gensim", "focus")
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Mix the row of every readable token that the text holds, and draw the others."""
         space = self.token_vectors(problem)
         known: NDArray[np.bool_] = np.any(space, axis=1)
@@ -86,12 +101,11 @@ class Focus:
         mixed.sum_duplicates()
         return assemble(self, problem, mixed=(ids, mixed), sampling=sampling)
 
-    def token_vectors(self, problem: Problem) -> NDArray[np.float32]:
+    def token_vectors(self, problem: RowProblem) -> NDArray[np.float32]:
         """Unit vectors of the target tokens, shape (target.size, dim or less); zero where the text says too little.
 
         Raises:
-            InputError: If the problem has no target tokenizer, or the text holds no token often enough.
-            NotFoundError: If the file of texts is not there.
+            InputError: If the text holds no token often enough.
         """
         tokenize = require_tokenize(self.name, problem.tokenize_target, "target")
         documents = []

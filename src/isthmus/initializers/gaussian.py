@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus.initializers.base import Problem, assemble
+from isthmus.initializers.base import RowProblem, assemble
 from isthmus.token_map import Sampling, TokenMap
 
 
@@ -17,6 +17,6 @@ class Gaussian:
     summary: ClassVar[str] = "drawn with mean and variance of the source rows, each dimension apart"
     needs_bridge: ClassVar[bool] = False
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Copy the overlap and draw the rest."""
         return assemble(self, problem, sampling=Sampling("gaussian", seed=problem.seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus.initializers.base import Problem, assemble
+from isthmus.initializers.base import RowProblem, assemble
 from isthmus.token_map import TokenMap
 
 
@@ -17,6 +17,6 @@ class Mean:
     summary: ClassVar[str] = "mean of the source rows for every token without a match"
     needs_bridge: ClassVar[bool] = False
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Copy the overlap; the rest is background."""
         return assemble(self, problem)

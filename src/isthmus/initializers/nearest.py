@@ -10,35 +10,37 @@ from scipy.sparse import csr_matrix
 
 from isthmus.bridge.candidates import best_sources
 from isthmus.initializers.base import (
-    Pool,
-    Problem,
+    POOL,
+    CandidatePool,
+    RowProblem,
     assemble,
     bridged_ids,
     candidate_groups,
-    check_pool,
+    check_choice,
     require_vectors,
 )
+from isthmus.options import Options
 from isthmus.token_map import TokenMap
 
 
 @dataclass(frozen=True)
-class Nearest:
+class Nearest(Options):
     """The limit of SemBridge for large alpha: weight one on the best candidate, the lowest id among equals.
 
     Attributes:
         pool: As for SemBridge.
     """
 
-    pool: Pool = "kind"
+    pool: CandidatePool = POOL
 
     name: ClassVar[str] = "nearest"
     summary: ClassVar[str] = "row of the single source token closest in a multilingual model"
     needs_bridge: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_pool(self.pool)
+        check_choice("pool", self.pool, CandidatePool)
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Give every readable token without a match the row of its best candidate."""
         vectors = require_vectors(self.name, problem)
         ids = bridged_ids(problem, vectors)

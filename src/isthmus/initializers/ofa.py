@@ -15,7 +15,7 @@ from isthmus.bridge.candidates import top_sources
 from isthmus.bridge.embed import BridgeVectors
 from isthmus.errors import InputError
 from isthmus.initializers.base import (
-    Problem,
+    RowProblem,
     assemble,
     bridged_ids,
     candidate_ids,
@@ -24,11 +24,12 @@ from isthmus.initializers.base import (
     require_vectors,
 )
 from isthmus.initializers.word_vectors import check_file, subword_vectors
+from isthmus.options import Options, option
 from isthmus.token_map import Sampling, TokenMap
 
 
 @dataclass(frozen=True)
-class OFA:
+class OFA(Options):
     """Weights are softmax(cosine / temperature) over the nearest readable source tokens.
 
     Tokens without a vector are drawn with the source rows' mean and variance. OFA's factorised embeddings are left out.
@@ -42,10 +43,12 @@ class OFA:
         temperature: Above 0; 0.1 is the default of OFA's code.
     """
 
-    word_vectors: str | Path | None = None
-    source_word_vectors: str | Path | None = None
-    neighbours: int = 10
-    temperature: float = 0.1
+    word_vectors: str | Path | None = option(None, help="Multilingual word vectors, .vec", panel="Method", kind=Path)
+    source_word_vectors: str | Path | None = option(
+        None, help="Those of the source language, where they are apart", panel="Method", kind=Path
+    )
+    neighbours: int = option(10, help="Source tokens per row", panel="Method", at_least=1)
+    temperature: float = option(0.1, help="Temperature of the softmax", panel="Method", above=0)
 
     name: ClassVar[str] = "ofa"
     summary: ClassVar[str] = "softmax mixture of the nearest source tokens by word vectors, or the bridge's"
@@ -57,14 +60,14 @@ class OFA:
             raise InputError(f"temperature must be finite and above 0, got {self.temperature}")
         if self.word_vectors is None and self.source_word_vectors is not None:
             raise InputError("source_word_vectors must come with word_vectors, got None; pass word_vectors= too")
-        for option in ("word_vectors", "source_word_vectors"):
-            path = getattr(self, option)
+        for name in ("word_vectors", "source_word_vectors"):
+            path = getattr(self, name)
             if path is not None:
                 # A frozen dataclass has no other way to normalise its fields.
-                object.__setattr__(self, option, check_file(option, path))
+                object.__setattr__(self, name, check_file(name, path))
         object.__setattr__(self, "needs_bridge", self.word_vectors is None)
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Mix the row of every readable token with a vector, and draw the others."""
         read = self.word_vectors is not None
         vectors = self._read(problem) if read else require_vectors(self.name, problem)
@@ -81,7 +84,7 @@ class OFA:
         made = assemble(self, problem, mixed=(ids, weights), sampling=Sampling("gaussian", seed=problem.seed))
         return replace(made, info=made.info | {"word_vectors": vectors.identity}) if read else made
 
-    def _read(self, problem: Problem) -> BridgeVectors:
+    def _read(self, problem: RowProblem) -> BridgeVectors:
         source = (require_tokenize(self.name, problem.tokenize_source, "source"), problem.source.size)
         target = (require_tokenize(self.name, problem.tokenize_target, "target"), problem.target.size)
         show = problem.show_progress_bar
@@ -98,13 +101,13 @@ class OFA:
                 f"word_vectors and source_word_vectors must share their dimension, got {rows[1].shape[1]} and "
                 f"{rows[0].shape[1]}; give vectors that were aligned with each other"
             )
-        for option, matrix in (
+        for name, matrix in (
             ("source_word_vectors" if apart else "word_vectors", rows[0]),
             ("word_vectors", rows[1]),
         ):
             if not matrix.any():
                 raise InputError(
-                    f"{option} must hold words that a tokenizer can split, got none with a vector that is not zero; "
+                    f"{name} must hold words that a tokenizer can split, got none with a vector that is not zero; "
                     "choose a file of the right language"
                 )
         digest = hashlib.blake2b(digest_size=16)

@@ -11,14 +11,16 @@ from scipy.sparse import vstack
 
 from isthmus.bridge.entmax import bridge_weights, check_alpha, check_margin, standard_scale
 from isthmus.initializers.base import (
-    Pool,
-    Problem,
+    POOL,
+    CandidatePool,
+    RowProblem,
     assemble,
     bridged_ids,
     candidate_groups,
-    check_pool,
+    check_choice,
     require_vectors,
 )
+from isthmus.options import Options, option
 from isthmus.token_map import TokenMap
 
 LEAST_ALPHA = 2.0
@@ -26,7 +28,7 @@ NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
-class SemBridge:
+class SemBridge(Options):
     """Weights are the alpha-entmax of the bridge's cosines with the source tokens.
 
     Attributes:
@@ -45,13 +47,13 @@ class SemBridge:
             together and others; not with ``adaptive``. Not the paper's.
     """
 
-    alpha: float = 4.0
-    pool: Pool = "kind"
+    alpha: float = option(4.0, help="Sharpness of entmax; 1 is softmax", panel="Method", at_least=1)
+    pool: CandidatePool = POOL
     as_released: bool = False
-    adaptive: bool = False
-    margin: float = 0.05
-    csls: bool = True
-    standardize: bool = True
+    adaptive: bool = option(False, help="Choose alpha per token", panel="Method")
+    margin: float = option(0.05, help="Reach below the best source token with --adaptive", panel="Method", above=0)
+    csls: bool = option(True, help="Correct cosines for hubs", panel="Method")
+    standardize: bool = option(True, help="Cosines in units of their spread", panel="Method")
 
     name: ClassVar[str] = "sembridge"
     summary: ClassVar[str] = "sparse mixture of the source tokens closest in a multilingual model (alpha-entmax)"
@@ -60,13 +62,13 @@ class SemBridge:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
         check_margin(self.margin)
-        check_pool(self.pool)
+        check_choice("pool", self.pool, CandidatePool)
         if self.as_released:
             # A frozen dataclass has no other way to normalise its fields.
             object.__setattr__(self, "csls", False)
             object.__setattr__(self, "standardize", False)
 
-    def token_map(self, problem: Problem) -> TokenMap:
+    def token_map(self, problem: RowProblem) -> TokenMap:
         """Mix the row of every readable token without a match."""
         vectors = require_vectors(self.name, problem)
         ids = bridged_ids(problem, vectors, as_released=self.as_released)

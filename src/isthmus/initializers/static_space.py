@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 
+from isthmus.bridge.candidates import Ints
 from isthmus.bridge.embed import unit_rows
 from isthmus.errors import MissingExtraError
 
@@ -21,7 +22,6 @@ DENSE = 1000
 BATCH = 1_000_000
 # gensim ignores what comes after this many tokens of one text.
 LONGEST = 10_000
-Ints = NDArray[np.int64]
 
 
 def ppmi_vectors(documents: Sequence[Ints], seen: Ints, dim: int, *, seed: int = 0) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.bridge.embed import unit_rows
+from isthmus.bridge.refine import Tokenize
 from isthmus.errors import InputError, NotFoundError
-from isthmus.initializers.base import Tokenize
 from isthmus.reading.storage import read_lines
 
 BATCH = 8192
@@ -33,7 +33,6 @@ def read_word_vectors(path: Path) -> Iterator[tuple[list[str], NDArray[np.float6
     may contain spaces, and its values.
 
     Raises:
-        NotFoundError: If the file is not there.
         InputError: If a line is malformed; names file and line.
     """
     lines = read_lines(path, keep_blank=True)
@@ -82,8 +81,7 @@ def subword_vectors(
         For each vocabulary unit vectors of shape (ids, dim), zero where no word contains the subword.
 
     Raises:
-        NotFoundError: If the file is not there.
-        InputError: If it is malformed or holds no words; names file and line.
+        InputError: If the file holds no words.
     """
     sums: list[NDArray[np.float64]] = []
     for words, rows in progress(read_word_vectors(path), desc="word vectors", show=show_progress_bar):

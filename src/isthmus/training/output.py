@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from isthmus.diagnostics.model_card import write_card
 from isthmus.encoders.load import carry_transfer
 from isthmus.errors import InputError, OutputError
 from isthmus.reading.storage import atomic_folder, atomic_write, check_folder, read_json
@@ -88,10 +89,8 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
     with atomic_folder(folder, overwrite=True) as written:
         encoder.save_pretrained(str(written))
         carry_transfer(source, written)
-        if section:
-            card = written / "README.md"
-            card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{section}", encoding="utf-8")
         report.save(written)
+        write_card(written, encoder, section=section)
 
 
 def weights_digest(encoder: Any) -> str:

@@ -1,24 +1,112 @@
-"""Which columns of a joined vocabulary an encoder writes.
+"""The tokenizer of the result, and which of its columns an encoder writes.
 
 Nothing is cut out of the model: a column that must not be written gets a decoder bias that no logit outweighs, so the
-encoder stays one that sentence-transformers opens by itself, with input and output tied.
+encoder stays one that sentence-transformers opens by itself, with input and output tied. Columns that say the same are
+folded into one: where rows are mixed, a transfer is linear, and tokens with equal rows get equal weights on every text.
+Dozens of inflections of a word then crowd out everything else, without telling more than one of them does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from isthmus.encoders.heads import Head
-from isthmus.errors import EncoderError
-from isthmus.transferring.options import Output
-from isthmus.vocabulary.join import Joined
+from isthmus.encoders.parts import Parts
+from isthmus.errors import EncoderError, InputError
+from isthmus.token_map import TokenMap
+from isthmus.transferring.options import Output, TransferOptions
+from isthmus.vocabulary import Vocabulary, check_target
+from isthmus.vocabulary.join import Joined, join_tokenizers
 
 # Far below any logit, and far from the end of half precision (65504) even when logits are added to it.
 UNWRITTEN = -1e4
+_BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTokenizer:
+    """What a transfer leads to; the masks of its ids are None where it replaces the source's vocabulary.
+
+    Attributes:
+        tokenizer: The tokenizer of the result.
+        kept: The source's own tokens, which stay.
+        foreign: Tokens of the source with letters of other scripts.
+        unwritten: Columns that must not be written.
+    """
+
+    tokenizer: Any
+    kept: NDArray[np.bool_] | None = None
+    foreign: NDArray[np.bool_] | None = None
+    unwritten: NDArray[np.bool_] | None = None
+
+
+def make_target(
+    parts: Parts, tokenizers: Sequence[Any], names: Sequence[str], options: TransferOptions
+) -> TargetTokenizer:
+    """Join the target tokenizers to the source's if that is wanted.
+
+    Args:
+        parts: The source encoder.
+        tokenizers: The target tokenizers.
+        names: What error messages call them.
+        options: How to transfer.
+
+    Raises:
+        InputError: If there is none, there are several and the source is not kept, or a dense encoder is to write a
+            vocabulary.
+    """
+    if not tokenizers:
+        raise InputError("target tokenizers must be at least one, got none; pass the tokenizer of the new language")
+    for name, tokenizer in zip(names, tokenizers, strict=True):
+        check_target(tokenizer, Vocabulary.from_tokenizer(tokenizer), name)
+    for module, head in zip(parts.transformers, parts.heads, strict=True):
+        check_all_written(module.model, head)
+    if parts.sparse:
+        if (options.output_in_effect != "both" and options.keep_source) or options.fold_in_effect < 1:
+            for head in parts.heads:
+                check_can_mask(head)
+    elif options.output is not None or options.fold is not None:
+        raise InputError(
+            f"output and fold must be None for a dense encoder, which writes no vocabulary, got {options.output!r} "
+            f"and {options.fold}"
+        )
+    if not options.keep_source:
+        if len(tokenizers) != 1:
+            raise InputError(
+                f"target tokenizers must be one unless keep_source is set, got {len(tokenizers)}; set keep_source, or "
+                "transfer to each alone"
+            )
+        return TargetTokenizer(tokenizers[0])
+    joined = join_tokenizers(parts.tokenizer, tokenizers, names)
+    kept = (np.arange(len(joined.known)) < joined.source_size) & ~joined.handed_over
+    return TargetTokenizer(joined.tokenizer, kept, joined.foreign, unwritten_columns(options.output_in_effect, joined))
+
+
+def fold_columns(
+    token_map: TokenMap, unwritten: NDArray[np.bool_] | None, options: TransferOptions
+) -> tuple[TokenMap, NDArray[np.bool_]]:
+    """Leave out columns that say the same as another one.
+
+    Returns:
+        The map, which notes in ``info["written_as"]`` what is written on behalf of what, and the mask of all columns
+        that must not be written.
+    """
+    if unwritten is None:
+        unwritten = np.zeros(token_map.shape[0], dtype=np.bool_)
+    if options.fold_in_effect == 1:
+        return token_map, unwritten
+    stands_for = representatives(token_map.weights, ~unwritten, options.fold_in_effect)
+    folded = stands_for != np.arange(len(stands_for))
+    tokens = token_map.target_tokens
+    aliases = {tokens[id]: tokens[stands_for[id]] for id in np.flatnonzero(folded).tolist()}
+    return replace(token_map, info=token_map.info | {"written_as": aliases}), unwritten | folded
 
 
 def unwritten_columns(output: Output, joined: Joined) -> NDArray[np.bool_]:
@@ -67,3 +155,36 @@ def silence(model: Any, head: Head, columns: NDArray[np.bool_]) -> None:
     with torch.no_grad():
         for name in head.bias:
             parameters[name][chosen.to(parameters[name].device)] = UNWRITTEN
+
+
+def representatives(weights: csr_matrix, written: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+    """Find for every column the one that stands for it.
+
+    Args:
+        weights: The token map, shape (tokens, source); empty rows stand for themselves.
+        written: Mask of the tokens whose columns are written; the others stand for themselves.
+        threshold: Cosine of two rows above which the one with the higher id is folded into the other.
+
+    Returns:
+        The id of its representative for every token, shape (tokens,): the most similar of those with a lower id that
+        stand for themselves, or the token itself.
+    """
+    result = np.arange(weights.shape[0], dtype=np.int64)
+    ids = np.flatnonzero(written & (np.diff(weights.indptr) > 0))
+    rows = csr_matrix(weights[ids], dtype=np.float64)
+    norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    rows.data /= np.repeat(norms, np.diff(rows.indptr))
+    columns = rows.T.tocsc()
+    own = np.ones(len(ids), dtype=np.bool_)
+    for start in range(0, len(ids), _BLOCK):
+        stop = min(start + _BLOCK, len(ids))
+        cosines = (rows[start:stop] @ columns[:, :stop]).tocsr()
+        cosines.sort_indices()
+        for row in range(start, stop):
+            part = slice(cosines.indptr[row - start], cosines.indptr[row - start + 1])
+            others, close = cosines.indices[part], cosines.data[part]
+            fit = (others < row) & own[others] & (close > threshold)
+            if fit.any():
+                result[ids[row]] = ids[others[fit][close[fit].argmax()]]
+                own[row] = False
+    return result

@@ -1,21 +1,23 @@
-"""What both entry points of a transfer take."""
+"""What a transfer can be told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus.bridge import BridgeVectors, add_sentences
-from isthmus.bridge.sentences import choose_sentences
+from isthmus.bridge import BridgeOptions, BridgeVectors
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
-from isthmus.initializers.base import Pool
+from isthmus.options import Self, option
+from isthmus.reading.texts import read_samples
 from isthmus.token_map import Fate, TokenMap
-from isthmus.vocabulary import Overlap, Vocabulary, match
+from isthmus.vocabulary import Vocabulary
+from isthmus.vocabulary.options import OverlapOptions
 
 Bias = Literal["mixed", "zero", "position", "matched"]
 Norm = Literal["mixed", "restored"]
@@ -24,67 +26,129 @@ DEFAULT_OUTPUT: Output = "source"
 DEFAULT_FOLD = 0.8
 # Sample texts that biases can be matched on.
 MIN_TEXTS = 10
+# Options of methods that a method without them leaves aside, because presets and comparisons set them for all.
+SHARED = ("alpha", "pool")
 MakeVectors = Callable[[Vocabulary, Vocabulary], BridgeVectors]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The arguments of ``transfer`` that say how; see there."""
+class TransferOptions(OverlapOptions, BridgeOptions):
+    """How to transfer; beside these, what counts as the same token, how a bridge embeds, and what is drawn.
 
-    method: str
-    alpha: float
-    as_released: bool
-    exact: bool
-    fuzzy: bool
-    symbol: bool
-    strip_marker: bool
-    refine: bool
-    bridge_texts: Sequence[str] | None
-    bridge_source_texts: Sequence[str] | None
-    pool: Pool
-    bias: Bias
-    norm: Norm
-    own_direction: float
-    keep_source: bool
-    output: Output | None
-    fold: float | None
-    idf_texts: Iterable[str] | None
-    sample_texts: Sequence[str] | None
-    seed: int
-    show_progress_bar: bool | None
-    options: dict[str, Any]
+    Attributes:
+        method: A key of ``isthmus.initializers.INITIALIZERS``.
+        method_options: Options of that method by name; :meth:`of` and :func:`isthmus.transfer` take them by name too.
+        bias: Decoder bias: ``mixed`` as the rows; ``zero``; ``position``: token k keeps that of source token k, as
+            code that only resizes leaves it (ids beyond the source have none, or the mean where the decoder is not
+            tied to the embeddings); or ``matched``: such that mixed columns are active on ``sample_texts`` as often as
+            what they are made of (:func:`isthmus.transferring.rows.match_activation`).
+        norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
+        own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
+            its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.
+        keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
+            the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
+            in the source's vocabulary are made anew like the added tokens.
+        output: Vocabulary that a sparse result writes with ``keep_source``: ``source``, ``target`` or ``both``; None is
+            the one that measured best, ``source``.
+        fold: Cosine of two tokens' rows above which only the one with the lower id is written, on behalf of both; 1
+            folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
+            ``source``, else 1.
+        sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
+        idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
+            source's weights go through the map.
+        language: Languages of the result for its card, ISO 639-1; None takes what the tokenizer's card says.
+    """
+
+    method: str = option(
+        "sembridge", help="Initialisation method; see `isthmus methods`.", panel="Method", recorded=False
+    )
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    bias: Bias = option(
+        "mixed",
+        help="Decoder bias: as the rows, none, as a resize leaves it (position), or matched on --sample-texts.",
+        panel="Method",
+    )
+    norm: Norm = option(
+        "mixed",
+        help="Length of mixed rows: as averaging leaves it, or restored to that of their parts.",
+        panel="Method",
+    )
+    own_direction: float = option(
+        0.0,
+        help="Random direction added to mixed rows, in their lengths; for encoders to be trained.",
+        panel="Method",
+        at_least=0,
+    )
+    keep_source: bool = option(False, help="Add the target tokens to the source's: one encoder for all.")
+    output: Output | None = option(None, help="Vocabulary written with --keep-source.", shown="source")
+    fold: float | None = option(
+        None,
+        help="Write tokens whose rows have a cosine above this as one; 1 folds none.",
+        shown="0.8 with --output target or both",
+    )
+    sample_texts: Sequence[str] | None = option(
+        None,
+        help="Target text: .txt, one a line, or a corpus (.jsonl, .csv, .parquet), all but the last also .gz, .xz or "
+        ".zst: fertility and unknown tokens in the report, and --bias matched.",
+        kind=Path,
+        read=read_samples,
+        recorded=False,
+    )
+    idf_texts: Iterable[str] | None = option(
+        None,
+        help="Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
+        kind=Path,
+        read=read_samples,
+        recorded=False,
+    )
+    language: str | Sequence[str] | None = option(
+        None, help="Language of the result, for its card; any number.", kind=list[str], recorded=False
+    )
 
     def __post_init__(self) -> None:
-        # A wrong choice is told before anything is downloaded.
+        # What can be told with a remedy of its own comes before what the fields say of themselves.
         _ = self.fold_in_effect
-        if self.norm not in get_args(Norm):
-            raise UnknownNameError("norm", self.norm, get_args(Norm))
         if not (np.isfinite(self.own_direction) and self.own_direction >= 0):
             raise InputError(f"own_direction must be finite and 0 or more, got {self.own_direction}; 0 adds nothing")
-        if self.seed < 0:
-            raise InputError(f"seed must be 0 or more, got {self.seed}")
+        super().__post_init__()
         if self.bias_in_effect == "matched" and (self.sample_texts is None or len(self.sample_texts) < MIN_TEXTS):
             found = "None" if self.sample_texts is None else len(self.sample_texts)
             raise InputError(
                 f"sample_texts must be {MIN_TEXTS} or more with bias 'matched', got {found}; pass texts of the new "
                 "language, in which activations are counted"
             )
-        if (self.bridge_texts, self.bridge_source_texts) != (None, None) and not self.refine_in_effect:
-            raise InputError(
-                "bridge_texts must come with refine and without as_released, which learn nothing from texts, got "
-                f"refine={self.refine} and as_released={self.as_released}; leave them out"
-            )
-        for texts in (self.bridge_texts, self.bridge_source_texts):
-            if texts is not None:
-                # Too few are told now, not after minutes of embedding.
-                choose_sentences(texts, self.seed)
-        if self.keep_source and (self.as_released or self.pool == "all"):
+        pool = self.method_options.get("pool")
+        if self.keep_source and (self.as_released or pool == "all"):
             raise InputError(
                 "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
-                f"as_released={self.as_released} and {self.pool!r}; the released code replaces the vocabulary"
+                f"as_released={self.as_released} and {pool or 'kind'!r}; the released code replaces the vocabulary"
             )
 
-    def for_static_queries(self) -> Settings:
+    @classmethod
+    def of(cls: type[Self], options: Any = None, /, **changes: Any) -> Self:
+        """As :meth:`isthmus.options.Options.of`; what is no field is an option of the method."""
+        known = {entry.name for entry in fields(cls)}
+        of_method = {name: changes.pop(name) for name in list(changes) if name not in known}
+        if of_method:
+            before = changes.get("method_options") or getattr(options, "method_options", {})
+            changes["method_options"] = {**before, **of_method}
+        return super().of(options, **changes)
+
+    @cached_property
+    def initializer(self) -> Initializer:
+        """The method, with those of the shared options that it has.
+
+        Raises:
+            UnknownNameError: If there is no such method.
+            InputError: If an option does not fit it.
+        """
+        known = {entry.name for entry in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
+        given = {name: value for name, value in self.method_options.items() if name in known or name not in SHARED}
+        if self.as_released:
+            given |= {name: value for name, value in (("pool", "all"), ("as_released", True)) if name in known}
+        return create(self.method, **given)
+
+    def for_static_queries(self) -> TransferOptions:
         """The same for an encoder whose query side writes the very tokens of a text: documents must write them too.
 
         Raises:
@@ -96,50 +160,6 @@ class Settings:
                 f"tokens of their own text, got {self.output!r} and {self.fold}; leave both out"
             )
         return replace(self, output=self.output or ("both" if self.keep_source else None), fold=1.0)
-
-    def initializer(self) -> Initializer:
-        """Make the method, with those of the shared options that it has.
-
-        Raises:
-            UnknownNameError: If there is no such method.
-            InputError: If an option does not fit it.
-        """
-        shared = {
-            "alpha": self.alpha,
-            "pool": "all" if self.as_released else self.pool,
-            "as_released": self.as_released,
-        }
-        known = {option.name for option in fields(INITIALIZERS[self.method])} if self.method in INITIALIZERS else set()
-        return create(self.method, **{name: value for name, value in shared.items() if name in known}, **self.options)
-
-    def check_bridge(self, *, bridge: bool, vectors: bool) -> None:
-        """Refuse a method that needs a bridge without one, and texts that no bridge would read.
-
-        Args:
-            bridge: Whether there is a bridge.
-            vectors: Whether there are vectors of one.
-
-        Raises:
-            BridgeError: If the method needs one and there is none.
-            InputError: If there are texts for a bridge, and none is used.
-        """
-        needed = self.initializer().needs_bridge
-        if (self.bridge_texts, self.bridge_source_texts) != (None, None) and not (needed and bridge and not vectors):
-            raise InputError(
-                "bridge_texts and bridge_source_texts must come with a bridge that reads them, without vectors, and a "
-                f"method that uses it, got method {self.method!r}; leave them out, or pass bridge="
-            )
-        if needed and not (bridge or vectors):
-            without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
-            raise BridgeError(
-                f"method {self.method} must have a bridge, got None; pass bridge= (--bridge, a multilingual "
-                f"SentenceTransformer) or vectors= (--vectors), or choose a method without one: {without}"
-            )
-
-    def overlap(self, target: Vocabulary, source: Vocabulary, kept: NDArray[np.bool_] | None) -> Overlap:
-        """Match the vocabularies; ``kept`` as for :func:`isthmus.vocabulary.match`."""
-        switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol}
-        return match(target, source, **switches, as_released=self.as_released, kept=kept)
 
     @property
     def output_in_effect(self) -> Output:
@@ -159,42 +179,6 @@ class Settings:
                 "output out"
             )
         return "target"
-
-    def check_mixed(self, token_map: TokenMap) -> TokenMap:
-        """Refuse what changes mixed rows alone where there is none, and note directions of their own in the map.
-
-        Raises:
-            InputError: If there is none.
-        """
-        asked = {
-            "bias 'matched'": self.bias_in_effect == "matched",
-            "norm 'restored'": self.norm_in_effect == "restored",
-            "own_direction": self.own_direction_in_effect > 0,
-        }
-        names = [name for name, wanted in asked.items() if wanted]
-        if names and not token_map.has(Fate.BRIDGED):
-            raise InputError(
-                f"{names[0]} must come with a method that mixes rows, got {self.method!r}, which mixed none; leave it "
-                "out"
-            )
-        if not self.own_direction_in_effect:
-            return token_map
-        return replace(token_map, info=token_map.info | {"own_direction": self.own_direction_in_effect})
-
-    @property
-    def bias_in_effect(self) -> Bias:
-        """The decoder bias, which the released code leaves by position."""
-        return "position" if self.as_released else self.bias
-
-    @property
-    def norm_in_effect(self) -> Norm:
-        """The length of mixed rows, which the released code leaves."""
-        return "mixed" if self.as_released else self.norm
-
-    @property
-    def own_direction_in_effect(self) -> float:
-        """What is added to mixed rows, which the released code leaves."""
-        return 0.0 if self.as_released else float(self.own_direction)
 
     @property
     def fold_in_effect(self) -> float:
@@ -219,34 +203,83 @@ class Settings:
         return self.fold
 
     @property
-    def refine_in_effect(self) -> bool:
-        """Whether the bridge's vectors are refined, which the released code does not."""
-        return self.refine and not self.as_released
+    def bias_in_effect(self) -> Bias:
+        """The decoder bias, which the released code leaves by position."""
+        return "position" if self.as_released else self.bias
 
-    def recorded(self, *, sparse: bool = True) -> dict[str, Any]:
-        """What took effect beside the options of the method, as JSON values; dense encoders have no bias nor output."""
-        switches = {"exact": self.exact, "fuzzy": self.fuzzy, "symbol": self.symbol, "as_released": self.as_released}
-        return switches | {
-            "strip_marker": self.token_texts()["strip_marker"],
-            "bias": self.bias_in_effect if sparse else None,
+    @property
+    def norm_in_effect(self) -> Norm:
+        """The length of mixed rows, which the released code leaves."""
+        return "mixed" if self.as_released else self.norm
+
+    @property
+    def own_direction_in_effect(self) -> float:
+        """What is added to mixed rows, which the released code leaves."""
+        return 0.0 if self.as_released else float(self.own_direction)
+
+    def check_mixed(self, token_map: TokenMap) -> TokenMap:
+        """Refuse what changes mixed rows alone where there is none, and note directions of their own in the map.
+
+        Raises:
+            InputError: If there is none.
+        """
+        asked = {
+            "bias 'matched'": self.bias_in_effect == "matched",
+            "norm 'restored'": self.norm_in_effect == "restored",
+            "own_direction": self.own_direction_in_effect > 0,
+        }
+        names = [name for name, wanted in asked.items() if wanted]
+        if names and not token_map.has(Fate.BRIDGED):
+            raise InputError(
+                f"{names[0]} must come with a method that mixes rows, got {self.method!r}, which mixed none; leave it "
+                "out"
+            )
+        if not self.own_direction_in_effect:
+            return token_map
+        return replace(token_map, info=token_map.info | {"own_direction": self.own_direction_in_effect})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What takes effect beside the method and the seed, which the token map records, as JSON values."""
+        return {name: value for name, value in super().to_dict().items() if name != "seed"} | {
+            "strip_marker": self.strip_marker and not self.as_released,
+            "bias": self.bias_in_effect,
             "norm": self.norm_in_effect,
             "own_direction": self.own_direction_in_effect,
-            "keep_source": self.keep_source,
-            "output": self.output_in_effect if sparse else None,
-            "fold": self.fold_in_effect if sparse else None,
+            "output": self.output_in_effect,
+            "fold": self.fold_in_effect,
         }
 
-    def with_sentences(self, bridge: Any, vectors: BridgeVectors, *, cache: bool = True) -> BridgeVectors:
-        """Add the sentences to learn from, where there are any."""
-        return add_sentences(
-            vectors, bridge, self.bridge_source_texts, self.bridge_texts,
-            seed=self.seed, cache=cache, show_progress_bar=self.show_progress_bar,
-        )  # fmt: skip
 
-    def token_texts(self) -> dict[str, Any]:
-        """How token texts reach the bridge, as arguments of ``embed_vocabularies``."""
-        return {
-            "strip_marker": self.strip_marker and not self.as_released,
-            "as_released": self.as_released,
-            "show_progress_bar": self.show_progress_bar,
-        }
+def check_options(
+    options: TransferOptions | None = None, *, bridge: Any = None, vectors: Any = None, **changes: Any
+) -> TransferOptions:
+    """Make one object of the options of :func:`isthmus.transfer`, before anything is loaded, trained or downloaded.
+
+    Args:
+        options: None takes the defaults.
+        bridge: As for :func:`isthmus.transfer`; it is not opened.
+        vectors: Likewise.
+        **changes: Fields of ``options`` to replace, or options of the method.
+
+    Raises:
+        UnknownNameError: If there is no such method, or another choice is none of those there are.
+        InputError: If an option does not fit, or there are texts for a bridge and none is used.
+        BridgeError: If the method needs a bridge and there is none.
+    """
+    options = TransferOptions.of(options, **changes)
+    needed = options.initializer.needs_bridge
+    if options.has_texts:
+        if not needed or bridge is None or vectors is not None:
+            raise InputError(
+                "bridge_texts and bridge_source_texts must come with a bridge that reads them, without vectors, and a "
+                f"method that uses it, got method {options.method!r}; leave them out, or pass bridge="
+            )
+        # Too few are told now, not after minutes of embedding.
+        _ = options.sentences
+    if needed and bridge is None and vectors is None:
+        without = ", ".join(sorted(name for name, known in INITIALIZERS.items() if not known.needs_bridge))
+        raise BridgeError(
+            f"method {options.method} must have a bridge, got None; pass bridge= (--bridge, a multilingual "
+            f"SentenceTransformer) or vectors= (--vectors), or choose a method without one: {without}"
+        )
+    return options

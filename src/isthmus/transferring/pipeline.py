@@ -5,18 +5,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.bridge import BridgeVectors, embed_vocabularies, load_vectors, open_bridge
+from isthmus.assets import PREFIX, PUBLISHED
+from isthmus.bridge import BridgeVectors, add_sentences, embed_vocabularies, load_vectors, open_bridge
 from isthmus.encoders.cards import read_language, read_license
 from isthmus.encoders.load import load_encoder, load_tokenizer, local_folder
 from isthmus.errors import InputError
-from isthmus.initializers.base import Pool
-from isthmus.transferring.options import Bias, Norm, Output, Settings
+from isthmus.transferring.options import TransferOptions, check_options
 from isthmus.transferring.origin import Origin, languages_of
 from isthmus.transferring.report import TransferReport
 from isthmus.transferring.steps import run_transfer
@@ -25,40 +23,15 @@ from isthmus.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SparseEncoder
 
-# What Settings takes of the arguments by their names.
-SHARED = tuple(field.name for field in fields(Settings) if field.name != "options")
-
 
 def transfer(
     encoder: str | Path,
+    options: TransferOptions | None = None,
     *,
     target_tokenizer: str | Path | Sequence[str | Path],
     bridge: str | Path | None = None,
     vectors: str | Path | None = None,
-    method: str = "sembridge",
-    alpha: float = 4.0,
-    as_released: bool = False,
-    exact: bool = True,
-    fuzzy: bool = True,
-    symbol: bool = True,
-    strip_marker: bool = True,
-    refine: bool = True,
-    bridge_texts: Sequence[str] | None = None,
-    bridge_source_texts: Sequence[str] | None = None,
-    pool: Pool = "kind",
-    bias: Bias = "mixed",
-    norm: Norm = "mixed",
-    own_direction: float = 0.0,
-    keep_source: bool = False,
-    output: Output | None = None,
-    fold: float | None = None,
-    idf_texts: Iterable[str] | None = None,
-    sample_texts: Sequence[str] | None = None,
-    language: str | Sequence[str] | None = None,
-    seed: int = 0,
-    trust_remote_code: bool = False,
-    show_progress_bar: bool | None = None,
-    **options: Any,
+    **changes: Any,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     """Give an encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
 
@@ -66,46 +39,11 @@ def transfer(
 
     Args:
         encoder: SPLADE-like or dense encoder: a built-in name, a folder or a hub id.
+        options: How; None takes the defaults.
         target_tokenizer: Tokenizer of the target language, likewise; any number of them with ``keep_source``.
         bridge: Multilingual dense model that embeds the tokens of both, likewise; for methods that need one.
         vectors: File of token vectors computed elsewhere (safetensors or npz), instead of ``bridge``.
-        method: A key of ``isthmus.initializers.INITIALIZERS``.
-        alpha: Sparsity of the mixtures, for methods that have it.
-        as_released: Do as the released code in every respect: overlap by spelling, markers kept, pool ``all``, bias by
-            position; overrides those arguments.
-        exact: Copy tokens with an equal canonical form.
-        fuzzy: Copy tokens that are equal in lower case.
-        symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing".
-        refine: Take off what all vectors of the bridge share (:func:`isthmus.bridge.refine_vectors`).
-        bridge_texts: Unlabelled texts of the target languages, 1,000 or more, from which token vectors are learned that
-            explain what the bridge makes of sentences (:mod:`isthmus.bridge.sentences`); None for none.
-        bridge_source_texts: The same in the source's language.
-        pool: Source tokens that may be mixed: ``clean`` leaves special, unused and unreadable ones out, ``kind`` also
-            makes continuation pieces of continuation pieces alone, ``all`` takes everything.
-        bias: Decoder bias: ``mixed`` as the rows; ``zero``; ``position``: token k keeps that of source token k, as
-            code that only resizes leaves it (ids beyond the source have none, or the mean where the decoder is not
-            tied to the embeddings); or ``matched``: such that mixed columns are active on ``sample_texts`` as often as
-            what they are made of (:func:`isthmus.transferring.activation.match_activation`).
-        norm: Length of mixed rows: ``mixed`` as the mean gives it, or ``restored`` to the mean length of its parts.
-        own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
-            its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.
-        keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
-            the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
-            in the source's vocabulary are made anew like the added tokens.
-        output: Vocabulary that a sparse result writes with ``keep_source``: ``source``, ``target`` or ``both``; None is
-            the one that measured best, ``source``.
-        fold: Cosine of two tokens' rows above which only the one with the lower id is written, on behalf of both; 1
-            folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
-            ``source``, else 1.
-        idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
-            source's weights go through the map.
-        sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
-        language: Languages of the result for its card, ISO 639-1; None takes what the tokenizer's card says.
-        seed: Seed of everything drawn.
-        trust_remote_code: Run code that comes with encoder, tokenizer or bridge.
-        show_progress_bar: None shows bars when stderr is a terminal.
-        **options: Further options of the method.
+        **changes: Fields of ``options`` to replace, or options of the method.
 
     Returns:
         The transferred encoder, which sentence-transformers saves and opens like any other, and the report.
@@ -118,32 +56,33 @@ def transfer(
             cannot be matched.
         TokenizerError: If the tokenizer cannot be a target.
         BridgeError: If the method needs a bridge and there is none, or its vectors do not fit.
+
+    Example:
+        >>> encoder, report = isthmus.transfer(  # doctest: +SKIP
+        ...     "isthmus/mini-splade-en", target_tokenizer="isthmus/tokenizer-ko", bridge="isthmus/mini-bridge")
+        >>> encoder.save_pretrained("splade-ko")  # doctest: +SKIP
     """
-    settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, refine, bridge_texts, bridge_source_texts, pool,
-        bias, norm, own_direction, keep_source, output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
-    )  # fmt: skip
     # A wrong option is told before anything is downloaded.
-    given = bridge is not None or vectors is not None
-    settings.check_bridge(bridge=bridge is not None, vectors=vectors is not None)
+    options = check_options(options, bridge=bridge, vectors=vectors, **changes)
     names = (target_tokenizer,) if isinstance(target_tokenizer, (str, Path)) else tuple(target_tokenizer)
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"target_tokenizer must name every tokenizer once, got {str(name)!r} twice; leave one out")
     folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
-    loaded = load_encoder(encoder, trust_remote_code=trust_remote_code, whole=True)
-    tokenizers = [load_tokenizer(name, trust_remote_code=trust_remote_code) for name in names]
+    trusted = options.trust_remote_code
+    loaded = load_encoder(encoder, trust_remote_code=trusted, whole=True)
+    tokenizers = [load_tokenizer(name, trust_remote_code=trusted) for name in names]
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
         if vectors is not None:
             return load_vectors(vectors, source, target)
-        model = open_bridge(bridge, trust_remote_code=trust_remote_code)
-        return settings.with_sentences(model, embed_vocabularies(model, source, target, **settings.token_texts()))
+        model = open_bridge(bridge, trust_remote_code=trusted)
+        return add_sentences(embed_vocabularies(model, source, target, options=options), model, options)
 
-    languages = languages_of(language)
+    languages = languages_of(options.language)
     if not languages:
         found = [code for place in tokenizer_folders if place is not None for code in read_language(place)]
-        languages = tuple(dict.fromkeys(["en", *found] if found and keep_source else found))
+        languages = tuple(dict.fromkeys(["en", *found] if found and options.keep_source else found))
     origin = Origin(
         license=read_license(loaded, folder),
         # A path on this machine says nothing on a card.
@@ -151,61 +90,31 @@ def transfer(
         tokenizer_name=" + ".join(
             str(name) if place is None else place.name for name, place in zip(names, tokenizer_folders, strict=True)
         ),
+        encoder_name=_public(encoder),
+        bridge_name=_public(bridge or vectors),
         languages=languages,
-        keeps_source=keep_source,
+        keeps_source=options.keep_source,
     )
     shown = [f"target tokenizer {name}" for name in names]
-    return run_transfer(loaded, tokenizers, shown, make_vectors if given else None, settings, origin)
+    return run_transfer(loaded, tokenizers, shown, make_vectors, options, origin)
 
 
-def check_options(*, bridge: str | Path | None = None, vectors: str | Path | None = None, **given: Any) -> None:
-    """Refuse options of :func:`transfer` that do not fit, before anything is loaded, trained or downloaded.
-
-    Args:
-        bridge: As for :func:`transfer`; it is not opened.
-        vectors: Likewise.
-        given: Its other arguments.
-
-    Raises:
-        UnknownNameError: As :func:`transfer`.
-        InputError: As :func:`transfer`.
-        BridgeError: If the method needs a bridge and there is none.
-    """
-    known = inspect.signature(transfer).parameters
-    shared = {name: given.get(name, known[name].default) for name in SHARED}
-    options = {name: value for name, value in given.items() if name not in known}
-    Settings(**shared, options=options).check_bridge(bridge=bridge is not None, vectors=vectors is not None)
+def _public(name: str | Path | None) -> str | None:
+    """What may be told of a name: all of a built-in one or a hub id, the last part of a path."""
+    if name is None or str(name).startswith((PREFIX, PUBLISHED)):
+        return None if name is None else str(name)
+    path = Path(name).expanduser()
+    return path.name if path.exists() else str(name)
 
 
 def transfer_encoder(
     encoder: SparseEncoder | SentenceTransformer,
     tokenizer: Any,
+    options: TransferOptions | None = None,
     *,
     bridge: Any = None,
     vectors: BridgeVectors | None = None,
-    method: str = "sembridge",
-    alpha: float = 4.0,
-    as_released: bool = False,
-    exact: bool = True,
-    fuzzy: bool = True,
-    symbol: bool = True,
-    strip_marker: bool = True,
-    refine: bool = True,
-    bridge_texts: Sequence[str] | None = None,
-    bridge_source_texts: Sequence[str] | None = None,
-    pool: Pool = "kind",
-    bias: Bias = "mixed",
-    norm: Norm = "mixed",
-    own_direction: float = 0.0,
-    keep_source: bool = False,
-    output: Output | None = None,
-    fold: float | None = None,
-    idf_texts: Iterable[str] | None = None,
-    sample_texts: Sequence[str] | None = None,
-    language: str | Sequence[str] | None = None,
-    seed: int = 0,
-    show_progress_bar: bool | None = None,
-    **options: Any,
+    **changes: Any,
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     """As :func:`transfer`, on objects; modifies none of its arguments.
 
@@ -214,37 +123,20 @@ def transfer_encoder(
     Args:
         encoder: The source encoder.
         tokenizer: The target tokenizer, or several with ``keep_source``.
+        options: How; None takes the defaults.
         bridge: A SentenceTransformer.
         vectors: Token vectors, instead of ``bridge``.
-        method: A key of ``isthmus.initializers.INITIALIZERS``.
-        alpha: Sparsity of the mixtures, for methods that have it.
-        as_released: Do as the released code in every respect; overrides the arguments it concerns.
-        exact: Copy tokens with an equal canonical form.
-        fuzzy: Copy tokens that are equal in lower case.
-        symbol: Copy numbers, punctuation and white space.
-        strip_marker: The bridge reads "ing" for "##ing".
-        refine: Take off what all vectors of the bridge share.
-        bridge_texts: Unlabelled texts of the target languages to learn token vectors from.
-        bridge_source_texts: The same in the source's language.
-        pool: Source tokens that may be mixed, ``kind``, ``clean`` or ``all``.
-        bias: Decoder bias, ``mixed``, ``zero``, ``position`` or ``matched``.
-        norm: Length of mixed rows, ``mixed`` or ``restored``.
-        own_direction: Length of a random direction in every mixed row, as a multiple of its own.
-        keep_source: Keep the source vocabulary and add the target tokens to it.
-        output: Vocabulary that is written with ``keep_source``: ``source``, ``target`` or ``both``.
-        fold: Cosine of two tokens' rows above which only one of them is written.
-        idf_texts: Target documents for the query weights of an inference-free encoder.
-        sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
-        language: Languages of the result for its card, ISO 639-1.
-        seed: Seed of everything drawn.
-        show_progress_bar: None shows bars when stderr is a terminal.
-        **options: Further options of the method.
+        **changes: Fields of ``options`` to replace, or options of the method.
 
     Returns:
         The transferred encoder and the report.
 
     Raises:
         IsthmusError: As :func:`transfer`, except for what concerns names and paths.
+
+    Example:
+        >>> encoder, report = transfer_encoder(encoder, tokenizer, bridge=model, alpha=3.0)  # doctest: +SKIP
+        >>> report.token_map.explain("집", 2)  # doctest: +SKIP
     """
     if isinstance(bridge, (str, Path)):
         raise InputError(f"bridge must be a SentenceTransformer, got {str(bridge)!r}; open it, or call transfer()")
@@ -252,20 +144,14 @@ def transfer_encoder(
         raise InputError(
             f"vectors must be BridgeVectors, got {type(vectors).__name__}; read a file with isthmus.bridge.load_vectors"
         )
-    settings = Settings(
-        method, alpha, as_released, exact, fuzzy, symbol, strip_marker, refine, bridge_texts, bridge_source_texts, pool,
-        bias, norm, own_direction, keep_source, output, fold, idf_texts, sample_texts, seed, show_progress_bar, options,
-    )  # fmt: skip
+    options = check_options(options, bridge=bridge, vectors=vectors, **(changes | {"cache": False}))
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
         if vectors is not None:
             return vectors
-        made = embed_vocabularies(bridge, source, target, cache=False, **settings.token_texts())
-        return settings.with_sentences(bridge, made, cache=False)
+        return add_sentences(embed_vocabularies(bridge, source, target, options=options), bridge, options)
 
-    given = bridge is not None or vectors is not None
-    settings.check_bridge(bridge=bridge is not None, vectors=vectors is not None)
     tokenizers = list(tokenizer) if isinstance(tokenizer, (list, tuple)) else [tokenizer]
-    origin = Origin(languages=languages_of(language))
+    origin = Origin(languages=languages_of(options.language))
     names = ["target tokenizer" if len(tokenizers) == 1 else f"target tokenizer {i}" for i in range(len(tokenizers))]
-    return run_transfer(encoder, tokenizers, names, make_vectors if given else None, settings, origin)
+    return run_transfer(encoder, tokenizers, names, make_vectors, options, origin)

@@ -16,7 +16,7 @@ from isthmus.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
-class Part:
+class PresetPart:
     """A model or tokenizer that presets name.
 
     Attributes:
@@ -49,9 +49,9 @@ class Preset:
     """
 
     name: str
-    encoder: Part
-    tokenizer: Part
-    bridge: Part
+    encoder: PresetPart
+    tokenizer: PresetPart
+    bridge: PresetPart
     language: str
     settings: Mapping[str, Any] = field(default_factory=lambda: {"method": "sembridge", "alpha": 4.0})
 
@@ -98,45 +98,45 @@ class Preset:
 
 
 ENCODERS = {
-    "splade-v3": Part(
+    "splade-v3": PresetPart(
         "naver/splade-v3",
         "cc-by-nc-sa-4.0",
         "BERT, 30,522 entries, 110 M parameters; trained on MS MARCO; BEIR-13 nDCG@10 51.7 by its page",
     ),
-    "splade-pp-en-v1": Part(
+    "splade-pp-en-v1": PresetPart(
         "prithivida/Splade_PP_en_v1",
         "apache-2.0",
         "BERT; an independent SPLADE++ trained on MS MARCO",
     ),
-    "opensearch-v1": Part(
+    "opensearch-v1": PresetPart(
         "opensearch-project/opensearch-neural-sparse-encoding-v1",
         "apache-2.0",
         "BERT (arXiv 2411.04403)",
     ),
-    "granite-30m": Part(
+    "granite-30m": PresetPart(
         "ibm-granite/granite-embedding-30m-sparse",
         "apache-2.0",
         "RoBERTa with byte-level BPE, 30 M parameters in bfloat16 (arXiv 2502.20204)",
     ),
 }
 TOKENIZERS = {
-    "ar": Part("UBC-NLP/ARBERT", None, "BERT, 100,000 entries; Modern Standard Arabic"),
-    "hi": Part("l3cube-pune/hindi-bert-v2", "cc-by-4.0", "MuRIL trained further on Hindi (arXiv 2211.11418)"),
-    "ko": Part("monologg/kobigbird-bert-base", None, "BigBird"),
-    "ru": Part("DeepPavlov/rubert-base-cased", None, "BERT, 119,547 entries, cased (arXiv 1905.07213)"),
-    "zh": Part("fnlp/bart-base-chinese", None, "BART, 51,271 entries since December 2022 (arXiv 2109.05729)"),
+    "ar": PresetPart("UBC-NLP/ARBERT", None, "BERT, 100,000 entries; Modern Standard Arabic"),
+    "hi": PresetPart("l3cube-pune/hindi-bert-v2", "cc-by-4.0", "MuRIL trained further on Hindi (arXiv 2211.11418)"),
+    "ko": PresetPart("monologg/kobigbird-bert-base", None, "BigBird"),
+    "ru": PresetPart("DeepPavlov/rubert-base-cased", None, "BERT, 119,547 entries, cased (arXiv 1905.07213)"),
+    "zh": PresetPart("fnlp/bart-base-chinese", None, "BART, 51,271 entries since December 2022 (arXiv 2109.05729)"),
 }
-BRIDGE = Part("BAAI/bge-m3", "mit", "1,024 dimensions, 568 M parameters (arXiv 2402.03216)")
-MINI_ENCODER = Part(
+BRIDGE = PresetPart("BAAI/bge-m3", "mit", "1,024 dimensions, 568 M parameters (arXiv 2402.03216)")
+MINI_ENCODER = PresetPart(
     f"{PREFIX}mini-splade-en",
     "apache-2.0",
     "built in, works offline; 3 layers of MiniLM, 30,522 entries; to try things",
 )
-MINI_BRIDGE = Part(
+MINI_BRIDGE = PresetPart(
     f"{PREFIX}mini-bridge", "apache-2.0", "built in, works offline; static vectors of 192 dimensions; to try things"
 )
 MINI_TOKENIZERS = {
-    language: Part(f"{PREFIX}tokenizer-{language}", "apache-2.0", f"built in; WordPiece, {entries} entries")
+    language: PresetPart(f"{PREFIX}tokenizer-{language}", "apache-2.0", f"built in; WordPiece, {entries} entries")
     for language, entries in {"ar": "24,000", "hi": "24,000", "ko": "32,200", "ru": "24,000", "zh": "21,128"}.items()
 }
 PRESETS = {
@@ -172,8 +172,5 @@ def preset(name: str, **given: Any) -> dict[str, Any]:
     ::
 
         encoder, report = isthmus.transfer(**preset("mini-ko", alpha=3.0))
-
-    Raises:
-        UnknownNameError: If there is no such preset.
     """
     return find_preset(name).arguments(**given)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import numpy as np
 from isthmus.bridge import BridgeVectors, Refinement
 from isthmus.reading.storage import atomic_write
 from isthmus.token_map import COPIES, Fate, TokenMap
-from isthmus.transferring.advice import best_similarities
-from isthmus.transferring.pairs import indistinguishable
+from isthmus.transferring.advice import best_similarities, indistinguishable
 from isthmus.vocabulary import Coverage, Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS
 
@@ -40,6 +40,7 @@ class TransferReport:
         source_coverage: How the source tokenizer splits the sample texts, or None without any.
         target_coverage: How the target tokenizer splits them.
         license: Licence of the source, or None where it states none.
+        origin: Names of ``encoder``, ``tokenizer`` and ``bridge``, as far as they are known; paths by their last part.
         refinement: What was done to the vectors of the bridge; None where nothing was, or there is no bridge.
         warnings: What the result may suffer from.
         settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
@@ -59,6 +60,7 @@ class TransferReport:
     source_coverage: Coverage | None = None
     target_coverage: Coverage | None = None
     license: str | None = None
+    origin: dict[str, str] = field(default_factory=dict)
     refinement: Refinement | None = None
     warnings: tuple[str, ...] = field(default=())
     settings: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +134,7 @@ class TransferReport:
         return {
             "format_version": FORMAT_VERSION,
             "method": self.method,
+            "origin": dict(self.origin),
             "options": {key: value for key, value in self.token_map.info.items() if key != "written_as"},
             "folded": len(self.token_map.info.get("written_as", {})),
             "settings": dict(self.settings),
@@ -158,10 +161,6 @@ class TransferReport:
             "seconds": self.seconds,
         }
 
-    def timed(self, seconds: float) -> TransferReport:
-        """The same report with the wall time filled in."""
-        return replace(self, seconds=seconds)
-
     def save(self, folder: str | Path) -> None:
         """Write ``transfer_report.json`` and the token map's files into ``folder``.
 
@@ -178,13 +177,10 @@ def summarise(
     token_map: TokenMap,
     method: str,
     target: Vocabulary,
+    settings: Mapping[str, Any] | None = None,
     *,
     vectors: BridgeVectors | None = None,
     refinement: Refinement | None = None,
-    coverages: tuple[Coverage, Coverage] | None = None,
-    license: str | None = None,
-    warnings: tuple[str, ...] = (),
-    settings: dict[str, Any] | None = None,
 ) -> TransferReport:
     """Count what a token map does.
 
@@ -192,12 +188,9 @@ def summarise(
         token_map: The map.
         method: Name of the method.
         target: The target vocabulary.
+        settings: Settings to carry.
         vectors: Bridge vectors the map was made from, if any.
         refinement: What was done to them before.
-        coverages: How source and target tokenizer split the sample texts, if there were any.
-        license: Licence of the source.
-        warnings: Warnings to carry.
-        settings: Settings to carry.
     """
     support = np.diff(token_map.weights.indptr)[token_map.rows(Fate.BRIDGED)]
     best = best_similarities(token_map, vectors)[1] if vectors is not None else np.empty(0)
@@ -212,12 +205,8 @@ def summarise(
         best_similarity=float(best.mean()) if len(best) else None,
         indistinguishable=count,
         indistinguishable_examples=examples,
-        source_coverage=coverages[0] if coverages else None,
-        target_coverage=coverages[1] if coverages else None,
-        license=license,
         refinement=refinement,
-        warnings=warnings,
-        settings=settings or {},
+        settings=dict(settings or {}),
     )
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 
 from isthmus.encoders.heads import SUPPORTED, check_finite, check_rows, find_head, find_positions
-from isthmus.errors import EncoderError, UnknownNameError
+from isthmus.errors import EncoderError
 from isthmus.token_map import Fate, TokenMap
-from isthmus.transferring.options import Bias, Norm
+from isthmus.transferring.options import Bias, TransferOptions
 from isthmus.transferring.rows import add_own_directions, restore_norm
 
-BIASES: tuple[Bias, ...] = ("mixed", "zero", "position", "matched")
 # A config names the same role twice where an architecture knows both spellings (ModernBERT: cls and bos).
 CONFIG_ROLES = {
     "pad_token_id": "pad",
@@ -32,22 +31,12 @@ CONFIG_ROLES = {
 }
 
 
-def check_bias(bias: Bias) -> Bias:
-    """Return ``bias``, or raise UnknownNameError when it is none of ``BIASES``."""
-    if bias not in BIASES:
-        raise UnknownNameError("bias", bias, BIASES)
-    return bias
-
-
 def swap_vocabulary(
     model: Any,
     token_map: TokenMap,
     roles: Mapping[str, int],
-    *,
-    bias: Bias = "mixed",
-    norm: Norm = "mixed",
-    own_direction: float = 0.0,
-    seed: int = 0,
+    options: TransferOptions | None = None,
+    **changes: Any,
 ) -> Any:
     """Build the same model over the target vocabulary.
 
@@ -60,14 +49,11 @@ def swap_vocabulary(
         model: A transformers model; not modified.
         token_map: Map of shape (target, source).
         roles: Target id of each special role the target tokenizer has ("pad" at least).
-        bias: Decoder bias: ``mixed`` is ``W @ bias``, ``zero`` is zero, ``matched`` starts as ``mixed``. ``position``
-            is what transformers' ``resize_token_embeddings`` leaves, and so the released code of arXiv 2605.26002:
-            target token k keeps the bias of source token k, and ids beyond the source have none where decoder and
-            input embeddings are tied, the mean bias where they are not.
-        norm: ``restored`` scales mixed rows to the mean length of those they are made of.
-        own_direction: Length of a random direction that is added to every mixed row, as a multiple of the row's own;
-            then the row is scaled back to that.
-        seed: Seed of these directions.
+        options: What becomes of bias and rows; None takes the defaults. With the bias ``position``, which
+            transformers' ``resize_token_embeddings`` leaves, and so the released code of arXiv 2605.26002, target
+            token k keeps the bias of source token k, and ids beyond the source have none where decoder and input
+            embeddings are tied, the mean bias where they are not. ``matched`` starts as ``mixed``.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         A model of the same class, in evaluation mode, its weights in the same dtypes and on the same devices.
@@ -75,9 +61,8 @@ def swap_vocabulary(
     Raises:
         EncoderError: If the model has no token embeddings, too few rows, non-finite weights, or its config does not
             rebuild it.
-        UnknownNameError: If ``bias`` is none of the four.
     """
-    check_bias(bias)
+    options = TransferOptions.of(options, **changes)
     head = find_head(model, needs_decoder=False)
     check_rows(head, token_map.source_tokens)
     check_finite(model)
@@ -87,13 +72,13 @@ def swap_vocabulary(
     for names in (head.inputs, head.decoder):
         if names:
             rows = mix(token_map, state[names[0]])
-            if norm == "restored":
+            if options.norm_in_effect == "restored":
                 rows = restore_norm(token_map, rows, state[names[0]])
-            if own_direction:
-                rows = add_own_directions(token_map, rows, own_direction, seed)
+            if options.own_direction_in_effect:
+                rows = add_own_directions(token_map, rows, options)
             result.update({name: rows.clone() for name in names})
     for name in head.bias:
-        result[name] = mix_bias(token_map, state[name], bias, tied=head.tied)
+        result[name] = mix_bias(token_map, state[name], options.bias_in_effect, tied=head.tied)
     config = _target_config(model.config, token_map.shape[0], roles, tied=head.tied)
     if head.positions is not None:
         shift = roles["pad"] - head.positions.padding_idx

@@ -110,6 +110,9 @@ def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
 
     Raises:
         InputError: If ``texts`` is a single string or holds no word.
+
+    Example:
+        >>> coverage(tokenizer, ["수도는 어디인가"]).fertility  # doctest: +SKIP
     """
     if isinstance(texts, str):
         raise InputError("texts must be an iterable of strings, got one string; put it into a list")

@@ -79,6 +79,9 @@ def join_tokenizers(source: Any, targets: Sequence[Any], names: Sequence[str] | 
         TokenizerError: If a tokenizer is not WordPiece, or its continuation prefix or pre-tokenizer is not the
             source's; if a target is in the Latin script (fewer than 20 or less than 5 % of its text tokens would be
             added, and more than half of them are Latin), or has nothing to add because others own its scripts.
+
+    Example:
+        >>> join_tokenizers(english, [korean]).tokenizer.save_pretrained("en-ko")  # doctest: +SKIP
     """
     targets = list(targets)
     if not targets:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.token_map import COPIES, FATES, Fate
+from isthmus.vocabulary.options import OverlapOptions
 from isthmus.vocabulary.spelling import START, is_han, is_written_byte
 from isthmus.vocabulary.token import TEXT_KINDS, Kind, Token, Vocabulary
 
@@ -36,12 +38,10 @@ class Overlap:
 def match(
     target: Vocabulary,
     source: Vocabulary,
+    options: OverlapOptions | None = None,
     *,
-    exact: bool = True,
-    fuzzy: bool = True,
-    symbol: bool = True,
-    as_released: bool = False,
     kept: NDArray[np.bool_] | None = None,
+    **changes: Any,
 ) -> Overlap:
     """Match every target token to at most one source token.
 
@@ -52,27 +52,30 @@ def match(
     Args:
         target: The new vocabulary.
         source: The vocabulary whose rows are there to copy.
-        exact: Match equal canonical forms.
-        fuzzy: Match texts that are equal in lower case, word start or not.
-        symbol: Match special tokens without a shared role by spelling, and numeric, punctuation and whitespace tokens,
-            exactly or fuzzily, whatever ``exact`` and ``fuzzy`` say.
-        as_released: Match as SemBridge's released code does (arXiv 2605.26002): by spelling only, special tokens too.
-            The highest id among equal canonical forms; among equal texts the highest that is in lower case and no
-            word start, else the lowest. All bytes of byte-level BPE that are no text alone are U+FFFD, and match.
+        options: What counts as the same; None takes the defaults. With ``as_released``, as SemBridge's released code
+            has it (arXiv 2605.26002): by spelling only, special tokens too. The highest id among equal canonical
+            forms; among equal texts the highest that is in lower case and no word start, else the lowest. All bytes of
+            byte-level BPE that are no text alone are U+FFFD, and match.
         kept: Mask of target ids, shape (target.size,), that are the source's own tokens under the same id and stay as
             they are; None where there are none.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         The match and its reason for every target id.
 
     Raises:
         InputError: If ``as_released`` is set on a vocabulary that was not read from a tokenizer.
+
+    Example:
+        >>> match(korean, english, fuzzy=False).counts()["fuzzy"]  # doctest: +SKIP
+        0
     """
-    lookup: _Lookup | _ReleasedLookup = _ReleasedLookup(target, source) if as_released else _Lookup(source)
+    options = OverlapOptions.of(options, **changes)
+    lookup: _Lookup | _ReleasedLookup = _ReleasedLookup(target, source) if options.as_released else _Lookup(source)
     source_ids = np.full(target.size, -1, dtype=np.int64)
     fates = np.full(target.size, FATES.index(Fate.BACKGROUND), dtype=np.uint8)
     for token in target.tokens:
-        found = lookup.find(token, target.family, exact, fuzzy, symbol)
+        found = lookup.find(token, target.family, options)
         if found is not None:
             source_ids[token.id] = found[0]
         fates[token.id] = FATES.index(Fate.BRIDGED if found is None else found[1])
@@ -124,20 +127,20 @@ class _Lookup:
             if token.surface:
                 self.fuzzy.setdefault((token.surface.lower(), start), token.id)
 
-    def find(self, token: Token, family: str, exact: bool, fuzzy: bool, symbol: bool) -> _Match | None:
+    def find(self, token: Token, family: str, options: OverlapOptions) -> _Match | None:
         if token.kind is Kind.UNUSED:
             return None
         if token.kind is Kind.SPECIAL:
-            return self._find_special(token, symbol)
+            return self._find_special(token, options.symbol)
         value = _byte_value(token, family)
         if token.kind is Kind.BYTE:
             id = self.bytes.get(value, self.characters.get(value)) if value is not None else None
             return None if id is None else (id, Fate.BYTE)
-        symbol = symbol and token.kind is Kind.SYMBOL
+        symbol = options.symbol and token.kind is Kind.SYMBOL
         identical = self.raws.get((token.raw, token.canonical)) if family == self.family else None
-        if (exact or symbol) and identical is not None:
+        if (options.exact or symbol) and identical is not None:
             return identical, Fate.SYMBOL if symbol else Fate.EXACT
-        found = self._find_text(token, exact, fuzzy, symbol)
+        found = self._find_text(token, options, symbol)
         if found is None and value is not None and value in self.bytes:
             return self.bytes[value], Fate.BYTE
         return found
@@ -150,10 +153,10 @@ class _Lookup:
         id = self.specials.get(token.raw, self.lower_specials.get(token.raw.lower()))
         return None if id is None else (id, Fate.SYMBOL)
 
-    def _find_text(self, token: Token, exact: bool, fuzzy: bool, symbol: bool) -> _Match | None:
-        if (exact or symbol) and token.canonical in self.exact:
+    def _find_text(self, token: Token, options: OverlapOptions, symbol: bool) -> _Match | None:
+        if (options.exact or symbol) and token.canonical in self.exact:
             return self.exact[token.canonical], Fate.SYMBOL if symbol else Fate.EXACT
-        if (fuzzy or symbol) and token.surface:
+        if (options.fuzzy or symbol) and token.surface:
             text = token.surface.lower()
             for start in (token.word_start, not token.word_start):
                 if (text, start) in self.fuzzy:
@@ -180,15 +183,15 @@ class _ReleasedLookup:
         self.forms = _released_forms(target)
         self.specials = {token.raw for token in target.tokens if token.kind is Kind.SPECIAL}
 
-    def find(self, token: Token, family: str, exact: bool, fuzzy: bool, symbol: bool) -> _Match | None:
+    def find(self, token: Token, family: str, options: OverlapOptions) -> _Match | None:
         canonical, text = self.forms[token.id]
         # Nothing but ASCII counts as punctuation there, and "[CLS]" in lower case is no special token.
-        symbol = symbol and (
+        symbol = options.symbol and (
             text in self.specials or text.isnumeric() or text.isspace() or set(text) <= set(string.punctuation)
         )
-        if (exact or symbol) and canonical in self.exact:
+        if (options.exact or symbol) and canonical in self.exact:
             return self.exact[canonical], Fate.SYMBOL if symbol else Fate.EXACT
-        if (fuzzy or symbol) and text in self.fuzzy:
+        if (options.fuzzy or symbol) and text in self.fuzzy:
             return self.fuzzy[text], Fate.SYMBOL if symbol else Fate.FUZZY
         return None
 

@@ -16,6 +16,7 @@ from isthmus._progress import wanted
 from isthmus.errors import InputError
 from isthmus.reading.storage import atomic_write
 from isthmus.vocabulary.coverage import coverage
+from isthmus.vocabulary.options import TokenizerOptions
 from isthmus.vocabulary.script import WITHOUT_SPACES, alphabet, main_script, normalizer_of
 
 SPECIALS = {
@@ -25,10 +26,6 @@ SPECIALS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-VOCABULARY_SIZE = 24_000
-MIN_FREQUENCY = 2
-MAX_CHARACTERS = 200_000_000
-HELD_OUT_EVERY = 50
 _HELD_OUT_MOST = 2_000
 # The alphabet is that of this much text from the start: it must be known before training, which reads a stream.
 _HEAD_CHARACTERS = 5_000_000
@@ -110,30 +107,17 @@ class TokenizerReport:
 
 
 def train_tokenizer(
-    texts: Iterable[str],
-    *,
-    vocabulary_size: int = VOCABULARY_SIZE,
-    min_frequency: int = MIN_FREQUENCY,
-    lowercase: bool = True,
-    language: str | None = None,
-    max_characters: int = MAX_CHARACTERS,
-    held_out_every: int = HELD_OUT_EVERY,
-    show_progress_bar: bool | None = None,
+    texts: Iterable[str], options: TokenizerOptions | None = None, **changes: Any
 ) -> tuple[Any, TokenizerReport]:
     """Train a WordPiece tokenizer on raw text, as a target of a transfer.
 
     The texts are read once, as a stream; kept in memory are the first five million characters, which set the alphabet,
-    and the counts of the distinct words. The same texts and arguments give the same tokenizer.
+    and the counts of the distinct words. The same texts and options give the same tokenizer.
 
     Args:
         texts: One document or line each; blank ones are left out.
-        vocabulary_size: Entries wanted, special ones included; fewer come out where the text supports no more.
-        min_frequency: Pieces that would be rarer in the text are not made.
-        lowercase: Read in lower case, as uncased English encoders do.
-        language: ISO 639-1 code. Goes into the card; "tr" and "az" have the lower case of their dotted and dotless i.
-        max_characters: Reading stops after this many.
-        held_out_every: One line in this many, at most 2,000 in all, is kept out of training and measured on; 0: none.
-        show_progress_bar: None shows bars when stderr is a terminal.
+        options: How; None takes the defaults.
+        **changes: Fields of ``options`` to replace.
 
     Returns:
         A transformers tokenizer with pad, unk, cls, sep and mask, and the report.
@@ -141,42 +125,42 @@ def train_tokenizer(
     Raises:
         InputError: If ``texts`` is a single string, holds something else than strings or half of a surrogate pair, or
             no text; if a number is out of range; or if ``vocabulary_size`` has no room for the letters of the text.
+
+    Example:
+        >>> tokenizer, report = train_tokenizer(lines, language="de", vocabulary_size=8000)  # doctest: +SKIP
     """
-    _check_numbers(
-        vocabulary_size=vocabulary_size, min_frequency=min_frequency, max_characters=max_characters,
-        held_out_every=held_out_every,
-    )  # fmt: skip
+    options = TokenizerOptions.of(options, **changes)
     if isinstance(texts, str):
         raise InputError(f"texts must be an iterable of strings, got one string {texts[:40]!r}; put it into a list")
     started = time.perf_counter()
-    reading = _Reading(texts, max_characters, held_out_every)
+    reading = _Reading(texts, options)
     stream = iter(reading)
     head = list(_head(stream))
     if not head:
         raise InputError("texts must hold at least one line that is not blank, got none; pass text of the language")
     script = main_script(head)
     backend = Tokenizer(models.WordPiece(unk_token=SPECIALS["unk_token"]))
-    backend.normalizer = normalizer_of(script, lowercase=lowercase, language=language)
+    backend.normalizer = normalizer_of(script, lowercase=options.lowercase, language=options.language)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     single, continuing = alphabet(head, backend)
     fixed = [*SPECIALS.values(), *(f"##{character}" for character in continuing)]
-    if len(fixed) + len(single) > vocabulary_size:
+    if len(fixed) + len(single) > options.vocabulary_size:
         raise InputError(
             f"vocabulary_size must be at least {len(fixed) + len(single)} for the letters of these texts alone, got "
-            f"{vocabulary_size}; raise it"
+            f"{options.vocabulary_size}; raise it"
         )
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary_size,
-        min_frequency=min_frequency,
+        vocab_size=options.vocabulary_size,
+        min_frequency=options.min_frequency,
         # Given ids, because those that the trainer finds come in another order every time, and decide between ties.
         special_tokens=fixed,
         initial_alphabet=single,
         limit_alphabet=len(single),
-        show_progress=wanted(show_progress_bar),
+        show_progress=wanted(options.show_progress_bar),
     )
     backend.train_from_iterator(itertools.chain(head, stream), trainer)
     tokenizer = assemble(backend.get_vocab(), backend.normalizer)
-    return tokenizer, _report(tokenizer, reading, script, vocabulary_size, lowercase, language, started)
+    return tokenizer, _report(tokenizer, reading, script, options, started)
 
 
 def assemble(vocabulary: dict[str, int], normalizer: Any) -> Any:
@@ -203,8 +187,8 @@ def assemble(vocabulary: dict[str, int], normalizer: Any) -> Any:
 class _Reading:
     """The lines to train on, and what was seen of all."""
 
-    def __init__(self, texts: Iterable[str], max_characters: int, held_out_every: int) -> None:
-        self.texts, self.max_characters, self.held_out_every = texts, max_characters, held_out_every
+    def __init__(self, texts: Iterable[str], options: TokenizerOptions) -> None:
+        self.texts, self.options = texts, options
         self.lines = self.characters = 0
         self.held_out: list[str] = []
         self.stopped = False
@@ -222,23 +206,16 @@ class _Reading:
             text = text.strip()
             if not text:
                 continue
-            if self.characters >= self.max_characters:
+            if self.characters >= self.options.max_characters:
                 self.stopped = True
                 return
             self.lines += 1
             self.characters += len(text)
-            every = self.held_out_every
+            every = self.options.held_out_every
             if every and self.lines % every == 0 and len(self.held_out) < _HELD_OUT_MOST:
                 self.held_out.append(text)
             else:
                 yield text
-
-
-def _check_numbers(**numbers: int) -> None:
-    for name, number in numbers.items():
-        least = 0 if name == "held_out_every" else 1
-        if number < least:
-            raise InputError(f"{name} must be {least} or more, got {number}")
 
 
 def _head(stream: Iterator[str]) -> Iterator[str]:
@@ -249,13 +226,7 @@ def _head(stream: Iterator[str]) -> Iterator[str]:
 
 
 def _report(
-    tokenizer: Any,
-    reading: _Reading,
-    script: str,
-    wanted_size: int,
-    lowercase: bool,
-    language: str | None,
-    started: float,
+    tokenizer: Any, reading: _Reading, script: str, options: TokenizerOptions, started: float
 ) -> TokenizerReport:
     fertility = unknown = None
     if reading.held_out:
@@ -263,9 +234,10 @@ def _report(
         unknown = unknown_characters(tokenizer, reading.held_out)
     size = len(tokenizer)
     warnings = []
-    if size < wanted_size:
+    if size < options.vocabulary_size:
         warnings.append(
-            f"the text supports {size} of the {wanted_size} entries asked for; give more text, or lower min_frequency"
+            f"the text supports {size} of the {options.vocabulary_size} entries asked for; give more text, or lower "
+            "min_frequency"
         )
     if unknown is not None and unknown > _UNKNOWN_SHARE:
         warnings.append(f"{unknown:.1%} of the held-out characters are unknown; give more text of this kind")
@@ -283,9 +255,9 @@ def _report(
         characters=reading.characters,
         script=script if script == "CJK" else script.title(),
         vocabulary_size=size,
-        vocabulary_size_wanted=wanted_size,
-        lowercase=lowercase,
-        language=language,
+        vocabulary_size_wanted=options.vocabulary_size,
+        lowercase=options.lowercase,
+        language=options.language,
         held_out_lines=len(reading.held_out),
         fertility=fertility,
         unknown_characters=unknown,

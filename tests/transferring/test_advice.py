@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 
-from isthmus.transferring import pairs
-from isthmus.transferring.pairs import indistinguishable
+from isthmus.transferring import advice
+from isthmus.transferring.advice import indistinguishable
 
 
 def brute_force(weights: csr_matrix, threshold: float = 0.99) -> int:
@@ -56,7 +56,7 @@ def test_equal_rows_are_counted_as_a_group() -> None:
 
 
 def test_rows_too_spread_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "LIMIT", 100)
+    monkeypatch.setattr(advice, "LIMIT", 100)
     generator = np.random.default_rng(0)
     assert indistinguishable(csr_matrix(generator.uniform(0.5, 1, (20, 200)))).count is None
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, random
 
-from isthmus.transferring import fold
-from isthmus.transferring.fold import representatives
+from isthmus.transferring import columns
+from isthmus.transferring.columns import representatives
 
 
 def plain(weights: np.ndarray, written: np.ndarray, threshold: float) -> list[int]:
@@ -27,7 +27,7 @@ def plain(weights: np.ndarray, written: np.ndarray, threshold: float) -> list[in
 @pytest.mark.parametrize("block", [1, 7, 1024])
 @pytest.mark.parametrize("threshold", [0.3, 0.8, 0.99])
 def test_same_as_one_token_after_the_other(threshold: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "_BLOCK", block)
+    monkeypatch.setattr(columns, "_BLOCK", block)
     generator = np.random.default_rng(3)
     dense = random(60, 12, 0.15, random_state=generator).toarray()
     dense[20:30] = dense[:10] * 2

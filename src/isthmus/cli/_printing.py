@@ -7,12 +7,16 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from isthmus.encoders.publishing import PublishOptions
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -67,6 +71,17 @@ def print_wrapped(lead: str, text: str = "") -> None:
         line.rstrip()
         console.print(start + line, soft_wrap=True)
         start = Text(" " * indent)
+
+
+def publish_result(folder: Path, publishing: PublishOptions) -> dict[str, str]:
+    """Upload a result that is to be published, and tell where it is; what ``--json`` adds."""
+    if publishing.push_to_hub is None:
+        return {}
+    from isthmus.encoders.publishing import publish
+
+    address = publish(folder, publishing.push_to_hub, private=publishing.private)
+    errors.print(f"published at {address}", soft_wrap=True, markup=False)
+    return {"published": address}
 
 
 def print_report(report: object) -> None:
