@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from isthmus.cli import _hub, _output
+from isthmus.cli import _hub, _printing
 from isthmus.token_map import TokenMap
 from tests.bridge.test_embed import static_bridge
 from tests.cli.conftest import transfer_arguments, write_lines
@@ -313,7 +313,7 @@ def test_hub_answers_is_no_without_a_server(monkeypatch):
 
 
 def test_long_report_lines_go_on_below_their_text(capsys):
-    _output.print_report("Head\n  warnings    " + "word " * 30)
+    _printing.print_report("Head\n  warnings    " + "word " * 30)
     head, first, second, *_ = capsys.readouterr().out.splitlines()
     assert head == "Head"
     assert first.startswith("  warnings    word")
