@@ -91,7 +91,7 @@ def test_texts_of_an_unknown_kind_are_refused(run, folders, tmp_path, option):
     (tmp_path / "ko.md").write_text("# 집\n", encoding="utf-8")
     code, _, err = run(*transfer_arguments(folders, tmp_path / "out", "--method", "mean", option, tmp_path / "ko.md"))
     assert code == 2
-    assert "texts must end in .txt, .jsonl, .csv or .parquet" in err
+    assert "texts must end in .txt, .jsonl, .json, .csv, .tsv or .parquet" in err
     assert f"got {tmp_path / 'ko.md'}; rename it" in err
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from isthmus.encoders.publishing import PublishOptions
+    from isthmus.reading.notes import Notes
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
-_show_with_place = warnings.showwarning
 
 
 def write_utf8() -> None:
@@ -37,23 +36,15 @@ def fail(error: Exception, code: int) -> int:
     return code
 
 
-def plain_warnings() -> None:
-    """Show warnings for users as one line on stderr, without the place in the code that gives them."""
-    warnings.showwarning = _show_warning
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """A number and what is counted: "1 query", "2 queries"."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    if file is None and category is UserWarning:
-        errors.print(f"[yellow]warning:[/] {escape(' '.join(str(message).split()))}", soft_wrap=True)
-    else:
-        _show_with_place(message, category, filename, lineno, file, line)
+def print_notes(notes: Notes) -> None:
+    """Print what was taken for granted while files were read, on stderr, a line for each kind."""
+    for sentence in notes.sentences():
+        errors.print(f"[bold]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from isthmus.auditing.options import AuditOptions, listed
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_table, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def command(
 
         quiet_libraries()
     running, loaded = prepare(models, collection, listed(languages), options)
+    print_notes(running.collection.notes)
     try:
         running.run(loaded)
     finally:

@@ -15,10 +15,11 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
-from isthmus.cli.encode import Format, told_format
+from isthmus.cli.encode import Format, source_of, told_of
 from isthmus.errors import InputError
 from isthmus.index.options import ChangeOptions, IndexOptions
 from isthmus.lexical.options import NewEncoderOptions
+from isthmus.options import ReadOptions
 
 if TYPE_CHECKING:
     from isthmus.index.build import Change
@@ -36,13 +37,14 @@ def command(
     ],
     options: _IndexOptions,
     lexical: Annotated[dict[str, Any], NewEncoderOptions],
+    reading: ReadOptions,
     model: Annotated[
         str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
     ] = None,
     corpus: Annotated[
         str | None,
         typer.Argument(
-            help=".jsonl, .csv or .parquet file, - for the same on stdin, or an encoded folder.", metavar="CORPUS"
+            help=".jsonl, .csv, .tsv or .parquet file, a folder, - for stdin, or an encoded folder.", metavar="CORPUS"
         ),
     ] = None,
     format: Format = None,
@@ -61,7 +63,7 @@ def command(
             f"--lexical {added.mode} must come with a new index of MODEL and CORPUS; an index that is there names the "
             "encoder that made it: leave --lexical out"
         )
-    source = told_format(corpus, format)
+    source = source_of(corpus, format, reading)
     started = time.perf_counter()
     check_names([model])
     with working("loading libraries", quiet=json):
@@ -77,7 +79,7 @@ def command(
     elif added is not None and model is not None and corpus is not None:
         place = place_for_encoder(folder, added.lexical_folder, corpus)
         step = functools.partial(working, quiet=json)
-        change = build_lexical_engine(folder, model, corpus, place, added, options, step=step)
+        change = build_lexical_engine(folder, model, source, place, added, options, step=step)
         if not json:
             console.print(f"encoder with {added.describe()}: {escape(str(place))}", soft_wrap=True)
     elif corpus is not None:
@@ -85,9 +87,10 @@ def command(
     summary = _summary(folder, verify=verify)
     if summary["postings"] is None and change is not None:
         summary["postings"] = change.postings
+    noted = told_of(source)
     done = {} if change is None else {"added": change.added, "empty": change.empty, "removed": change.deleted}
     if json:
-        print_json([{"folder": folder, **summary, **done, "seconds": time.perf_counter() - started}])
+        print_json([{"folder": folder, **summary, **done, **noted, "seconds": time.perf_counter() - started}])
     else:
         _show(folder, summary, change, time.perf_counter() - started, verified=verify)
 

@@ -16,7 +16,7 @@ from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.index.options import QueryOptions
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 
 if TYPE_CHECKING:
     from isthmus.index import Hit
@@ -79,10 +79,11 @@ def command(
 
 def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:
     """Ids, where there are any, and texts of a file of queries."""
-    if ".jsonl" in path.suffixes:
-        from isthmus.reading.corpus import Corpus
+    from isthmus.reading.corpus import Corpus
+    from isthmus.reading.records import kind_of
 
-        return ((row.id, row.text) for row in Corpus(path))
+    if kind_of(path) is not None:
+        return ((row.id, row.text) for row in Corpus(path, role="query"))
     return ((None, line.strip()) for _, line in read_lines(path))
 
 

@@ -17,7 +17,7 @@ from isthmus.errors import InputError, OutputError
 from isthmus.lexical.adding import add_lexical
 from isthmus.lexical.options import LexicalOptions
 from isthmus.options import OpenOptions
-from isthmus.reading.corpus import Corpus
+from isthmus.reading.corpus import Corpus, CorpusSource
 from isthmus.reading.storage import atomic_folder, check_folder, read_json
 
 # What an encoder was made of, beside it: the same command may then go on with it.
@@ -29,7 +29,7 @@ Step = Callable[[str], AbstractContextManager[Any]]
 @contextmanager
 def new_encoder(
     model: str,
-    corpus: str,
+    corpus: Any,
     folder: Path,
     lexical: LexicalOptions,
     options: CorpusOptions,
@@ -60,7 +60,8 @@ def new_encoder(
     own = local_folder(model)
     if own is not None and own.absolute() == folder.absolute():
         raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
-    source = Corpus(corpus)
+    # Read again for its vectors, and what is noted then is enough.
+    source = Corpus(corpus.unnoted() if isinstance(corpus, CorpusSource) else corpus)
     added = lexical.part(LexicalOptions).to_dict() | {"batch_size": options.batch_size, "dtype": options.dtype}
     # As JSON has it, to be compared with what it will have become.
     asked = json.loads(json.dumps(added))
@@ -85,7 +86,7 @@ def new_encoder(
         return
     result = add_lexical(encoder, texts, known=known, show_progress_bar=options.show_progress_bar, **added)
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
-    names = {"model": Path(model).name, "corpus": Path(corpus).name}
+    names = {"model": Path(model).name, "corpus": Path(str(corpus)).name}
     made_of |= {"texts": texts.read_all(), **names}
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
