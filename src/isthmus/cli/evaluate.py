@@ -52,7 +52,9 @@ def command(
         raise InputError("MODEL or --run must be given, got neither; name what to measure")
     if options.max_distractors is not None and options.distractors is None:
         raise InputError("--max-distractors must come with --distractors, got it alone; name the file to draw from")
-    check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    named = [model for model in models if model.lower() != "bm25"]
+    # Later ones are looked at in their turn: what is found of the first is worth having without them.
+    check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
     with working("loading libraries", quiet=json):
         import isthmus
         from isthmus.evaluation import EvaluationResult

@@ -33,6 +33,7 @@ from isthmus.errors import InputError, OutputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
+from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Corpus, Document, in_windows
 from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
@@ -293,6 +294,8 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
     found = read_encoding(folder)
+    # Options that came later were not stated, and had their defaults.
+    found = replace(found, settings=EncodeOptions.of(None, **found.settings).to_dict())
     found.identity.check(encoding.identity, f"the vectors in {folder}")
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         if getattr(found, name) != getattr(encoding, name):
