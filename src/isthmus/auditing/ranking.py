@@ -15,7 +15,7 @@ from isthmus.errors import EncoderError
 
 _SCORES_PER_BLOCK = 2**24
 # Score of a document without text, which dense encoders have a vector for as well.
-BELOW_COSINES = -2.0
+BELOW_ALL = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
     """
     count, depth = queries.shape[0], min(MIX_DEPTH, len(pool.places))
     sparse = issparse(queries)
-    floor = 0.0 if sparse else BELOW_COSINES
+    floor = 0.0 if sparse else BELOW_ALL
     english = documents.languages == ENGLISH
     sizes, english_rank = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     top = np.full((count, depth), -1, dtype=np.int64)

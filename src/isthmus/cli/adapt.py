@@ -49,7 +49,7 @@ def command(
         raise InputError("CORPUS must be a file, got - (stdin): it is read several times; save it to a file first")
     if not Path(corpus).exists():
         raise NotFoundError(f"{corpus} does not exist; give a corpus")
-    check_names([given["encoder"], given["bridge"], given["target_tokenizer"]])
+    check_names([given["encoder"], given["bridge"]], [given["target_tokenizer"]], argument="encoder")
     with working("loading libraries", quiet=json):
         from isthmus.adapting import adapt
 

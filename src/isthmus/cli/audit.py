@@ -32,13 +32,24 @@ def command(
     """Ask in every language and search pools of one and of several: who finds what, and whose passages come first."""
     if html is not None and html.is_dir():
         raise OutputError(f"{html} is a folder; give the file that --html is to write")
-    check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    named = [model for model in models if model.lower() != "bm25"]
+    # Later ones are looked at in their turn: what is found of the first is worth having without them.
+    check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
     with working("loading libraries", quiet=json):
-        import isthmus
+        from isthmus.auditing.audits import prepare
 
         quiet_libraries()
-    result = isthmus.audit(models, collection, listed(languages), options)
-    print_notes(result.notes)
+    running, loaded = prepare(models, collection, listed(languages), options)
+    print_notes(running.collection.notes)
+    try:
+        running.run(loaded)
+    finally:
+        # What is audited already is shown even if a later model fails.
+        if running.seconds:
+            _show(running.result(), html, json=json)
+
+
+def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
     if json:
         print_json(result.to_rows())
     else:

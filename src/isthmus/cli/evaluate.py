@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,19 +30,35 @@ COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "tim
 
 @flags
 def command(
-    models: Annotated[list[str], typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")],
     collection: Annotated[
         str, typer.Option(help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.")
     ],
     options: EvaluateOptions,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A TREC run that another engine made, instead of a model; repeat for more."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Search the whole pool exactly and print nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions."""
+    """Search the whole pool exactly and print nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions.
+
+    With --run, what another engine found is measured by the same judgments.
+    """
+    models = models or []
+    if not models and not runs:
+        raise InputError("MODEL or --run must be given, got neither; name what to measure")
     if options.max_distractors is not None and options.distractors is None:
         raise InputError("--max-distractors must come with --distractors, got it alone; name the file to draw from")
-    check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    named = [model for model in models if model.lower() != "bm25"]
+    # Later ones are looked at in their turn: what is found of the first is worth having without them.
+    check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
     with working("loading libraries", quiet=json):
         import isthmus
+        from isthmus.evaluation import EvaluationResult
+        from isthmus.evaluation.runs import evaluate_run
 
         quiet_libraries()
     pool = isthmus.load_collection(
@@ -58,8 +76,8 @@ def command(
         errors.print(f"[bold]note:[/] {said}", soft_wrap=True)
     rows: list[list[object]] = []
     try:
-        for model in models:
-            result = isthmus.evaluate(model, pool, options, language=None, distractors=None).to_dict()
+        measured = (isthmus.evaluate(model, pool, options, language=None, distractors=None) for model in models)
+        for result in map(EvaluationResult.to_dict, chain(measured, (evaluate_run(run, pool) for run in runs or []))):
             if json:
                 print_json([result])
             rows.append(_row(result))

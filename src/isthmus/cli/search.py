@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, errors, print_json, print_wrapped, quiet_libraries, working
 from isthmus.errors import InputError
 from isthmus.index.options import QueryOptions
 from isthmus.reading.lines import read_lines
@@ -45,6 +45,9 @@ def command(
         float | None,
         typer.Option(help="Factor of the lexical scores, for an index made with --lexical hybrid; 0 turns them off."),
     ] = None,
+    show_request: Annotated[
+        bool, typer.Option("--show-request", help="OpenSearch, Elasticsearch: print the request, and do not search.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Search an index; a folder exactly, equal scores in corpus order.
@@ -58,6 +61,7 @@ def command(
     check_names([options.model])
     with working("loading libraries", quiet=json):
         from isthmus.engines import open_engine
+        from isthmus.engines.server import left_out
         from isthmus.lexical import scale_lexical
 
         quiet_libraries()
@@ -69,12 +73,38 @@ def command(
             if lexical_weight is not None:
                 vectors = [scale_lexical(index.encoder(), vector, lexical_weight) for vector in vectors]
             for (identifier, text), vector in zip(window, vectors, strict=True):
+                if show_request:
+                    _show_request(index, folder, vector, top_k, wanted)
+                    continue
                 hits = index.search(vector, top_k, filter=wanted)
                 matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
+                omitted = left_out(index, vector, wanted)
                 if json:
-                    print_json([_row(identifier, text, hits, matches)])
+                    told = {"left_out": omitted} if omitted else {}
+                    print_json([_row(identifier, text, hits, matches) | told])
                 else:
                     _show(text if queries is not None else None, hits, matches)
+                    _show_left_out(omitted, vector.nnz)
+
+
+def _show_request(index: Any, folder: str, vector: Any, top_k: int, wanted: Mapping[str, Any]) -> None:
+    """One line of JSON on stdout, as curl takes it; where it goes, on stderr."""
+    from isthmus.engines.server import ServerEngine
+
+    if not isinstance(index, ServerEngine):
+        raise InputError(f"--show-request must come with opensearch:// or elasticsearch://, got {folder}; leave it out")
+    request = index.request(vector, top_k, filter=wanted)
+    errors.print(f"{request.method} {request.path}", markup=False, soft_wrap=True)
+    print_json([request.body])
+    _show_left_out(request.left_out, vector.nnz)
+
+
+def _show_left_out(omitted: int, dimensions: int) -> None:
+    if omitted:
+        errors.print(
+            f"{omitted:,} of {dimensions:,} dimensions were left out, the lightest; the server takes no more",
+            soft_wrap=True,
+        )
 
 
 def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:

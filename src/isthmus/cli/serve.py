@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from contextlib import closing
@@ -39,6 +40,7 @@ def command(
     check_names([options.model])
     with working("loading libraries", quiet=json):
         from isthmus.engines import open_engine
+        from isthmus.serve.access_log import write_line
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
@@ -52,7 +54,9 @@ def command(
     host = options.host
     hosts = [*(LOOPBACK_NAMES if is_loopback(host) else ()), *options.allow_host] or None
     key = os.environ.get(KEY)
-    app = create_app(library, limits=options, api_key=key, hosts=hosts)
+    log = functools.partial(write_line, texts=options.access_log == "queries")
+    observers = [] if options.access_log == "none" else [log]
+    app = create_app(library, limits=options, api_key=key, hosts=hosts, observers=observers)
     if key is None and not is_loopback(host):
         errors.print(f"anyone who can reach {escape(host)} can search: set {KEY}, or listen on 127.0.0.1")
 

@@ -26,7 +26,7 @@ from isthmus.encoders.publishing import PublishOptions
 from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
 from isthmus.lexical.options import LexicalOptions
-from isthmus.reading.storage import atomic_folder, check_folder
+from isthmus.reading.storage import atomic_folder, reserved_folder
 from isthmus.token_map import Fate
 from isthmus.transferring.options import TransferOptions
 from isthmus.transferring.request import PartOptions, TransferRequest, place_for_tokenizer
@@ -58,8 +58,9 @@ def command(
     request = TransferRequest.of(encoder, parts, trained, **given, **of_method)
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
-    check_folder(folder, overwrite=overwrite, marker="modules.json")
-    check_names([request.encoder, *request.target_tokenizers, request.bridge])
+    context.with_resource(reserved_folder(folder, overwrite=overwrite, marker="modules.json"))
+    tokenizers = () if texts else request.target_tokenizers
+    check_names([request.encoder, request.bridge], tokenizers, argument="encoder")
     with working("loading libraries", quiet=json):
         import isthmus
         from isthmus.diagnostics.model_card import write_card

@@ -30,11 +30,12 @@ from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import InputError, OutputError
-from isthmus.index.format import locked, writing
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
+from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
 
 HEADER = "encoding.json"
@@ -281,8 +282,9 @@ def write_parts(
 
 
 def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
-    for unfinished in folder.glob(".part-*.safetensors.*"):
-        unfinished.unlink(missing_ok=True)
+    for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
+        for unfinished in folder.glob(pattern):
+            unfinished.unlink(missing_ok=True)
     if not (folder / HEADER).exists():
         others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if set(others) - {TOKENS}:
@@ -292,6 +294,8 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
     found = read_encoding(folder)
+    # Options that came later were not stated, and had their defaults.
+    found = replace(found, settings=EncodeOptions.of(None, **found.settings).to_dict())
     found.identity.check(encoding.identity, f"the vectors in {folder}")
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         if getattr(found, name) != getattr(encoding, name):

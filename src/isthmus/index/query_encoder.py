@@ -12,6 +12,7 @@ from isthmus.encoders.fingerprint import OpenEncoder, open_encoder
 from isthmus.errors import InputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import QueryOptions
+from isthmus.options import EncodeOptions
 
 
 class QueryEncoder:
@@ -51,6 +52,17 @@ class QueryEncoder:
     def is_open(self) -> bool:
         """Whether a text was encoded already."""
         return self._opened is not None
+
+    @property
+    def encoding(self) -> EncodeOptions:
+        """How texts become vectors that meet the stored ones: as those did, but for a prompt of queries given."""
+        stored, prompt = self.header.settings, self.options.query_prompt
+        return EncodeOptions(
+            dtype=stored.get("dtype", "float32"),
+            query_prompt=stored.get("query_prompt") if prompt is None else prompt,
+            document_prompt=stored.get("document_prompt"),
+            show_progress_bar=False,
+        )
 
     def open(self) -> OpenEncoder:
         """Open the encoder that was given, or the one that the header names.
@@ -96,8 +108,9 @@ class QueryEncoder:
         if not issparse(queries):
             from isthmus.encoders.encoding import encode_texts
 
-            encoder, dtype = self.open().encoder, self.header.settings.get("dtype", "float32")
-            queries = encode_texts(encoder, list(queries), role="query", dtype=dtype, show_progress_bar=False)
+            queries = encode_texts(self.open().encoder, list(queries), self.encoding, role="query")
+            if self.options.any_model:
+                queries = _fitted(queries, self.header.vocabulary_size)
         self.check_columns(queries)
         matrix = csr_matrix(queries)
         return [matrix[row] for row in range(matrix.shape[0])]
@@ -132,3 +145,14 @@ class QueryEncoder:
     def _check_identity(self, header: VectorHeader, opened: OpenEncoder, where: str) -> None:
         if header.identity is not None and not self.options.any_model:
             header.identity.check(opened.identity, where)
+
+
+def _fitted(vectors: csr_matrix, columns: int) -> csr_matrix:
+    """The same vectors with as many columns, where that takes or gives nothing.
+
+    An encoder that reads another tokenizer and writes the source's columns has columns behind them that stay empty.
+    """
+    if vectors.shape[1] > columns and vectors[:, columns:].nnz:
+        return vectors
+    kept = vectors[:, :columns]
+    return csr_matrix((kept.data, kept.indices, kept.indptr), shape=(vectors.shape[0], columns))

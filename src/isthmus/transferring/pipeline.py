@@ -35,7 +35,8 @@ def transfer(
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     """Give an encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
 
-    A sparse encoder reads and writes the new vocabulary; of a dense one, only what it reads changes.
+    A sparse encoder reads and writes the new vocabulary, or writes the source's with ``output="source"``; of a dense
+    one, only what it reads changes.
 
     Args:
         encoder: SPLADE-like or dense encoder: a built-in name, a folder or a hub id.
@@ -70,7 +71,7 @@ def transfer(
             raise InputError(f"target_tokenizer must name every tokenizer once, got {str(name)!r} twice; leave one out")
     folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
     trusted = options.trust_remote_code
-    loaded = load_encoder(encoder, trust_remote_code=trusted)
+    loaded = load_encoder(encoder, trust_remote_code=trusted, whole=True)
     tokenizers = [load_tokenizer(name, trust_remote_code=trusted) for name in names]
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:
@@ -94,6 +95,7 @@ def transfer(
         bridge_name=_public(bridge or vectors),
         languages=languages,
         keeps_source=options.keep_source,
+        writes_source=options.reads_beside,
     )
     shown = [f"target tokenizer {name}" for name in names]
     return run_transfer(loaded, tokenizers, shown, make_vectors, options, origin)
