@@ -39,6 +39,7 @@ class Flag:
         metavar: What stands for the value in the help.
         kind: Type of the flag where it is another than the field's: a file of the texts that the field takes.
         read: Makes the field's value of the flag's.
+        check: Refuses a value of the flag at once where ``read`` takes long, and other checks may come before it.
         recorded: Whether reports and result files state it.
     """
 
@@ -53,6 +54,7 @@ class Flag:
     metavar: str | None = None
     kind: Any = None
     read: Callable[[Any], Any] | None = None
+    check: Callable[[Any], None] | None = None
     recorded: bool = True
 
     def range(self) -> str:

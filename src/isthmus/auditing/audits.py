@@ -24,7 +24,7 @@ from isthmus.evaluation.results import versions
 
 BM25_TOKENIZER = "isthmus/mini-bridge"
 # Stated with each model.
-BY_MODEL = ("max_active_dims", "dtype", "stock_head")
+BY_MODEL = ("max_active_dims", "dtype", "stock_head", "query_prompt", "document_prompt")
 
 
 def audit(
@@ -50,6 +50,22 @@ def audit(
         EncoderError: If a model is of another kind, or its scores are not finite.
         UnknownNameError: If a pool is unknown.
         InputError: If an argument does not fit.
+    """
+    running, named = prepare(models, collection, languages, options, **changes)
+    running.run(named)
+    return running.result()
+
+
+def prepare(
+    models: Any,
+    collection: str | Path | ParallelCollection,
+    languages: Sequence[str] | None = None,
+    options: AuditOptions | None = None,
+    **changes: Any,
+) -> tuple[Audit, Iterable[tuple[str, Any]]]:
+    """As :func:`audit` until its first model is loaded: the audit, and the models for its ``run``.
+
+    Whoever holds the audit has the result of the models that are through when a later one fails.
     """
     options = AuditOptions.of(options, **changes)
     if isinstance(collection, ParallelCollection):
@@ -81,7 +97,7 @@ def audit(
 
     # Loaded when their turn comes.
     named = ((name, load(model)) for name, model in zip(_names(given, options.names), given, strict=True))
-    return audit_models(named, collection, options)
+    return Audit(collection, options), named
 
 
 def audit_model(model: Any, collection: ParallelCollection, *, name: str | None = None, **options: Any) -> AuditResult:
@@ -111,53 +127,94 @@ def audit_models(
         UnknownNameError: If a pool is unknown.
         InputError: If an argument does not fit.
     """
-    options = AuditOptions.of(options, **changes)
-    seed, resamples, keep_copies = options.seed, options.resamples, options.keep_copies
-    if keep_copies:
-        collection = with_copies(collection)
-    documents = Documents(collection, seed=seed, keep_copies=keep_copies)
-    share = options.partly_parallel_share
-    built = build_pools(collection, documents, options.pools, share=share, seed=seed, keep_copies=keep_copies)
-    results: list[PoolResult] = []
-    stated: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-    for name, model in models:
-        if name in seconds:
-            raise InputError(f"models must have different names, got {name!r} again")
+    running = Audit(collection, AuditOptions.of(options, **changes))
+    running.run(models)
+    return running.result()
+
+
+class Audit:
+    """Models that are audited one after another on the same pools.
+
+    Args:
+        collection: What to search and to ask.
+        options: How.
+
+    Attributes:
+        seconds: Duration by name of the models that are through.
+
+    Raises:
+        UnknownNameError: If a pool is unknown.
+        InputError: If an option does not fit the collection.
+    """
+
+    def __init__(self, collection: ParallelCollection, options: AuditOptions) -> None:
+        self.options = options
+        self.collection = with_copies(collection) if options.keep_copies else collection
+        shared: dict[str, Any] = {"seed": options.seed, "keep_copies": options.keep_copies}
+        self.documents = Documents(self.collection, **shared)
+        share = options.partly_parallel_share
+        self.pools = build_pools(self.collection, self.documents, options.pools, share=share, **shared)
+        self.seconds: dict[str, float] = {}
+        self._results: list[PoolResult] = []
+        self._stated: dict[str, Any] = {}
+
+    def run(self, models: Iterable[tuple[str, Any]]) -> None:
+        """Audit models; those that are through stay when a later one fails.
+
+        Raises:
+            EncoderError: If a model is of another kind, or its scores are not finite.
+            InputError: If a name comes twice.
+        """
+        for name, model in models:
+            if name in self.seconds:
+                raise InputError(f"models must have different names, got {name!r} again")
+            self._run_one(name, model)
+            # The next model may be loaded on the way into the loop, and two need not fit into memory.
+            del model
+
+    def _run_one(self, name: str, model: Any) -> None:
         started = time.perf_counter()
-        stated[name] = {"class": type(model).__name__, **settings_of(model, options)}
-        encoded = _Encoded(model, collection, documents, built, options)
+        collection, drawn = self.collection, (self.options.resamples, self.options.seed)
+        stated = {"class": type(model).__name__, **settings_of(model, self.options)}
+        encoded = _Encoded(model, collection, self.documents, self.pools, self.options)
         found = []
-        for pool in built:
-            ranking = rank_pool(*encoded.of(pool), pool, documents)
-            values = per_query(ranking, pool, documents)
-            found.append(pool_result(name, collection, documents, pool, ranking, values, resamples, seed))
-        results += [with_gaps(result, found, collection.languages, resamples, seed) for result in found]
-        seconds[name] = time.perf_counter() - started
-        # The next model may be loaded on the way into the loop, and two need not fit into memory.
-        del model, encoded
-    if not seconds:
-        raise InputError("models must be one or more, got none")
-    return AuditResult(
-        collection=collection.name,
-        languages=collection.languages,
-        models=tuple(seconds),
-        pools=tuple(pool.info for pool in built),
-        results=tuple(results),
-        comparisons=tuple(compare(results, len(built), resamples, seed)),
-        query_ids=tuple(collection.qrels),
-        settings={
-            "seed": seed,
-            "dropped_queries": collection.dropped_queries,
-            "dropped_passages": collection.dropped_passages,
-            "alignment": collection.alignment,
-            "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
-            **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
-            "models": stated,
-            "versions": versions(),
-        },
-        seconds=seconds,
-    )
+        for pool in self.pools:
+            ranking = rank_pool(*encoded.of(pool), pool, self.documents)
+            values = per_query(ranking, pool, self.documents)
+            found.append(pool_result(name, collection, self.documents, pool, ranking, values, *drawn))
+        self._results += [with_gaps(result, found, collection.languages, *drawn) for result in found]
+        self._stated[name] = stated
+        self.seconds[name] = time.perf_counter() - started
+
+    def result(self) -> AuditResult:
+        """What was found of the models that are through.
+
+        Raises:
+            InputError: If there are none.
+        """
+        if not self.seconds:
+            raise InputError("models must be one or more, got none")
+        collection, options = self.collection, self.options
+        return AuditResult(
+            collection=collection.name,
+            languages=collection.languages,
+            models=tuple(self.seconds),
+            pools=tuple(pool.info for pool in self.pools),
+            results=tuple(self._results),
+            comparisons=tuple(compare(self._results, len(self.pools), options.resamples, options.seed)),
+            query_ids=tuple(collection.qrels),
+            settings={
+                "seed": options.seed,
+                "dropped_queries": collection.dropped_queries,
+                "dropped_passages": collection.dropped_passages,
+                "alignment": collection.alignment,
+                "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
+                **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
+                "models": self._stated,
+                "versions": versions(),
+            },
+            seconds=dict(self.seconds),
+        )
 
 
 def _names(models: Sequence[Any], names: Sequence[str] | None) -> list[str]:

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.adapting.adaptation_folder import check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, errors, print_json, quiet_libraries, working
 from isthmus.errors import InputError, NotFoundError
+from isthmus.training.unlabelled import read_documents
 
 
 @flags
@@ -32,7 +34,7 @@ def command(
 
     Arms are measured on questions made of the text itself; the same command goes on where it was broken off.
 
-    Example: isthmus adapt corpus.jsonl --encoder isthmus/mini-splade-en --bridge isthmus/mini-bridge -o adapted
+    Example: isthmus adapt corpus.jsonl --preset mini-ko -o adapted
     """
     given = {"encoder": encoder, "bridge": bridge, "target_tokenizer": options.target_tokenizer}
     if preset is not None:
@@ -49,15 +51,19 @@ def command(
         raise InputError("CORPUS must be a file, got - (stdin): it is read several times; save it to a file first")
     if not Path(corpus).exists():
         raise NotFoundError(f"{corpus} does not exist; give a corpus")
+    read_documents(corpus)
+    if options.questions is not None and not options.questions.exists():
+        raise NotFoundError(f"{options.questions} does not exist; give a file of questions, or leave --questions out")
     check_names([given["encoder"], given["bridge"], given["target_tokenizer"]])
+    options = AdaptOptions.of(options, target_tokenizer=given["target_tokenizer"])
+    check_place(folder, settings_of(options, str(given["encoder"]), str(given["bridge"])), overwrite=overwrite)
     with working("loading libraries", quiet=json):
         from isthmus.adapting import adapt
 
         quiet_libraries()
     made = adapt(
-        corpus, folder, options, encoder=str(given["encoder"]), bridge=str(given["bridge"]), overwrite=overwrite,
-        target_tokenizer=given["target_tokenizer"],
-    )  # fmt: skip
+        corpus, folder, options, encoder=str(given["encoder"]), bridge=str(given["bridge"]), overwrite=overwrite
+    )
     if json:
         print_json([made.to_dict()])
         return

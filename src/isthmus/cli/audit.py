@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
@@ -29,15 +30,27 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Ask in every language and search pools of one and of several: who finds what, and whose passages come first."""
+    """Ask in every language, and search pools of one and of several.
+
+    Who finds what, and whose passages come first?
+
+    Example: isthmus audit BAAI/bge-m3 --collection xquad --languages en,zh
+    """
     if html is not None and html.is_dir():
         raise OutputError(f"{html} is a folder; give the file that --html is to write")
     check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    running, loaded = prepare(models, collection, listed(languages), options)
     with working("loading libraries", quiet=json):
-        import isthmus
-
         quiet_libraries()
-    result = isthmus.audit(models, collection, listed(languages), options)
+    try:
+        running.run(loaded)
+    finally:
+        # What is audited already is shown even if a later model fails.
+        if running.seconds:
+            _show(running.result(), html, json=json)
+
+
+def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
     if json:
         print_json(result.to_rows())
     else:

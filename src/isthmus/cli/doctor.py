@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.reading.texts import check_texts, read_samples
 from isthmus.token_map import TokenMap
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
@@ -32,12 +33,17 @@ def command(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per finding.")] = False,
 ) -> None:
-    """Check an encoder, and with texts whether it is ready for their language; exit code 1 when something is broken."""
+    """Check an encoder; exit code 1 if something is broken.
+
+    With texts, also whether it is ready for their language.
+
+    Example: isthmus doctor splade-ko --texts corpus.jsonl
+    """
     check_names([model])
+    check_texts([] if texts is None else [texts])
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose
         from isthmus.encoders.load import load_encoder, local_folder, transfer_folder
-        from isthmus.reading.texts import read_samples
 
         quiet_libraries()
     lines = None if texts is None else read_samples(texts)

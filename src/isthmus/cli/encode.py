@@ -15,8 +15,11 @@ from isthmus.cli._lexical import place_for_encoder, read_lexical
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.errors import InputError
+from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
 from isthmus.index.options import EncodeCorpusOptions
+from isthmus.lexical.new_encoder import check_place, new_encoder
 from isthmus.lexical.options import NewEncoderOptions
+from isthmus.reading.corpus import STDIN, Corpus, StandardInput
 
 Format = Annotated[
     Literal["jsonl", "csv", "parquet"] | None,
@@ -46,14 +49,16 @@ def command(
     added = read_lexical(NewEncoderOptions, lexical)
     check_names([model])
     source = told_format(corpus, format)
+    check_corpus(corpus)
+    check_begun(folder)
+    place = None if added is None else place_for_encoder(str(folder), added.lexical_folder, corpus)
+    if added is not None and place is not None:
+        check_place(model, place, added, options, resume=True)
     with working("loading libraries", quiet=json):
         from isthmus.index import encode_corpus
 
         quiet_libraries()
-    if added is not None:
-        from isthmus.lexical.new_encoder import new_encoder
-
-        place = place_for_encoder(str(folder), added.lexical_folder, corpus)
+    if added is not None and place is not None:
         step = functools.partial(working, quiet=json)
         # In place before the parts are, which may be continued after an interruption.
         with new_encoder(model, corpus, place, added, options, resume=True, step=step):
@@ -79,6 +84,20 @@ def command(
     )
 
 
+def check_corpus(corpus: str | None) -> None:
+    """Look for a corpus, or an encoded one, before libraries load.
+
+    Raises:
+        IsthmusError: If it is not there, or of another kind.
+    """
+    if corpus is None or corpus == STDIN:
+        return
+    if (Path(corpus) / HEADER).is_file():
+        read_encoding(Path(corpus))
+    else:
+        Corpus(corpus)
+
+
 def told_format(corpus: str | None, format: Literal["jsonl", "csv", "parquet"] | None) -> Any:
     """CORPUS as the library takes it, with what ``--format`` says.
 
@@ -87,8 +106,6 @@ def told_format(corpus: str | None, format: Literal["jsonl", "csv", "parquet"] |
     """
     if format is None:
         return corpus
-    from isthmus.reading.corpus import STDIN, StandardInput
-
     if corpus != STDIN:
         got = "no CORPUS" if corpus is None else f"the CORPUS {corpus}"
         raise InputError(f"--format must come with - (stdin), got it with {got}; leave it out: a file's name tells")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+import isthmus
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, print_table, quiet_libraries, working
@@ -24,14 +25,15 @@ def command(
     options: EvaluateOptions,
     json: Json = False,
 ) -> None:
-    """Search the whole pool exactly and print nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions."""
+    """Measure how well models retrieve from a collection.
+
+    The whole pool is searched exactly: nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions.
+
+    Example: isthmus evaluate splade-ko BM25 --collection demo --language ko
+    """
     if options.max_distractors is not None and options.distractors is None:
         raise InputError("--max-distractors must come with --distractors, got it alone; name the file to draw from")
     check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
-    with working("loading libraries", quiet=json):
-        import isthmus
-
-        quiet_libraries()
     pool = isthmus.load_collection(
         collection,
         language=options.language,
@@ -40,6 +42,8 @@ def command(
         max_distractors=options.max_distractors,
         seed=options.seed,
     )
+    with working("loading libraries", quiet=json):
+        quiet_libraries()
     rows: list[list[object]] = []
     try:
         for model in models:

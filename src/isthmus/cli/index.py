@@ -6,6 +6,7 @@ import functools
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,9 +16,14 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._lexical import place_for_encoder, read_lexical
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, quiet_libraries, working
-from isthmus.cli.encode import Format, told_format
+from isthmus.cli.encode import Format, check_corpus, told_format
+from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 from isthmus.errors import InputError
+from isthmus.index import SparseIndex
+from isthmus.index.build import check_free
+from isthmus.index.format import read_manifest
 from isthmus.index.options import ChangeOptions, IndexOptions
+from isthmus.lexical.new_encoder import check_place
 from isthmus.lexical.options import NewEncoderOptions
 
 if TYPE_CHECKING:
@@ -64,20 +70,16 @@ def command(
     source = told_format(corpus, format)
     started = time.perf_counter()
     check_names([model])
-    with working("loading libraries", quiet=json):
-        from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url
-
-        if corpus is not None:
+    place = _look(folder, model, corpus, options, added, changing=changing, verify=verify)
+    if corpus is not None:
+        with working("loading libraries", quiet=json):
             quiet_libraries()
-    if verify and is_engine_url(folder):
-        raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
     change = None
     if changing:
         change = change_engine(folder, options, model=model, corpus=source)
-    elif added is not None and model is not None and corpus is not None:
-        place = place_for_encoder(folder, added.lexical_folder, corpus)
+    elif added is not None and place is not None and model is not None:
         step = functools.partial(working, quiet=json)
-        change = build_lexical_engine(folder, model, corpus, place, added, options, step=step)
+        change = build_lexical_engine(folder, model, str(corpus), place, added, options, step=step)
         if not json:
             console.print(f"encoder with {added.describe()}: {escape(str(place))}", soft_wrap=True)
     elif corpus is not None:
@@ -92,10 +94,37 @@ def command(
         _show(folder, summary, change, time.perf_counter() - started, verified=verify)
 
 
-def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
-    from isthmus.engines import open_engine
-    from isthmus.index import SparseIndex
+def _look(
+    folder: str,
+    model: str | None,
+    corpus: str | None,
+    options: _IndexOptions,
+    added: NewEncoderOptions | None,
+    *,
+    changing: bool,
+    verify: bool,
+) -> Path | None:
+    """Look for what is read and at what is written, before libraries load; the place of a new encoder.
 
+    Raises:
+        IsthmusError: If something is not there, is of another kind, or must not be replaced.
+    """
+    elsewhere = is_engine_url(folder)
+    if verify and elsewhere:
+        raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
+    check_corpus(corpus)
+    if not elsewhere and (changing or verify):
+        read_manifest(Path(folder))
+    elif not elsewhere:
+        check_free(Path(folder), options.overwrite)
+    if added is None or model is None or corpus is None:
+        return None
+    place = place_for_encoder(folder, added.lexical_folder, corpus)
+    check_place(model, place, added, options, overwrite=options.overwrite)
+    return place
+
+
+def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
     if verify:
         return SparseIndex.open(folder, verify_files=True).summary()
     with closing(open_engine(folder)) as index:

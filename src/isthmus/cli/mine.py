@@ -13,6 +13,7 @@ from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, print_json, quiet_libraries, working
 from isthmus.errors import OutputError
 from isthmus.options import OpenOptions
+from isthmus.reading.training_rows import rows_file
 from isthmus.training.mine_options import MineOptions
 
 
@@ -35,6 +36,7 @@ def command(
     if file.is_dir() or (file.exists() and not overwrite):
         raise OutputError(f"{file} already exists; choose another file or pass --overwrite")
     check_names([model])
+    rows_file(train)
     with working("loading libraries", quiet=json):
         from isthmus.encoders.load import load_encoder
         from isthmus.training.data import read_training_data

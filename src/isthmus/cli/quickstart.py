@@ -52,7 +52,12 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Let the English mini encoder read another language too, search both at once and measure it."""
+    """Carry the mini encoder into another language, search and measure.
+
+    It reads English as before. Offline, in about a minute.
+
+    Example: isthmus quickstart ko -o splade-ko
+    """
     known = sorted(name.removeprefix(TOKENIZER) for name in assets.names() if name.startswith(TOKENIZER))
     if language not in known:
         raise UnknownNameError("LANGUAGE", language, known)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +14,20 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
-from isthmus.errors import InputError
+from isthmus.cli._output import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._queries import ask, asks, read_queries
+from isthmus.engines import open_engine
+from isthmus.errors import InputError, IsthmusError
 from isthmus.index.options import QueryOptions
-from isthmus.reading.storage import read_lines
 
 if TYPE_CHECKING:
+    from isthmus.engines import Engine
     from isthmus.index import Hit
 
 _AT_ONCE = 256
 _MATCHES_SHOWN = 8
 _CHARACTERS_SHOWN = 160
+_VALUES_SHOWN = 10
 
 
 @flags
@@ -32,9 +36,11 @@ def command(
         str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
     ],
     options: QueryOptions,
-    query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
+    query: Annotated[
+        str | None, typer.Argument(help="What to search for; without, queries are asked for.", metavar="QUERY")
+    ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text.")
+        Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text; - for lines of stdin.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Hits at most.")] = 10,
     filter: Annotated[
@@ -49,41 +55,78 @@ def command(
 ) -> None:
     """Search an index; a folder exactly, equal scores in corpus order.
 
+    Without a query it asks for one after another, until an empty line.
+
     Example: isthmus search idx "Where is the capital?" --top-k 3 --explain
     """
-    if (query is None) == (queries is None):
-        raise InputError(f"QUERY or --queries must be given, got {'neither' if query is None else 'both'}; give one")
+    asking = query is None and queries is None and asks()
+    if (query is None) == (queries is None) and not asking:
+        got = "neither, and stdin is no terminal to ask at" if query is None else "both"
+        raise InputError(f"QUERY or --queries must be given, got {got}; give one (--queries - reads stdin)")
     wanted = _filter(filter or [])
-    texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
+    texts = iter([(None, query or "")]) if queries is None else read_queries(queries)
     check_names([options.model])
-    with working("loading libraries", quiet=json):
-        from isthmus.engines import open_engine
-        from isthmus.lexical import scale_lexical
-
-        quiet_libraries()
     with closing(open_engine(folder, options)) as index:
         if options.model is None:
             check_names([index.summary()["model"]])
-        while window := list(islice(texts, _AT_ONCE)):
-            vectors = index.vectors([text for _, text in window])
-            if lexical_weight is not None:
-                vectors = [scale_lexical(index.encoder(), vector, lexical_weight) for vector in vectors]
-            for (identifier, text), vector in zip(window, vectors, strict=True):
-                hits = index.search(vector, top_k, filter=wanted)
-                matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
-                if json:
-                    print_json([_row(identifier, text, hits, matches)])
-                else:
-                    _show(text if queries is not None else None, hits, matches)
+        _tell_values(index, wanted)
+        with working("loading libraries", quiet=json):
+            quiet_libraries()
+        asked = _Asked(top_k, wanted, explain, lexical_weight, json)
+        if asking:
+            _converse(index, asked)
+        while not asking and (window := list(islice(texts, _AT_ONCE))):
+            _answer(index, window, asked, headed=queries is not None)
 
 
-def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:
-    """Ids, where there are any, and texts of a file of queries."""
-    if ".jsonl" in path.suffixes:
-        from isthmus.reading.corpus import Corpus
+@dataclass(frozen=True)
+class _Asked:
+    """What every query of a call is asked with, see the options of :func:`command`."""
 
-        return ((row.id, row.text) for row in Corpus(path))
-    return ((None, line.strip()) for _, line in read_lines(path))
+    top_k: int
+    filter: Mapping[str, Sequence[str]]
+    explain: bool
+    lexical_weight: float | None
+    json: bool
+
+
+def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Asked, *, headed: bool = False) -> None:
+    """Print the hits of some queries, each under its query if ``headed``."""
+    vectors = index.vectors([text for _, text in window])
+    if asked.lexical_weight is not None:
+        from isthmus.lexical import scale_lexical
+
+        vectors = [scale_lexical(index.encoder(), vector, asked.lexical_weight) for vector in vectors]
+    for (identifier, text), vector in zip(window, vectors, strict=True):
+        hits = index.search(vector, asked.top_k, filter=asked.filter)
+        matches = [index.explain(vector, hit.id) for hit in hits] if asked.explain else []
+        if asked.json:
+            print_json([_row(identifier, text, hits, matches)])
+        else:
+            _show(text if headed else None, hits, matches)
+
+
+def _converse(index: Engine, asked: _Asked) -> None:
+    """Answer one query after another, with the model loaded."""
+    with working("loading the encoder", quiet=asked.json):
+        index.encoder()
+    for text in ask():
+        try:
+            _answer(index, [(None, text)], asked)
+        except IsthmusError as error:
+            # The next one may do better.
+            fail(error, 1)
+
+
+def _tell_values(index: Engine, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Say on stderr which values a field has, where no document has the one that is wanted."""
+    for field, values in wanted.items():
+        known = index.field_values(field)
+        for value in values:
+            if known is not None and value not in known:
+                more = f", and {len(known) - _VALUES_SHOWN:,} more" if len(known) > _VALUES_SHOWN else ""
+                there = ", ".join(known[:_VALUES_SHOWN]) + more or "no values"
+                errors.print(f"no document has {escape(f'{field}={value}; {field} has {there}')}", soft_wrap=True)
 
 
 def _filter(pairs: Sequence[str]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._output import console, errors, print_json, quiet_libraries, working
+from isthmus.engines import open_engine
 from isthmus.errors import MissingExtraError
 from isthmus.serve.options import ServeOptions
 
@@ -37,16 +38,15 @@ def command(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "serve")
     check_names([options.model])
+    with closing(open_engine(folder)) as index:
+        if options.model is None:
+            check_names([index.summary()["model"]])
     with working("loading libraries", quiet=json):
-        from isthmus.engines import open_engine
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
 
         quiet_libraries()
-    if options.model is None:
-        with closing(open_engine(folder)) as index:
-            check_names([index.summary()["model"]])
     with working("loading the encoder", quiet=json):
         library = Library(folder, options)
     host = options.host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +11,14 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._lexical import read_lexical
-from isthmus.cli._options import Folder, Json, Overwrite, flags
+from isthmus.cli._options import Folder, Json, Overwrite, flags, read_late
 from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
 from isthmus.cli.tokenizer import train_into
 from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
 from isthmus.lexical.options import LexicalOptions
 from isthmus.reading.storage import atomic_folder, check_folder
+from isthmus.reading.texts import check_texts, read_samples
 from isthmus.token_map import Fate
 from isthmus.transferring.options import TransferOptions
 from isthmus.transferring.request import PartOptions, TransferRequest, place_for_tokenizer
@@ -42,21 +44,24 @@ def command(
     added = read_lexical(LexicalOptions, lexical, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
         raise InputError(f"--lexical-texts must come with --lexical {added.mode}, got none; name a file of texts")
+    check_texts([] if lexical_texts is None else [lexical_texts])
+    parts.check_files()
     texts = parts.target_text
     trained = context.with_resource(place_for_tokenizer(given.get("language"))) if texts else None
     request = TransferRequest.of(encoder, parts, trained, **given, **of_method)
+    request.check_method()
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
     check_folder(folder, overwrite=overwrite, marker="modules.json")
     check_names([request.encoder, *request.target_tokenizers, request.bridge])
+    # Training a tokenizer takes minutes: what can be told without one is told before.
+    request = replace(request, given=read_late(request.given, TransferOptions, MethodOptions))
+    options = request.options()
+    words = [] if lexical_texts is None else read_samples(lexical_texts)
     with working("loading libraries", quiet=json):
         import isthmus
-        from isthmus.reading.texts import read_samples
 
         quiet_libraries()
-    words = [] if lexical_texts is None else read_samples(lexical_texts)
-    # Training a tokenizer takes minutes: what can be told without one is told before.
-    options = request.options()
     if added is not None:
         from isthmus.encoders.load import load_encoder
         from isthmus.lexical.adding import add_lexical, check_transfer

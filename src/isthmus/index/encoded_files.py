@@ -236,6 +236,21 @@ class Inline:
         return future
 
 
+def check_begun(folder: Path) -> None:
+    """Refuse a folder that holds something else than parts, before anything is loaded; writes nothing.
+
+    Raises:
+        OutputError: If it does.
+        IndexFileError: If its header is damaged or of a later version.
+    """
+    if (folder / HEADER).exists():
+        read_encoding(folder)
+    elif folder.is_dir():
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if set(others) - {TOKENS}:
+            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
+
+
 def write_parts(
     corpus: Corpus,
     folder: Path,
@@ -283,10 +298,8 @@ def write_parts(
 def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
     for unfinished in folder.glob(".part-*.safetensors.*"):
         unfinished.unlink(missing_ok=True)
+    check_begun(folder)
     if not (folder / HEADER).exists():
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if set(others) - {TOKENS}:
-            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
         content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
         atomic_write(folder / TOKENS, content)
         atomic_write(folder / HEADER, encoding.to_bytes())

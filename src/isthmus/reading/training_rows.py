@@ -29,18 +29,31 @@ def read_rows(source: str | Path) -> Iterator[Row]:
         InputError: If it is no such file, or damaged.
         MissingExtraError: If a package that reads the format is not installed.
     """
+    path, kind = rows_file(source)
+    if path is None:
+        return _hub_rows(str(source))
+    if kind == ".jsonl":
+        return ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
+    return _csv_rows(path) if kind == ".csv" else parquet_rows(str(path), path)[1]
+
+
+def rows_file(source: str | Path) -> tuple[Path | None, str]:
+    """The file that :func:`read_rows` reads and its kind, without reading it; None for the id of a hub dataset.
+
+    Raises:
+        NotFoundError: If it is not there.
+        InputError: If it is no such file.
+    """
     path = Path(source)
     suffixes = [suffix for suffix in path.suffixes[-2:] if suffix not in COMPRESSIONS]
     kind = suffixes[-1] if suffixes else ""
     if path.is_dir() or (path.exists() and kind not in FORMATS):
         raise InputError(f"training data must be a file of {', '.join(FORMATS)} or a hub id, got {path}; convert it")
     if kind not in FORMATS:
-        return _hub_rows(str(source))
+        return None, ""
     if not path.exists():
         raise NotFoundError(f"{path} does not exist")
-    if kind == ".jsonl":
-        return ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
-    return _csv_rows(path) if kind == ".csv" else parquet_rows(str(path), path)[1]
+    return path, kind
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:

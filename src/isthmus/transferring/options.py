@@ -14,7 +14,7 @@ from isthmus.bridge import BridgeOptions, BridgeVectors
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.options import Self, option
-from isthmus.reading.texts import read_samples
+from isthmus.reading.texts import check_text, read_samples
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.options import OverlapOptions
@@ -92,6 +92,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         ".zst: fertility and unknown tokens in the report, and --bias matched.",
         kind=Path,
         read=read_samples,
+        check=check_text,
         recorded=False,
     )
     idf_texts: Iterable[str] | None = option(
@@ -99,6 +100,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         help="Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
         kind=Path,
         read=read_samples,
+        check=check_text,
         recorded=False,
     )
     language: str | Sequence[str] | None = option(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import InputError
+from isthmus.errors import InputError, NotFoundError
 from isthmus.options import Options, option
+from isthmus.reading.texts import check_texts
 from isthmus.transferring.options import TransferOptions, check_options
 from isthmus.transferring.origin import languages_of
 from isthmus.transferring.preset import find_preset
@@ -63,6 +64,16 @@ class PartOptions(Options):
             raise InputError(
                 f"--vocabulary-size must come with --target-text, got {self.vocabulary_size} alone; name the text"
             )
+
+    def check_files(self) -> None:
+        """Look for the files.
+
+        Raises:
+            IsthmusError: If one is not there, or of another kind.
+        """
+        check_texts(self.target_text or ())
+        if self.vectors is not None and not self.vectors.is_file():
+            raise NotFoundError(f"{self.vectors} does not exist; give a .safetensors or .npz file")
 
     def tokenizer_options(self, options: TransferOptions) -> TokenizerOptions:
         """How the tokenizer of a transfer is trained."""
@@ -133,6 +144,18 @@ class TransferRequest:
             given=given,
             notes=tuple(notes),
         )
+
+    def check_method(self) -> None:
+        """Look at the method and its own options, before texts are read for the others.
+
+        Raises:
+            UnknownNameError: If there is no such method.
+            InputError: If one of its options does not fit.
+        """
+        others = {entry.name for entry in fields(TransferOptions)} - {"method"}
+        _ = TransferOptions.of(
+            None, **{name: value for name, value in self.given.items() if name not in others}
+        ).initializer
 
     def others(self) -> dict[str, Any]:
         """What :func:`isthmus.transfer` takes beside the encoder and the options."""
