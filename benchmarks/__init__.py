@@ -1,1 +1,1 @@
-"""Measurements: suites for ``python -m benchmarks SUITE``, and scripts for ``python benchmarks/x.py``."""
+"""Measurements: ``python -m benchmarks SUITE`` measures, ``python -m benchmarks tables`` writes them into the docs."""

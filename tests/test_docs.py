@@ -14,8 +14,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def test_tables_are_those_of_the_result_files():
-    command = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks", "tables", "--check"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert found.returncode == 0, found.stdout + found.stderr
 
 

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from isthmus.errors import InputError, UnknownNameError
+from isthmus.reading.fields import FieldNames
 
 Panel = Literal["Common", "Method", "Ablation", "Output"]
 DType = Literal["float32", "bfloat16"]
@@ -199,3 +200,34 @@ class RunOptions(Options):
     """
 
     seed: int = option(0, help="Seed of all that is drawn.", at_least=0)
+
+
+@dataclass(frozen=True)
+class ReadOptions(Options):
+    """How collections and corpora are read.
+
+    Attributes:
+        id_field: Field of the id of a passage or query; None takes ``id``, ``_id`` or ``docid``.
+        text_field: Field of the text of a passage; None takes ``text`` or ``contents``.
+        title_field: Field of its title; None takes ``title``.
+        strict: Refuse what is read and said otherwise: passages without text, rows that are there twice, judgements of
+            what is not there.
+    """
+
+    id_field: str | None = option(None, help="Field of the id.", panel="Method", shown="id, _id, docid", recorded=False)
+    text_field: str | None = option(
+        None, help="Field of a passage's text.", panel="Method", shown="text, contents", recorded=False
+    )
+    title_field: str | None = option(
+        None, help="Field of a passage's title.", panel="Method", shown="title", recorded=False
+    )
+    strict: bool = option(
+        False,
+        help="Refuse empty passages, repetitions, judgements of what is not there.",
+        panel="Method",
+        recorded=False,
+    )
+
+    def field_names(self) -> FieldNames:
+        """The fields, as readers take them."""
+        return FieldNames(self.id_field, self.text_field, self.title_field)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from isthmus.cli import _hub, _output
+from isthmus.cli import _hub, _printing
 from isthmus.token_map import TokenMap
 from tests.bridge.test_embed import static_bridge
 from tests.cli.conftest import transfer_arguments, write_lines
@@ -91,7 +91,7 @@ def test_texts_of_an_unknown_kind_are_refused(run, folders, tmp_path, option):
     (tmp_path / "ko.md").write_text("# 집\n", encoding="utf-8")
     code, _, err = run(*transfer_arguments(folders, tmp_path / "out", "--method", "mean", option, tmp_path / "ko.md"))
     assert code == 2
-    assert "texts must end in .txt, .jsonl, .csv or .parquet" in err
+    assert "texts must end in .txt, .jsonl, .json, .csv, .tsv or .parquet" in err
     assert f"got {tmp_path / 'ko.md'}; rename it" in err
 
 
@@ -313,7 +313,7 @@ def test_hub_answers_is_no_without_a_server(monkeypatch):
 
 
 def test_long_report_lines_go_on_below_their_text(capsys):
-    _output.print_report("Head\n  warnings    " + "word " * 30)
+    _printing.print_report("Head\n  warnings    " + "word " * 30)
     head, first, second, *_ = capsys.readouterr().out.splitlines()
     assert head == "Head"
     assert first.startswith("  warnings    word")

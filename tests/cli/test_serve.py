@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.suites import serve as benchmark
 from tests.cli.conftest import write_lines
 from tests.engines.fake import serving as fake_engine
 
@@ -26,7 +27,7 @@ pytest.importorskip("uvicorn", reason="needs pip install 'isthmus[serve]'")
 
 ROWS = [{"id": "a", "text": "the house of water", "language": "en"}, {"id": "b", "text": "war", "language": "ko"}]
 KEY = "0123456789abcdef-secret"
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +174,9 @@ def test_urls_that_cannot_be_served(run, monkeypatch):
 def test_the_load_measurement(idx, tmp_path):
     (tmp_path / "queries.txt").write_text("water\nwar\n")
     with serving(idx) as (said, _):
-        command = [sys.executable, str(BENCHMARKS / "serve.py"), said["url"], "--queries", tmp_path / "queries.txt"]
+        command = [sys.executable, "-m", "benchmarks", "serve", said["url"], "--queries", tmp_path / "queries.txt"]
         command += ["--clients", "1,2", "--seconds", "0.3", "-o", tmp_path / "serve.json"]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["clients"] for row in rows] == [1, 2]
     assert all(row["requests"] > 0 and row["errors"] == 0 for row in rows)
@@ -184,9 +185,7 @@ def test_the_load_measurement(idx, tmp_path):
     settings = written["settings"]
     assert (settings["documents"], settings["model"], settings["clients"]) == (2, "source", [1, 2])
     assert settings.keys() >= {"seconds", "queries", "threads", "isthmus", "python", "libraries"}
-    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import tables, pathlib; "
-    code += f"print(tables.TABLES['serve'](pathlib.Path({str(tmp_path)!r})))"
-    table = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    table = benchmark.TABLES["serve"](tmp_path)
     assert f"| 2 | {rows[1]['requests_per_second']:,.0f} |" in table
     assert "2 documents" in table
 

@@ -121,7 +121,7 @@ def test_hub_that_cannot_be_reached(data: Path, monkeypatch: pytest.MonkeyPatch)
 def test_hub_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ISTHMUS_DATA", raising=False)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'isthmus\[hub\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[hub\]"):
         load("xquad", language="ru")
 
 

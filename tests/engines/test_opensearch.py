@@ -80,7 +80,10 @@ def test_the_requests_are_these(server: OpenSearch, fake: Fake) -> None:
                     {"rank_feature": {"field": "vector.t17", "linear": {}, "boost": 0.5}},
                 ],
                 "minimum_should_match": 1,
-                "filter": [{"terms": {"labels": ["language=ko", "language=en"]}}, {"terms": {"labels": ["year=1"]}}],
+                "filter": [
+                    {"terms": {"labels": ["language=ko", "language=en"]}},
+                    {"terms": {"labels": ["year=1", "year=1.0"]}},
+                ],
             }
         },
         "size": 5,

@@ -154,6 +154,35 @@ def test_filters(tmp_path: Path) -> None:
             index.search(queries(1), filter={field: "a"})
 
 
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"year": 2020}, "abc"),
+        ({"year": 2020.0}, "abc"),
+        ({"year": "2020"}, "abc"),
+        ({"year": "2020.0"}, "abc"),
+        ({"year": [2020, 2021]}, "abcd"),
+        ({"year": 2020.5}, "e"),
+        ({"zip": 1234}, "b"),
+        ({"zip": "01234"}, "a"),
+        ({"flag": True}, "a"),
+        ({"flag": 1}, ""),
+    ],
+)
+def test_numbers_that_are_equal_are_equal_in_filters(tmp_path: Path, wanted: dict[str, Any], expected: str) -> None:
+    metadata: dict[str, dict[str, Any]] = {
+        "a": {"year": 2020.0, "zip": "01234", "flag": True},
+        "b": {"year": 2020, "zip": 1234, "flag": False},
+        "c": {"year": "2020"},
+        "d": {"year": 2021},
+        "e": {"year": 2020.5},
+    }
+    index = build(tmp_path, [Document(name, "1 2 3", metadata=found) for name, found in metadata.items()])
+    query = vectors([Document("q", "1 2")])
+    assert len(index.search(query, 9)) == 5
+    assert {hit.id for hit in index.search(query, 9, filter=wanted)} == set(expected)
+
+
 def test_explanations_add_up(tmp_path: Path) -> None:
     index = build(tmp_path, documents(80), limits=SMALL)
     for vector in index.vectors(queries()):

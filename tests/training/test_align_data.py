@@ -117,3 +117,18 @@ def test_settings_say_what_will_run():
     assert json.dumps(stated)
     trained = TrainOptions(batch_size=64, learning_rate=5e-5).identity()
     assert settings.identity().items() >= {name: trained[name] for name in trained if name != "loss"}.items()
+
+
+def test_lists_and_plain_names_of_negatives(write):
+    """FlagEmbedding's names with columns of the pivot beside them; the negatives are of the passage."""
+    row = {"query": "집", "pos": ["큰 집"], "neg": ["물", "불"], "pivot_query": "house", "pivot_passage": "a big house"}
+    required = ["query", "passage", "pivot_query", "pivot_passage"]
+    data = read_align_data(write([row]), required, negatives=["passage"])
+    assert data.texts["passage"] == ["큰 집"]
+    assert data.negatives == {"passage": {1: ["물"], 2: ["불"]}}
+    listed = {**row, "passage": "큰 집", "negative_query": ["a", "b"]}
+    del listed["pos"], listed["neg"]
+    data = read_align_data(write([listed]), required, negatives=["query"])
+    assert data.negatives == {"query": {1: ["a"], 2: ["b"]}}
+    with pytest.warns(UserWarning, match="not aligned with: negative_passage_1, negative_passage_2"):
+        read_align_data(write([row]), required, negatives=["query"])

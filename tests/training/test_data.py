@@ -41,7 +41,10 @@ def test_all_formats_read_the_same(write, tmp_path):
         ({"query": "q"}, r"pairs.jsonl, line 2: 'positive' must be a text, got no such column among 'query'"),
         ({"query": " ", "positive": "p"}, r"line 2: 'query' must not be empty"),
         ({"query": "q", "positive": 3}, r"line 2: 'positive' must be a text, got 3"),
-        (ROW | {"negative": "n"}, r"line 2: every row must have the columns of the first, got negative"),
+        (ROW | {"negative": 7}, r"line 2: 'negative' must be a text, got 7"),
+        (ROW | {"neg": ["n", 7]}, r"line 2: 'neg' must hold texts that are not empty, got 7"),
+        ({"query": "q", "pos": []}, r"line 2: must have a positive text, got none"),
+        (ROW | {"neg": ["n"], "negative_1": "m"}, r"line 2: must have 'negative_1' once, got 'negative_1' as well"),
         (ROW | {"scores": 1.0}, r"line 2: every row must have the columns of the first, got scores"),
     ],
 )
@@ -94,10 +97,10 @@ def test_malformed_files_are_named_with_their_line(tmp_path):
         read_training_data(path)
     path = tmp_path / "bad.csv.xz"
     path.write_bytes(lzma.compress(b"query,positive\n" + b"q,p\n" * 100)[:-9])
-    with pytest.raises(InputError, match=r"bad.csv.xz, line 101: must be CSV .*; mend the record, or fetch the file"):
+    with pytest.raises(InputError, match=r"bad.csv.xz is damaged after line 101 .*; check it, or fetch it again"):
         read_training_data(path)
     path.write_bytes(b"\xfd7zXZ\x00nothing of the kind")
-    with pytest.raises(InputError, match=r"bad.csv.xz, line 0: must be CSV"):
+    with pytest.raises(InputError, match=r"bad.csv.xz is damaged after line 0"):
         read_training_data(path)
     path = tmp_path / "bad.parquet"
     path.write_text("no parquet")
@@ -116,3 +119,64 @@ def test_what_is_not_there_is_told_from_what_is_no_data(tmp_path, monkeypatch):
         read_training_data(tmp_path / "a.txt")
     with pytest.raises(NotFoundError, match="no file and could not be downloaded"):
         read_training_data("nobody/no-such-dataset")
+
+
+def test_negatives_in_lists(write, tmp_path):
+    """One file in the ways that people write it; the last row has fewer, and its own again."""
+    full = [{"query": f"q{n}", "positive": f"p{n}", "negative_1": f"n{n}", "negative_2": f"m{n}"} for n in range(3)]
+    expected = read_training_data(write(full)).texts
+    for names in (("positive", "negatives"), ("pos", "neg"), ("positive", "negative"), ("passage", "negs")):
+        rows = [
+            {"query": row["query"], names[0]: row["positive"], names[1]: [f"n{n}", f"m{n}"]}
+            for n, row in enumerate(full)
+        ]
+        if names[0] == "pos":
+            rows = [row | {"pos": [row["pos"]]} for row in rows]
+        assert read_training_data(write(rows)).texts == expected, names
+    path = tmp_path / "rows.csv"
+    path.write_text("query,positive,negatives\n" + "".join(f'q{n},p{n},"[""n{n}"", ""m{n}""]"\n' for n in range(3)))
+    assert read_training_data(path).texts == expected
+
+
+def test_rows_with_fewer_negatives(write):
+    rows = [
+        {"query": "a", "pos": ["pa"], "neg": []},
+        {"query": "b", "pos": ["pb"], "neg": ["n1"]},
+        {"query": "c", "pos": ["pc", "pa"], "neg": ["n2", "n3"]},
+        ROW | {"negative_1": None, "negative_3": "n4"},
+    ]
+    with pytest.warns(UserWarning, match=r"3 of 5 rows have fewer negatives than 2; they get their own again, or"):
+        texts = read_training_data(write(rows)).texts
+    assert texts["query"] == ["a", "b", "c", "c", "q"]
+    assert texts["positive"] == ["pa", "pb", "pc", "pa", "p"]
+    found = list(zip(*(texts[column] for column in texts if column.startswith("negative")), strict=True))
+    # The row without has positives of other queries; pa answers it.
+    assert found == [("pb", "pc"), ("n1", "n1"), ("n2", "n3"), ("n2", "n3"), ("n4", "n4")]
+    with pytest.raises(InputError, match="must stand beside rows of other queries"):
+        read_training_data(write([{"query": "q", "positive": "p"}, {"query": "q", "positive": "p", "negative": "n"}]))
+    scored = [ROW | {"negative": "n", "scores": [1.0, 0.0]}, ROW | {"scores": [1.0, 0.0]}]
+    with pytest.raises(InputError, match="line 2: 'scores' must be a list"):
+        read_training_data(write(scored))
+
+
+def test_columns_of_negatives_that_are_not_used_are_named(write):
+    with pytest.warns(UserWarning, match="not trained with: neg_scores, negative_ids"):
+        data = read_training_data(write([ROW | {"neg": ["n"], "neg_scores": [0.1], "negative_ids": ["7"]}]))
+    assert list(data.texts) == ["query", "positive", "negative_1"]
+
+
+def test_triples_in_tsv(tmp_path):
+    path = tmp_path / "triples.tsv"
+    path.write_text("q\tp\tn\nr\to\tm\n")
+    expected = {"query": ["q", "r"], "positive": ["p", "o"], "negative": ["n", "m"]}
+    assert read_training_data(path).texts == expected
+    path.write_text("anchor\tpositive\tnegative\nq\tp\tn\nr\to\tm\n")
+    assert read_training_data(path).texts == expected
+    path.write_text("q\tp\nr\to\n")
+    assert list(read_training_data(path).texts) == ["query", "positive"]
+    path.write_text("1185869\t0\t2942572\n")
+    with pytest.raises(InputError, match="line 1: must have texts, got the ids 1185869, 0, 2942572"):
+        read_training_data(path)
+    path.write_text("a\tb\tc\td\n")
+    with pytest.raises(InputError, match="must have query, positive, negative between tabs, or name its columns"):
+        read_training_data(path)

@@ -10,9 +10,9 @@ from typing import Any
 from isthmus.adapting.adaptation_folder import Run, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.adapting.outcome import YARDSTICK, Adaptation, ArmResult, choose
-from isthmus.adapting.page import write_page
 from isthmus.adapting.questions import asked_by_a_person, collection_of, made_of_text, read_questions
 from isthmus.adapting.sample import Sample, draw_sample
+from isthmus.adapting.summary_page import write_page
 from isthmus.adapting.teaching import steps_that_fit, teach
 from isthmus.collections import Collection
 from isthmus.diagnostics.model_card import write_card

@@ -10,7 +10,8 @@ from typing import Any
 from isthmus.adapting.sample import Sample
 from isthmus.collections import Collection, load
 from isthmus.errors import CollectionError, InputError
-from isthmus.reading.lines import open_text, read_jsonl
+from isthmus.reading.lines import read_lines
+from isthmus.reading.records import read_records
 from isthmus.training.unlabelled import pairs_from_text
 
 QUESTIONS = 300
@@ -64,19 +65,17 @@ def read_questions(path: Path) -> list[tuple[str, str]]:
     """
     rows: list[tuple[str, str]] = []
     if ".jsonl" in path.suffixes:
-        for number, row in read_jsonl(path):
+        for where, row in read_records(path):
             question, identifier = row.get("query"), row.get("id")
             if not isinstance(question, str) or not isinstance(identifier, (str, int)):
-                raise CollectionError(
-                    f"{path}, line {number}: must have 'query' and 'id', got {', '.join(row) or 'none'}"
-                )
+                raise CollectionError(f"{where}: must have 'query' and 'id', got {', '.join(row) or 'none'}")
             rows.append((question.strip(), str(identifier)))
     else:
-        with open_text(path) as stream:
-            for number, cells in enumerate(csv.reader(stream, delimiter="\t" if ".tsv" in path.suffixes else ","), 1):
-                if len(cells) != 2 or not all(cell.strip() for cell in cells):
-                    raise CollectionError(f"{path}, line {number}: must be a question and an id, got {cells!r}")
-                rows.append((cells[0].strip(), cells[1].strip()))
+        lines = (line for _, line in read_lines(path, keep_blank=True, refusal=CollectionError))
+        for number, cells in enumerate(csv.reader(lines, delimiter="\t" if ".tsv" in path.suffixes else ","), 1):
+            if len(cells) != 2 or not all(cell.strip() for cell in cells):
+                raise CollectionError(f"{path}, line {number}: must be a question and an id, got {cells!r}")
+            rows.append((cells[0].strip(), cells[1].strip()))
     if not rows:
         raise CollectionError(f"{path} must hold questions, got none")
     return rows

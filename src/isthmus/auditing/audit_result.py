@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus.auditing.measures import ENGLISH, METRICS
 from isthmus.evaluation.bootstrap import PairedBootstrap
+from isthmus.reading.notes import Notes
 from isthmus.reading.storage import atomic_write
 
 
@@ -224,10 +225,12 @@ class AuditResult:
         comparisons: Every later model against the first; empty for one model.
         query_ids: Ids of the questions, the same for every language and pool.
         settings: Everything else the numbers depend on, as JSON values: ``seed``, ``split``, ``max_queries``,
-            ``dropped_queries``, ``dropped_passages``, ``alignment`` (how passages were aligned), ``distractors`` (a
-            number by language), ``partly_parallel_share``, ``keep_copies``, ``batch_size``, ``resamples``, ``versions``
-            (by package), and ``models`` (by name: its kind, dtype, length, prompts and so on).
+            ``dropped_queries``, ``dropped_passages``, ``reading`` (what was taken for granted, counted), ``alignment``
+            (how passages were aligned), ``distractors`` (a number by language), ``partly_parallel_share``,
+            ``keep_copies``, ``batch_size``, ``resamples``, ``versions`` (by package), and ``models`` (by name: its
+            kind, dtype, length, prompts and so on).
         seconds: Wall time of each model, encoding and ranking, without loading.
+        notes: What was taken for granted when the collection was read.
     """
 
     collection: str
@@ -239,6 +242,7 @@ class AuditResult:
     query_ids: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, tuple[str, str, tuple[str, ...]]], PoolResult]:
@@ -259,7 +263,8 @@ class AuditResult:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Every result as one row of JSON values; later models have in ``vs_first`` their difference from the first."""
-        rows = {key: result.to_dict() for key, result in self._by_key.items()}
+        reading = self.settings.get("reading", {})
+        rows = {key: {**result.to_dict(), "reading": reading} for key, result in self._by_key.items()}
         for found in self.comparisons:
             rows[found.model, found.pool.key].setdefault("vs_first", {})[found.metric] = found.test.to_dict()
         return list(rows.values())

@@ -18,11 +18,10 @@ from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
 from isthmus.auditing.ranking import rank_pool
 from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.errors import InputError
-from isthmus.evaluation.bm25 import BM25
+from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.evaluation.results import versions
 
-BM25_TOKENIZER = "isthmus/mini-bridge"
 # Stated with each model.
 BY_MODEL = ("max_active_dims", "dtype", "stock_head", "query_prompt", "document_prompt")
 
@@ -86,9 +85,10 @@ def prepare(
             max_distractors=options.max_distractors,
             max_queries=options.max_queries,
             seed=options.seed,
+            options=options,
         )
     given = list(models) if isinstance(models, (list, tuple)) else [models]
-    tokenizer = options.tokenizer or BM25_TOKENIZER
+    tokenizer = options.tokenizer or MULTILINGUAL_TOKENIZER
 
     def load(model: Any) -> Any:
         if not isinstance(model, (str, Path)):
@@ -207,6 +207,7 @@ class Audit:
                 "seed": options.seed,
                 "dropped_queries": collection.dropped_queries,
                 "dropped_passages": collection.dropped_passages,
+                "reading": dict(collection.notes.counts),
                 "alignment": collection.alignment,
                 "distractors": {language: len(texts) for language, texts in collection.distractors.items()},
                 **{name: value for name, value in options.to_dict().items() if name not in BY_MODEL},
@@ -214,6 +215,7 @@ class Audit:
                 "versions": versions(),
             },
             seconds=dict(self.seconds),
+            notes=collection.notes,
         )
 
 

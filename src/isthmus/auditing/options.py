@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.auditing.pools import DEFAULT_POOLS
-from isthmus.options import EncodeOptions, OpenOptions, RunOptions, option
+from isthmus.options import EncodeOptions, OpenOptions, ReadOptions, RunOptions, option
 
 RESAMPLES = 2000
 
@@ -18,8 +18,8 @@ def listed(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class AuditOptions(EncodeOptions, OpenOptions, RunOptions):
-    """How to audit; beside these, how texts are encoded, models opened, and everything drawn.
+class AuditOptions(EncodeOptions, OpenOptions, RunOptions, ReadOptions):
+    """How to audit; beside these, how texts are read and encoded, models opened, and everything drawn.
 
     Attributes:
         pools: Keys of :data:`isthmus.auditing.pools.RULES`.
@@ -51,7 +51,7 @@ class AuditOptions(EncodeOptions, OpenOptions, RunOptions):
         panel="Output",
         recorded=False,
     )
-    split: str = option("test", help="Judgements of BEIR folders.")
+    split: str = option("test", help="Judgements of folders with several.")
     distractors: str | None = option(
         None, help="JSONL of further passages, a path with {language} in it.", recorded=False
     )

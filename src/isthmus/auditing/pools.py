@@ -51,6 +51,7 @@ class Documents:
         texts: Text of each.
         languages: Language of each, an array of codes.
         distractors: Whether each is relevant to nothing because it comes from elsewhere, a boolean array.
+        blank: Whether each has no text, a boolean array; no question finds it.
         text_numbers: A number for each that it shares with its copies alone, an integer array.
         place: Document by (language, passage id); passages with the same text share one unless copies are kept.
     """
@@ -72,6 +73,7 @@ class Documents:
         position = {key: place for place, key in enumerate(drawn)}
         self.ids = [found[key][0] for key in drawn]
         self.texts = [key[1] for key in drawn]
+        self.blank = np.array([not text for text in self.texts], dtype=bool)
         self.languages = np.array([key[0] for key in drawn])
         numbers: dict[tuple[str, ...], int] = {}
         self.text_numbers = np.array([numbers.setdefault(key[:2], len(numbers)) for key in drawn])

@@ -14,6 +14,8 @@ from isthmus.auditing.pools import Documents, Pool
 from isthmus.errors import EncoderError
 
 _SCORES_PER_BLOCK = 2**24
+# Score of a document without text, which dense encoders have a vector for as well.
+BELOW_COSINES = -2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
 
     Irrelevant documents stand before relevant ones of the same score, and otherwise equal ones in the order of
     ``documents``; so do the copies of a relevant one, which no ranker can tell from it. A sparse document that shares
-    no term with the question (score 0) is ranked, but is no hit.
+    no term with the question (score 0) is ranked, but is no hit; nor is a document without text.
 
     Args:
         queries: One row per question, in the order of ``pool.golds``; a sparse matrix or a dense array.
@@ -59,6 +61,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
     """
     count, depth = queries.shape[0], min(MIX_DEPTH, len(pool.places))
     sparse = issparse(queries)
+    floor = 0.0 if sparse else BELOW_COSINES
     english = documents.languages == ENGLISH
     sizes, english_rank = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     top = np.full((count, depth), -1, dtype=np.int64)
@@ -76,6 +79,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
         if not np.isfinite(scored).all():
             raise EncoderError("scores must be finite, got NaN or infinity; look at the model with isthmus doctor")
         scored = scored[:, column] if copies else scored
+        scored[:, documents.blank[pool.places]] = floor
         for query, row in enumerate(scored, start=start):
             places = pool.candidates(query)
             scores = row if pool.hidden is None else row[np.searchsorted(pool.places, places)]
@@ -86,7 +90,7 @@ def rank_pool(queries: Any, vectors: Any, pool: Pool, documents: Documents) -> R
                 alike = np.isin(text_numbers[places], text_numbers[pool.golds[query]])
             order = np.lexsort((alike, -scores))
             ranked, relevant, values = places[order], gold[order], scores[order]
-            hits = min(depth, int((values > 0).sum()) if sparse else depth, len(ranked))
+            hits = min(depth, int((values > floor).sum()))
             top[query, :hits], top_scores[query, :hits] = ranked[:hits], values[:hits]
             ranks = np.flatnonzero(relevant)
             golds.append(ranked[ranks])

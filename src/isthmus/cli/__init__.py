@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from isthmus.cli._output import fail, write_utf8
+from isthmus.cli._printing import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
 
 COMMANDS = (
@@ -87,6 +88,8 @@ def _root(
 def main() -> None:
     """Run the command line; exit code 2 for input that does not fit, 1 for other failures, 130 for Ctrl-C."""
     write_utf8()
+    # One line without the place in the code, which says nothing to who runs a command.
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app(prog_name="isthmus")
     except (InputError, NotFoundError) as error:

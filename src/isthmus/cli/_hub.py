@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from isthmus.assets import resolve_model
-from isthmus.cli._output import errors
+from isthmus.cli._printing import errors
 from isthmus.errors import NotFoundError
 
 TIMEOUT = 10.0

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus.errors import InputError, NotFoundError
-from isthmus.reading.corpus import STDIN
-from isthmus.reading.storage import read_lines
+from isthmus.reading.corpus import STDIN, Corpus
+from isthmus.reading.lines import read_lines
+from isthmus.reading.records import kind_of
 
 PROMPT = "query> "
 Queries = Iterator[tuple[str | None, str]]
@@ -27,10 +28,8 @@ def read_queries(path: Path) -> Queries:
         return _read_stdin()
     if not path.is_file():
         raise NotFoundError(f"{path} does not exist; give a file of queries, or - for stdin")
-    if ".jsonl" in path.suffixes:
-        from isthmus.reading.corpus import Corpus
-
-        return ((row.id, row.text) for row in Corpus(path))
+    if kind_of(path) is not None:
+        return ((row.id, row.text) for row in Corpus(path, role="query"))
     return ((None, line.strip()) for _, line in read_lines(path))
 
 

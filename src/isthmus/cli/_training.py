@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
-from isthmus.cli._output import console, errors, print_json, print_report
+from isthmus.cli._printing import console, errors, print_json, print_report, publish_result
 from isthmus.collections import load as load_collection
 from isthmus.errors import InputError
 from isthmus.reading.corpus import STDIN
@@ -21,6 +21,7 @@ from isthmus.training.task import is_first_process
 from isthmus.training.unlabelled import read_documents
 
 if TYPE_CHECKING:
+    from isthmus.encoders.publishing import PublishOptions
     from isthmus.training.paper_recipes import Command
     from isthmus.training.run_report import TrainingReport
 
@@ -119,12 +120,16 @@ def recipe_options(command: Command, given: Mapping[str, Any]) -> Any:
     return options
 
 
-def print_run(report: TrainingReport, folder: Path, *, json: bool) -> None:
-    """Print the report of a run that wrote to ``folder``; under ``torchrun`` only the first process prints."""
+def print_run(report: TrainingReport, folder: Path, publishing: PublishOptions, *, json: bool) -> None:
+    """Print the report of a run that wrote to ``folder``, and publish it if that is asked for.
+
+    Under ``torchrun`` only the first process does.
+    """
     if not is_first_process():
         return
+    address = publish_result(folder, publishing)
     if json:
-        print_json([report.to_dict() | {"folder": str(folder)}])
+        print_json([report.to_dict() | {"folder": str(folder)} | address])
         return
     print_report(report)
     for name, counts in report.data.get("counts", {}).items():

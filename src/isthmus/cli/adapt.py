@@ -12,7 +12,7 @@ from isthmus.adapting.adaptation_folder import check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, errors, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
 from isthmus.errors import InputError, NotFoundError
 from isthmus.training.unlabelled import read_documents
 

@@ -8,8 +8,9 @@ import typer
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import quiet_libraries, working
+from isthmus.cli._printing import quiet_libraries, working
 from isthmus.cli._training import Folder, Model, check_places, check_together, print_run, recipe_options
+from isthmus.encoders.publishing import PublishOptions
 from isthmus.losses.options import AnyLossOptions
 from isthmus.training.options import AlignOptions
 
@@ -21,6 +22,7 @@ def command(
     folder: Folder,
     given: Annotated[dict[str, Any], AlignOptions],
     of_loss: Annotated[dict[str, Any], AnyLossOptions],
+    publishing: PublishOptions,
     json: Json = False,
 ) -> None:
     """Train an encoder to rank the same content alike in every language.
@@ -38,4 +40,4 @@ def command(
         from isthmus.training.aligning import align
 
         quiet_libraries()
-    print_run(align(model, train, folder, options), folder, json=json)
+    print_run(align(model, train, folder, options), folder, publishing, json=json)

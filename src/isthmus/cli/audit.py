@@ -12,7 +12,7 @@ from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, print_table, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def command(
 
 
 def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
+    print_notes(result.notes)
     if json:
         print_json(result.to_rows())
     else:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
-from isthmus.cli._output import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.reading.texts import check_texts, read_samples
 from isthmus.token_map import TokenMap
 

@@ -11,18 +11,21 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
-from isthmus.cli._lexical import place_for_encoder, read_lexical
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_notes, quiet_libraries, working
+from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.errors import InputError
 from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
 from isthmus.index.options import EncodeCorpusOptions
 from isthmus.lexical.new_encoder import check_place, new_encoder
 from isthmus.lexical.options import NewEncoderOptions
-from isthmus.reading.corpus import STDIN, Corpus, StandardInput
+from isthmus.options import ReadOptions
+from isthmus.reading.corpus import STDIN, Corpus, CorpusSource, StandardInput
+from isthmus.reading.notes import Notes
 
+Kind = Literal["jsonl", "csv", "tsv", "parquet"]
 Format = Annotated[
-    Literal["jsonl", "csv", "parquet"] | None,
+    Kind | None,
     typer.Option(
         "--format", help="What - brings; compression is told by its first bytes.", show_default="jsonl or parquet"
     ),
@@ -33,11 +36,12 @@ Format = Annotated[
 def command(
     model: Annotated[str, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")],
     corpus: Annotated[
-        str, typer.Argument(help=".jsonl, .csv or .parquet file, or - for the same on stdin.", metavar="CORPUS")
+        str, typer.Argument(help=".jsonl, .csv, .tsv or .parquet file, a folder, or - for stdin.", metavar="CORPUS")
     ],
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Where the parts go; a folder begun is continued.")],
     options: EncodeCorpusOptions,
     lexical: Annotated[dict[str, Any], NewEncoderOptions],
+    reading: ReadOptions,
     format: Format = None,
     json: Json = False,
 ) -> None:
@@ -48,8 +52,8 @@ def command(
     started = time.perf_counter()
     added = read_lexical(NewEncoderOptions, lexical)
     check_names([model])
-    source = told_format(corpus, format)
-    check_corpus(corpus)
+    source = source_of(corpus, format, reading)
+    check_corpus(source)
     check_begun(folder)
     place = None if added is None else place_for_encoder(str(folder), added.lexical_folder, corpus)
     if added is not None and place is not None:
@@ -61,13 +65,14 @@ def command(
     if added is not None and place is not None:
         step = functools.partial(working, quiet=json)
         # In place before the parts are, which may be continued after an interruption.
-        with new_encoder(model, corpus, place, added, options, resume=True, step=step):
+        with new_encoder(model, source, place, added, options, resume=True, step=step):
             pass
         model = str(place)
     done = encode_corpus(model, source, folder, options).complete or {}
+    noted = told_of(source)
     if json:
         told = {} if added is None else {"encoder": model}
-        print_json([{"folder": str(folder), **told, **done, "seconds": time.perf_counter() - started}])
+        print_json([{"folder": str(folder), **told, **done, **noted, "seconds": time.perf_counter() - started}])
         return
     console.print(
         f"{done['documents']:,} documents with {done['postings']:,} active entries in {done['parts']:,} "
@@ -84,29 +89,37 @@ def command(
     )
 
 
-def check_corpus(corpus: str | None) -> None:
-    """Look for a corpus, or an encoded one, before libraries load.
+def check_corpus(source: Any) -> None:
+    """Look for a corpus, or an encoded one, before libraries load; ``source`` as :func:`source_of` gives it.
 
     Raises:
         IsthmusError: If it is not there, or of another kind.
     """
-    if corpus is None or corpus == STDIN:
-        return
-    if (Path(corpus) / HEADER).is_file():
-        read_encoding(Path(corpus))
-    else:
-        Corpus(corpus)
+    if isinstance(source, str):
+        read_encoding(Path(source))
+    elif source is not None and isinstance(source.source, str) and source.source != STDIN:
+        Corpus(source.unnoted())
 
 
-def told_format(corpus: str | None, format: Literal["jsonl", "csv", "parquet"] | None) -> Any:
-    """CORPUS as the library takes it, with what ``--format`` says.
+def source_of(corpus: str | None, format: Kind | None, reading: ReadOptions) -> Any:
+    """CORPUS as the library takes it, with what ``--format``, ``--strict`` and the names of fields say.
 
     Raises:
-        InputError: If it is said of a file, whose name tells.
+        InputError: If a format is said of a file, whose name tells.
     """
-    if format is None:
-        return corpus
-    if corpus != STDIN:
+    if format is not None and corpus != STDIN:
         got = "no CORPUS" if corpus is None else f"the CORPUS {corpus}"
         raise InputError(f"--format must come with - (stdin), got it with {got}; leave it out: a file's name tells")
-    return StandardInput(format)
+    if corpus is None or (Path(corpus) / HEADER).is_file():
+        return corpus
+    source = corpus if format is None else StandardInput(format)
+    return CorpusSource(source, reading.field_names(), Notes(reading.strict))
+
+
+def told_of(source: Any) -> dict[str, dict[str, int]]:
+    """Print what was taken for granted while a source was read; gives it for ``--json``, counted."""
+    notes = getattr(source, "notes", None)
+    if notes is None:
+        return {}
+    print_notes(notes)
+    return {"reading": dict(notes.counts)}

@@ -11,7 +11,16 @@ from rich.markup import escape
 import isthmus
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, print_table, quiet_libraries, working
+from isthmus.cli._printing import (
+    console,
+    counted,
+    errors,
+    print_json,
+    print_notes,
+    print_table,
+    quiet_libraries,
+    working,
+)
 from isthmus.errors import InputError
 from isthmus.evaluation.options import EvaluateOptions
 
@@ -21,7 +30,9 @@ COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "tim
 @flags
 def command(
     models: Annotated[list[str], typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")],
-    collection: Annotated[str, typer.Option(help="BEIR folder, SQuAD JSON file, or a name such as demo or xquad.")],
+    collection: Annotated[
+        str, typer.Option(help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.")
+    ],
     options: EvaluateOptions,
     json: Json = False,
 ) -> None:
@@ -41,7 +52,12 @@ def command(
         distractors=options.distractors,
         max_distractors=options.max_distractors,
         seed=options.seed,
+        options=options,
     )
+    print_notes(pool.notes)
+    if pool.language is None and options.tokenizer is None and any(model.lower() == "bm25" for model in models):
+        said = "BM25 counts the subwords of isthmus/mini-bridge; --language takes a tokenizer of that language"
+        errors.print(f"[bold]note:[/] {said}", soft_wrap=True)
     with working("loading libraries", quiet=json):
         quiet_libraries()
     rows: list[list[object]] = []
@@ -54,7 +70,9 @@ def command(
     finally:
         # What is measured already is shown even if a later model fails.
         if rows and not json:
-            title = f"{pool.name}: {len(pool.queries)} queries, {len(pool.corpus)} documents"
+            queries, dropped = (counted(n, "query", "queries") for n in (len(pool.queries), pool.dropped_queries))
+            title = f"{pool.name}: {queries}, {counted(len(pool.corpus), 'document')}"
+            title += f"; {dropped} without a relevant passage left out" if pool.dropped_queries else ""
             console.print(escape(title), soft_wrap=True)
             print_table(COLUMNS, rows)
 

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, working
+from isthmus.cli._printing import console, print_json, working
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError
 

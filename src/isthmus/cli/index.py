@@ -13,10 +13,10 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
-from isthmus.cli._lexical import place_for_encoder, read_lexical
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, print_json, quiet_libraries, working
-from isthmus.cli.encode import Format, check_corpus, told_format
+from isthmus.cli._printing import console, print_json, quiet_libraries, working
+from isthmus.cli._words import place_for_encoder, read_lexical
+from isthmus.cli.encode import Format, check_corpus, source_of, told_of
 from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 from isthmus.errors import InputError
 from isthmus.index import SparseIndex
@@ -25,6 +25,7 @@ from isthmus.index.format import read_manifest
 from isthmus.index.options import ChangeOptions, IndexOptions
 from isthmus.lexical.new_encoder import check_place
 from isthmus.lexical.options import NewEncoderOptions
+from isthmus.options import ReadOptions
 
 if TYPE_CHECKING:
     from isthmus.index.build import Change
@@ -42,13 +43,14 @@ def command(
     ],
     options: _IndexOptions,
     lexical: Annotated[dict[str, Any], NewEncoderOptions],
+    reading: ReadOptions,
     model: Annotated[
         str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
     ] = None,
     corpus: Annotated[
         str | None,
         typer.Argument(
-            help=".jsonl, .csv or .parquet file, - for the same on stdin, or an encoded folder.", metavar="CORPUS"
+            help=".jsonl, .csv, .tsv or .parquet file, a folder, - for stdin, or an encoded folder.", metavar="CORPUS"
         ),
     ] = None,
     format: Format = None,
@@ -67,10 +69,10 @@ def command(
             f"--lexical {added.mode} must come with a new index of MODEL and CORPUS; an index that is there names the "
             "encoder that made it: leave --lexical out"
         )
-    source = told_format(corpus, format)
+    source = source_of(corpus, format, reading)
     started = time.perf_counter()
     check_names([model])
-    place = _look(folder, model, corpus, options, added, changing=changing, verify=verify)
+    place = _look(folder, model, corpus, source, options, added, changing=changing, verify=verify)
     if corpus is not None:
         with working("loading libraries", quiet=json):
             quiet_libraries()
@@ -79,7 +81,7 @@ def command(
         change = change_engine(folder, options, model=model, corpus=source)
     elif added is not None and place is not None and model is not None:
         step = functools.partial(working, quiet=json)
-        change = build_lexical_engine(folder, model, str(corpus), place, added, options, step=step)
+        change = build_lexical_engine(folder, model, source, place, added, options, step=step)
         if not json:
             console.print(f"encoder with {added.describe()}: {escape(str(place))}", soft_wrap=True)
     elif corpus is not None:
@@ -87,9 +89,10 @@ def command(
     summary = _summary(folder, verify=verify)
     if summary["postings"] is None and change is not None:
         summary["postings"] = change.postings
+    noted = told_of(source)
     done = {} if change is None else {"added": change.added, "empty": change.empty, "removed": change.deleted}
     if json:
-        print_json([{"folder": folder, **summary, **done, "seconds": time.perf_counter() - started}])
+        print_json([{"folder": folder, **summary, **done, **noted, "seconds": time.perf_counter() - started}])
     else:
         _show(folder, summary, change, time.perf_counter() - started, verified=verify)
 
@@ -98,6 +101,7 @@ def _look(
     folder: str,
     model: str | None,
     corpus: str | None,
+    source: Any,
     options: _IndexOptions,
     added: NewEncoderOptions | None,
     *,
@@ -112,7 +116,7 @@ def _look(
     elsewhere = is_engine_url(folder)
     if verify and elsewhere:
         raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
-    check_corpus(corpus)
+    check_corpus(source)
     if not elsewhere and (changing or verify):
         read_manifest(Path(folder))
     elif not elsewhere:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._options import Json
-from isthmus.cli._output import console, print_json
+from isthmus.cli._printing import console, print_json
 from isthmus.transferring.inspection import describe, load_token_map
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from isthmus.cli._options import Json
-from isthmus.cli._output import console, print_json, print_wrapped
+from isthmus.cli._printing import console, print_json, print_wrapped
 
 if TYPE_CHECKING:
     from isthmus.transferring.preset import PresetPart

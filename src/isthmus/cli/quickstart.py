@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from isthmus import assets
-from isthmus.cli._output import (
+from isthmus.cli._printing import (
     console,
     print_json,
     print_report,

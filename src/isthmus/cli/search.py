@@ -14,11 +14,12 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
 from isthmus.cli._queries import ask, asks, read_queries
 from isthmus.engines import open_engine
 from isthmus.errors import InputError, IsthmusError
 from isthmus.index.options import QueryOptions
+from isthmus.index.segments import wanted_values
 
 if TYPE_CHECKING:
     from isthmus.engines import Engine
@@ -123,7 +124,7 @@ def _tell_values(index: Engine, wanted: Mapping[str, Sequence[str]]) -> None:
     for field, values in wanted.items():
         known = index.field_values(field)
         for value in values:
-            if known is not None and value not in known:
+            if known is not None and not set(wanted_values(value)) & set(known):
                 more = f", and {len(known) - _VALUES_SHOWN:,} more" if len(known) > _VALUES_SHOWN else ""
                 there = ", ".join(known[:_VALUES_SHOWN]) + more or "no values"
                 errors.print(f"no document has {escape(f'{field}={value}; {field} has {there}')}", soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import console, errors, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
 from isthmus.engines import open_engine
 from isthmus.errors import MissingExtraError
 from isthmus.serve.options import ServeOptions

@@ -8,8 +8,9 @@ import typer
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._output import quiet_libraries, working
+from isthmus.cli._printing import quiet_libraries, working
 from isthmus.cli._training import Folder, Model, check_alone, check_places, check_together, print_run, recipe_options
+from isthmus.encoders.publishing import PublishOptions
 from isthmus.errors import InputError
 from isthmus.training.options import TrainOptions
 from isthmus.training.text_options import OWN_TEACHERS, TAUGHT, PairOptions, check_teacher
@@ -42,6 +43,7 @@ def command(
     ] = None,
     given: Annotated[dict[str, Any], TrainOptions],
     text: Annotated[dict[str, Any], PairOptions],
+    publishing: PublishOptions,
     json: Json = False,
 ) -> None:
     """Train an encoder on pairs, a teacher's scores or unlabelled text.
@@ -69,7 +71,7 @@ def command(
         report = run(model, train, folder, options)
     else:
         report = run_on_text(model, self_supervised, folder, options, pairs, teacher=teacher)
-    print_run(report, folder, json=json)
+    print_run(report, folder, publishing, json=json)
 
 
 def _check_data(train: str | None, corpus: str | None, teacher: str | None, recipe: str | None) -> None:

@@ -10,10 +10,20 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli._hub import check_names
-from isthmus.cli._lexical import read_lexical
 from isthmus.cli._options import Folder, Json, Overwrite, flags, read_late
-from isthmus.cli._output import console, errors, print_json, print_report, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import (
+    console,
+    errors,
+    print_json,
+    print_report,
+    print_wrapped,
+    publish_result,
+    quiet_libraries,
+    working,
+)
+from isthmus.cli._words import read_lexical
 from isthmus.cli.tokenizer import train_into
+from isthmus.encoders.publishing import PublishOptions
 from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
 from isthmus.lexical.options import LexicalOptions
@@ -32,6 +42,7 @@ def command(
     given: Annotated[dict[str, Any], TransferOptions],
     of_method: Annotated[dict[str, Any], MethodOptions],
     lexical: Annotated[dict[str, Any], LexicalOptions],
+    publishing: PublishOptions,
     encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
     lexical_texts: Annotated[Path | None, typer.Option(help="Texts of what will be searched (--lexical).")] = None,
     overwrite: Overwrite = False,
@@ -60,6 +71,7 @@ def command(
     words = [] if lexical_texts is None else read_samples(lexical_texts)
     with working("loading libraries", quiet=json):
         import isthmus
+        from isthmus.diagnostics.model_card import write_card
 
         quiet_libraries()
     if added is not None:
@@ -82,8 +94,10 @@ def command(
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))
         report.save(written)
+        write_card(written, result)
+    address = publish_result(folder, publishing)
     if json:
-        print_json([report.to_dict() | told])
+        print_json([report.to_dict() | told | address])
         return
     print_report(report)
     if added is not None:

@@ -12,7 +12,8 @@ from isthmus.collections.collection import Collection
 from isthmus.collections.parallel import require_languages
 from isthmus.collections.squad import from_questions
 from isthmus.errors import CollectionError, MissingExtraError, NotFoundError, UnknownNameError
-from isthmus.reading.lines import COMPRESSIONS, read_jsonl
+from isthmus.reading.lines import COMPRESSIONS
+from isthmus.reading.records import read_records
 
 HUB = "facebook/belebele"
 SUFFIXES = tuple(f".jsonl{suffix}" for suffix in COMPRESSIONS)
@@ -52,12 +53,14 @@ def flores_code(language: str, *, default: str | None = None) -> str:
 
 
 def is_belebele(folder: Path) -> bool:
-    """Whether ``folder`` holds JSONL files, each named by a language."""
-    return any(_stem(path) for path in folder.iterdir())
+    """Whether ``folder``, or the folder ``data`` in a clone of the hub's repository, holds JSONL files of languages."""
+    return any(_stem(path) for path in _inside(folder).iterdir())
 
 
 def read_belebele(folder: Path, languages: Iterable[str]) -> dict[str, Collection]:
     """Read ``en.jsonl`` or ``eng_Latn.jsonl`` of each language, compressed (``.xz``, ``.gz``) or not.
+
+    They lie in ``folder``, or in its folder ``data``, as in a clone of the hub's repository.
 
     A question is known by ``link`` and ``question_number``; its text is ``question`` and its passage
     ``flores_passage``, or ``passage`` in copies that call it so.
@@ -66,18 +69,13 @@ def read_belebele(folder: Path, languages: Iterable[str]) -> dict[str, Collectio
         NotFoundError: If a language is not there; names those that are.
         CollectionError: If a row is malformed; names file and line.
     """
-    found = {stem: path for path in sorted(folder.iterdir()) if (stem := _stem(path))}
+    found = {stem: path for path in sorted(_inside(folder).iterdir()) if (stem := _stem(path))}
     # A file may be called by either code; one under the name that was asked for goes first.
     stems = {
         language: language if language in found else flores_code(language, default=language) for language in languages
     }
     require_languages([language for language, stem in stems.items() if stem not in found], list(found), f"{folder}")
-    return {
-        language: _from_rows(
-            ((f"{found[stem]}, line {number}", row) for number, row in read_jsonl(found[stem])), language
-        )
-        for language, stem in stems.items()
-    }
+    return {language: _from_rows(read_records(found[stem]), language) for language, stem in stems.items()}
 
 
 def load_belebele(languages: Iterable[str]) -> dict[str, Collection]:
@@ -88,7 +86,7 @@ def load_belebele(languages: Iterable[str]) -> dict[str, Collection]:
         MissingExtraError: If the package ``datasets`` is needed and not installed.
     """
     data = os.environ.get("ISTHMUS_DATA")
-    folders = [Path(data, "retrieval", "belebele"), Path(data, "belebele")] if data else []
+    folders = [Path(data, place) for place in ("retrieval/belebele", "belebele", HUB)] if data else []
     for folder in folders:
         if folder.is_dir():
             return read_belebele(folder, languages)
@@ -111,6 +109,12 @@ def load_belebele(languages: Iterable[str]) -> dict[str, Collection]:
             ((f"{HUB} {code}, row {number}", row) for number, row in enumerate(rows)), language
         )
     return collections
+
+
+def _inside(folder: Path) -> Path:
+    """Where the files are: a clone has them in ``data``."""
+    own = any(_stem(path) for path in folder.iterdir())
+    return folder if own or not (folder / "data").is_dir() else folder / "data"
 
 
 def _stem(path: Path) -> str | None:

@@ -9,16 +9,21 @@ import numpy as np
 
 from isthmus.collections.collection import Collection
 from isthmus.errors import CollectionError, InputError
-from isthmus.reading.lines import read_texts
+from isthmus.options import ReadOptions
+from isthmus.reading.corpus import Corpus, CorpusSource
+from isthmus.reading.notes import Notes
 
 
-def read_distractors(path: Path, *, limit: int | None = None, seed: int = 0) -> dict[str, str]:
-    """Read ``{id, text}`` lines, or a sample of them.
+def read_distractors(
+    path: Path, *, limit: int | None = None, seed: int = 0, options: ReadOptions | None = None
+) -> dict[str, str]:
+    """Read passages, or a sample of them; those without text are left out.
 
     Args:
-        path: JSONL file, compressed (``.xz``, ``.gz``) or not.
+        path: A file or folder of passages, as for :class:`isthmus.reading.corpus.Corpus`.
         limit: Keep this many, drawn without replacement and left in file order; None keeps all.
         seed: Seed of the draw.
+        options: Names of fields, and whether to refuse passages without text.
 
     Raises:
         NotFoundError: If the file is not there.
@@ -27,7 +32,9 @@ def read_distractors(path: Path, *, limit: int | None = None, seed: int = 0) -> 
     """
     if limit is not None and limit < 0:
         raise InputError(f"limit must be 0 or more distractors, got {limit}")
-    texts = read_texts(path, "id")
+    options = options or ReadOptions()
+    source = CorpusSource(path, options.field_names(), Notes(options.strict))
+    texts = {document.id: document.content for document in Corpus(source) if document.content}
     if limit is None or limit >= len(texts):
         return texts
     kept = np.random.default_rng(seed).choice(len(texts), limit, replace=False)

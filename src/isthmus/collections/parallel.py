@@ -9,6 +9,7 @@ import numpy as np
 
 from isthmus.collections.collection import Collection
 from isthmus.errors import CollectionError, InputError, NotFoundError
+from isthmus.reading.notes import Notes
 
 Texts = dict[str, dict[str, str]]
 
@@ -29,6 +30,7 @@ class ParallelCollection:
         dropped_queries: Questions left out because a language lacks them or a passage that is relevant to them.
         dropped_passages: Passages left out because no question tells what they are parallel to, over all languages.
         distractors: Text by language and id of passages from elsewhere that nothing is relevant to.
+        notes: What was taken for granted when it was read.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ParallelCollection:
     dropped_queries: int = 0
     dropped_passages: int = 0
     distractors: Texts = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes, compare=False)
 
     def __post_init__(self) -> None:
         if self.passages.keys() != self.queries.keys():
@@ -96,7 +99,13 @@ def require_languages(languages: Sequence[str], there: Sequence[str], what: str)
 
 
 def keep_shared(
-    name: str, passages: Texts, queries: Texts, relevant: Mapping[str, Sequence[str]], *, alignment: str = BY_ID
+    name: str,
+    passages: Texts,
+    queries: Texts,
+    relevant: Mapping[str, Sequence[str]],
+    *,
+    alignment: str = BY_ID,
+    notes: Notes | None = None,
 ) -> ParallelCollection:
     """Keep the questions that every language asks and has the relevant passages of; keep all passages.
 
@@ -111,6 +120,13 @@ def keep_shared(
         and all(query in texts for texts in queries.values())
         and all(passage in texts for texts in passages.values() for passage in relevant[query])
     ]
+    if known and not shared:
+        examples = ", ".join(f"{next(iter(texts))!r} in {language!r}" for language, texts in queries.items() if texts)
+        raise CollectionError(
+            f"collection {name!r} must hold a question that every language asks and can answer, got none of "
+            f"{len(known)}: questions and passages are matched by their ids ({examples}); give the same id to what is "
+            "parallel"
+        )
     return ParallelCollection(
         name,
         passages,
@@ -118,6 +134,7 @@ def keep_shared(
         {query: tuple(relevant[query]) for query in shared},
         alignment,
         len(known) - len(shared),
+        notes=notes or Notes(),
     )
 
 
@@ -132,6 +149,9 @@ def align_by_id(name: str, collections: Mapping[str, Collection]) -> ParallelCol
         CollectionError: If a query has other relevant passages in another language, or no query is shared.
     """
     relevant: dict[str, tuple[str, ...]] = {}
+    notes = Notes()
+    for collection in collections.values():
+        notes.add(collection.notes)
     for language, collection in collections.items():
         for query, grades in collection.qrels.items():
             found = tuple(sorted(passage for passage, grade in grades.items() if grade > 0))
@@ -145,6 +165,7 @@ def align_by_id(name: str, collections: Mapping[str, Collection]) -> ParallelCol
         {language: collection.corpus for language, collection in collections.items()},
         {language: collection.queries for language, collection in collections.items()},
         relevant,
+        notes=notes,
     )
 
 

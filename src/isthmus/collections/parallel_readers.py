@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isthmus import assets
-from isthmus.collections.beir import existing, is_beir, read_beir, read_qrels
+from isthmus.collections.beir import Parts, is_beir, read_beir, read_parts
 from isthmus.collections.belebele import is_belebele, load_belebele, read_belebele
 from isthmus.collections.distractors import read_distractors
 from isthmus.collections.named import load
@@ -24,9 +24,11 @@ from isthmus.collections.parallel import (
 )
 from isthmus.collections.squad import is_squad, read_squad
 from isthmus.errors import CollectionError, InputError, NotFoundError, UnknownNameError
-from isthmus.reading.lines import read_jsonl, read_texts
+from isthmus.options import ReadOptions
+from isthmus.reading.corpus import Document
+from isthmus.reading.fields import Role
 
-PARALLEL_NAMES = ("belebele", "demo", "xquad")
+PARALLEL_NAMES = ("belebele", "demo", "mlqa", "xquad")
 _MLQA = re.compile(r"context-([\w-]+?)-question-([\w-]+)$")
 
 
@@ -39,6 +41,7 @@ def load_parallel(
     max_distractors: int | None = None,
     max_queries: int | None = None,
     seed: int = 0,
+    options: ReadOptions | None = None,
 ) -> ParallelCollection:
     """Load a parallel collection.
 
@@ -52,7 +55,7 @@ def load_parallel(
       (arXiv 1910.07475): equal question ids;
     - a folder with a Belebele file per language, ``en.jsonl`` or ``eng_Latn.jsonl`` (arXiv 2308.16884): equal ``link``
       and ``question_number``;
-    - a name: ``demo``; ``xquad`` and ``belebele`` are looked for in the folder ISTHMUS_DATA, then on the hub.
+    - a name: ``demo``; ``xquad``, ``mlqa`` and ``belebele`` are looked for in the folder ISTHMUS_DATA, then on the hub.
 
     Args:
         path_or_name: One of these.
@@ -63,6 +66,7 @@ def load_parallel(
         max_distractors: Use a sample of this many in every language; None uses all.
         max_queries: Use a sample of this many questions, the same in every language; None uses all.
         seed: Seed of both samples.
+        options: Names of fields in BEIR folders, and whether to refuse what is taken for granted otherwise.
 
     Raises:
         NotFoundError: If it, or one of the languages, is not there; names those that are.
@@ -76,26 +80,29 @@ def load_parallel(
         raise InputError(f"seed must be 0 or more, got {seed}")
     if max_distractors is not None and distractors is None:
         raise InputError(f"max_distractors must come with distractors, got {max_distractors} alone; give their path")
-    collection = _load(path_or_name, codes, split)
+    options = options or ReadOptions()
+    collection = _load(path_or_name, codes, split, options)
     if max_queries is not None:
         collection = sample_queries(collection, max_queries, seed)
     if distractors is None:
         return collection
-    return with_distractors(collection, _distractors(str(distractors), codes, max_distractors, seed))
+    return with_distractors(collection, _distractors(str(distractors), codes, max_distractors, seed, options))
 
 
-def _load(path_or_name: str | Path, languages: tuple[str, ...], split: str) -> ParallelCollection:
+def _load(path_or_name: str | Path, languages: tuple[str, ...], split: str, options: ReadOptions) -> ParallelCollection:
     path, name = Path(path_or_name), str(path_or_name)
     if path.is_dir():
-        return _mixed_beir(path, languages, split) if is_beir(path) else _folder(path, languages, split)
+        read = _mixed_beir if is_beir(path) else _folder
+        return read(path, languages, split, options)
     if path.is_file():
         raise InputError(f"collection must be a folder with a file per language, got the file {path}")
     if name == "demo":
         root = assets.resolve("isthmus/demo")
         require_languages(languages, [folder.name for folder in root.iterdir() if is_beir(folder)], "demo")
         return align_by_id(name, {language: load(name, language=language) for language in languages})
-    if name == "xquad":
-        return align_by_question(name, {language: load(name, language=language) for language in languages})
+    if name in ("xquad", "mlqa"):
+        found = {language: load(name, language=language, split=split) for language in languages}
+        return align_by_question(name, found)
     if name == "belebele":
         return align_by_question(name, load_belebele(languages))
     if path.suffix or len(path.parts) > 1:
@@ -103,27 +110,31 @@ def _load(path_or_name: str | Path, languages: tuple[str, ...], split: str) -> P
     raise UnknownNameError("parallel collection (no such folder)", name, PARALLEL_NAMES)
 
 
-def _distractors(pattern: str, languages: Sequence[str], limit: int | None, seed: int) -> Texts:
+def _distractors(pattern: str, languages: Sequence[str], limit: int | None, seed: int, options: ReadOptions) -> Texts:
     if "{language}" not in pattern:
         raise InputError(
             f"distractors must be a path with {{language}} in it, one file per language, got {pattern!r}; "
             "for example distractors/{language}.jsonl"
         )
     return {
-        language: read_distractors(Path(pattern.replace("{language}", language)), limit=limit, seed=seed)
+        language: read_distractors(
+            Path(pattern.replace("{language}", language)), limit=limit, seed=seed, options=options
+        )
         for language in languages
     }
 
 
-def _folder(folder: Path, languages: tuple[str, ...], split: str) -> ParallelCollection:
+def _folder(folder: Path, languages: tuple[str, ...], split: str, options: ReadOptions) -> ParallelCollection:
     """The first format that the folder holds anything of, in the order of :func:`load_parallel`."""
     beirs = {path.name: path for path in folder.iterdir() if path.is_dir() and is_beir(path)}
     name = folder.resolve().name
     if beirs:
         require_languages(languages, list(beirs), f"{folder}")
-        return align_by_id(
-            name, {language: read_beir(beirs[language], split=split, language=language) for language in languages}
-        )
+        found = {
+            language: read_beir(beirs[language], split=split, language=language, options=options)
+            for language in languages
+        }
+        return align_by_id(name, found)
     squads = _squad_files(folder)
     if squads:
         paths = _one_each(squads, languages, folder)
@@ -162,44 +173,44 @@ def _one_each(found: Mapping[str, list[Path]], languages: Sequence[str], folder:
     return {language: found[language][0] for language in languages}
 
 
-def _mixed_beir(folder: Path, languages: tuple[str, ...], split: str) -> ParallelCollection:
-    corpus_path, queries_path = existing(folder, "corpus.jsonl"), existing(folder, "queries.jsonl")
-    corpus, queries = read_texts(corpus_path, "_id", title=True), read_texts(queries_path, "_id")
-    judged = read_qrels(existing(folder / "qrels", f"{split}.tsv"), corpus, queries)
-    passage_keys, query_keys = _keys(corpus_path), _keys(queries_path)
-    require_languages(languages, list({language for language, _ in query_keys.values()}), f"{queries_path}")
-    require_languages(languages, list({language for language, _ in passage_keys.values()}), f"{corpus_path}")
+def _mixed_beir(folder: Path, languages: tuple[str, ...], split: str, options: ReadOptions) -> ParallelCollection:
+    parts = read_parts(folder, split=split, options=options, placed=True)
+    passage_keys, query_keys = _keys(parts, "passage"), _keys(parts, "query")
+    for keys, role in ((query_keys, "query"), (passage_keys, "passage")):
+        file = next(iter(parts.places[role, identifier] for identifier in keys), "").rpartition(", ")[0]
+        require_languages(languages, list({language for language, _ in keys.values()}), file)
     relevant: dict[str, dict[str, None]] = {}
-    for query, grades in judged.items():
+    unanswerable = set()
+    for query, grades in parts.qrels.items():
         found = relevant.setdefault(query_keys[query][1], {})
-        found |= dict.fromkeys(passage_keys[passage][1] for passage, grade in grades.items() if grade > 0)
+        golds = [passage for passage, grade in grades.items() if grade > 0]
+        found |= dict.fromkeys(passage_keys[passage][1] for passage in golds if passage in passage_keys)
+        if any(passage not in passage_keys for passage in golds):
+            unanswerable.add(query_keys[query][1])
     return keep_shared(
-        folder.resolve().name,
-        _texts(corpus, passage_keys, languages, corpus_path),
-        _texts(queries, query_keys, languages, queries_path),
-        {query: tuple(found) for query, found in relevant.items()},
+        parts.name,
+        _texts(parts.documents, passage_keys, languages, f"corpus of {folder}"),
+        _texts(parts.queries, query_keys, languages, f"queries of {folder}"),
+        {query: tuple(found) for query, found in relevant.items() if query not in unanswerable},
         alignment="passages and questions with the same parallel id are the same in every language",
+        notes=parts.notes,
     )
 
 
-def _keys(path: Path) -> dict[str, tuple[str, str]]:
-    """(language, parallel id) by ``_id``."""
+def _keys(parts: Parts, role: Role) -> dict[str, tuple[str, str]]:
+    """(language, parallel id) by id."""
     keys = {}
-    for number, row in read_jsonl(path):
-        metadata = row.get("metadata")
-        fields = {**(metadata if isinstance(metadata, dict) else {}), **row}
-        identifier, language = str(row["_id"]), fields.get("language")
+    for identifier, document in (parts.documents if role == "passage" else parts.queries).items():
+        where, language = parts.places[role, identifier], document.metadata.get("language")
         if not isinstance(language, str) or not language:
-            raise CollectionError(
-                f"{path}, line {number}: 'language' of {identifier!r} must be a code, got {language!r}"
-            )
-        parallel = fields.get("parallel_id")
+            raise CollectionError(f"{where}: 'language' of {identifier!r} must be a code, got {language!r}")
+        parallel = document.metadata.get("parallel_id")
         if parallel is None:
             stem = re.sub(rf"[-_.:/]{re.escape(language)}$", "", identifier)
             if stem in (identifier, ""):
                 raise CollectionError(
-                    f"{path}, line {number}: {identifier!r} must have a 'parallel_id', or an '_id' that ends in "
-                    f"-{language}; got neither"
+                    f"{where}: {identifier!r} must have a 'parallel_id', or an '_id' that ends in -{language}; got "
+                    "neither"
                 )
             parallel = stem
         keys[identifier] = (language, str(parallel))
@@ -207,14 +218,14 @@ def _keys(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _texts(
-    texts: Mapping[str, str], keys: Mapping[str, tuple[str, str]], languages: Sequence[str], path: Path
+    documents: Mapping[str, Document], keys: Mapping[str, tuple[str, str]], languages: Sequence[str], what: str
 ) -> Texts:
     found: Texts = {language: {} for language in languages}
-    for identifier, text in texts.items():
+    for identifier, document in documents.items():
         language, parallel = keys[identifier]
         if language not in found:
             continue
         if parallel in found[language]:
-            raise CollectionError(f"{path}: parallel id {parallel!r} must come once in {language!r}, got it again")
-        found[language][parallel] = text
+            raise CollectionError(f"{what}: parallel id {parallel!r} must come once in {language!r}, got it again")
+        found[language][parallel] = document.content
     return found

@@ -9,8 +9,7 @@ from typing import Any
 
 from isthmus.collections.collection import Collection
 from isthmus.errors import CollectionError
-from isthmus.reading.lines import COMPRESSIONS, is_unicode, open_text
-from isthmus.reading.storage import DAMAGE
+from isthmus.reading.lines import COMPRESSIONS, is_unicode, read_lines
 
 SUFFIXES = tuple(f".json{suffix}" for suffix in COMPRESSIONS)
 
@@ -31,13 +30,13 @@ def read_squad(path: Path, *, language: str | None = None, name: str | None = No
         NotFoundError: If the file is not there.
         CollectionError: If it is not such a file; names the line, or the place in the JSON.
     """
-    with open_text(path) as stream:
-        try:
-            content = json.load(stream)
-        except json.JSONDecodeError as error:
-            raise CollectionError(f"{path}, line {error.lineno}: must be JSON, got {error.msg}") from error
-        except (*DAMAGE, ValueError, RecursionError) as error:
-            raise CollectionError(f"{path} is damaged ({error}); fetch it again") from error
+    text = "\n".join(line for _, line in read_lines(path, keep_blank=True, refusal=CollectionError))
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CollectionError(f"{path}, line {error.lineno}: must be JSON, got {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise CollectionError(f"{path} is damaged ({error}); fetch it again") from error
     return from_questions(_questions(content, path), name=name or _stem(path), language=language)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from isthmus.errors import InputError
 from isthmus.options import RunOptions, option
-from isthmus.reading.lines import COMPRESSIONS, read_jsonl
-from isthmus.reading.storage import read_lines
+from isthmus.reading.records import kind_of, read_records
 
 TEXTS = ("query", "passage", "pivot_query", "pivot_passage")
 # Carried through as they are, where a file has them.
@@ -136,7 +135,7 @@ def _drawn(by_language: dict[str, list[dict[str, str]]], limit: int | None, seed
 
 def _read(file: str, pivot: str, left_out: Counter[str]) -> Iterator[dict[str, str]]:
     language, path = _language_and_path(file)
-    for where, row in _rows(path):
+    for where, row in read_records(path):
         own = language or row.get("language") or _from_name(path, pivot)
         if not isinstance(own, str) or not own:
             raise InputError(f"{where}: must have a column 'language', or be given as LANGUAGE={path}")
@@ -183,8 +182,7 @@ def _negatives(
 def _language_and_path(file: str) -> tuple[str | None, Path]:
     match = re.fullmatch(r"([a-z]{2,3}(?:[-_]\w+)?)=(.+)", file, flags=re.DOTALL)
     language, path = (None, Path(file)) if match is None else (match[1], Path(match[2]))
-    kinds = [suffix for suffix in path.suffixes[-2:] if suffix not in COMPRESSIONS]
-    if not kinds or kinds[-1] not in FORMATS:
+    if kind_of(path) not in FORMATS:
         raise InputError(
             f"files must be parallel files of {', '.join(FORMATS)} (also .gz, .xz), got {path}; collections for "
             "evaluation, such as SQuAD files, are not to be trained on"
@@ -195,28 +193,6 @@ def _language_and_path(file: str) -> tuple[str | None, Path]:
 def _from_name(path: Path, pivot: str) -> str | None:
     match = re.search(rf"(?:^|[._]){re.escape(pivot)}-([a-z]{{2,3}})\.", path.name)
     return None if match is None else match[1]
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if ".jsonl" in path.suffixes[-2:]:
-        for number, row in read_jsonl(path):
-            yield f"{path}, line {number}", row
-        return
-    header: list[str] | None = None
-    for number, line in read_lines(path):
-        fields = line.split("\t")
-        if header is None:
-            header = fields
-            if len(set(header)) < len(header):
-                twice = next(name for name in header if header.count(name) > 1)
-                raise InputError(f"{path}, line {number}: must name every column once, got {twice!r} twice; rename one")
-        elif len(fields) != len(header):
-            raise InputError(
-                f"{path}, line {number}: must have the {len(header)} fields of the header, got {len(fields)}; check "
-                "the tabs"
-            )
-        else:
-            yield f"{path}, line {number}", dict(zip(header, fields, strict=True))
 
 
 def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:

@@ -67,12 +67,14 @@ def write_card(
     methods = [transfer.get("method"), (training.get("settings") or {}).get("loss")]
     text = _template().render(
         name=_title(saved),
+        parts_of_isthmus="isthmus." in (folder / "modules.json").read_text(encoding="utf-8"),
         head=head,
         languages=languages,
         sparse=type(encoder).__name__ == "SparseEncoder",
         size=encoder.get_embedding_dimension(),
         length=encoder.max_seq_length,
         transfer=transfer,
+        training=training,
         origin=transfer.get("origin") or {},
         tokens=() if token_map is None else made_of(token_map),
         findings=[found for found in diagnose(encoder, None, token_map, folder=folder) if found.check != "texts"],
@@ -82,6 +84,7 @@ def write_card(
         query=query,
         passage=passage,
         citations=[CITATIONS[method] for method in methods if method in CITATIONS],
+        entries=[text.strip() for text in encoder.model_card_data.citations.values()],
         version=__version__,
     )
     start = saved.index("---", 3) + 3 if saved.startswith("---") else 0
@@ -132,6 +135,7 @@ def _template() -> Any:
         loader=PackageLoader("isthmus.diagnostics"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["last_part"] = lambda name: Path(str(name)).name
     environment.filters["listed"] = _listed
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     return environment.get_template("card.md.j2")

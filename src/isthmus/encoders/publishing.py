@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import InputError, NotFoundError, OutputError
+from isthmus.options import Options, option
 
 # As the hub has it: an owner and a name.
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # What is on this machine alone.
 LEFT_OUT = ["checkpoints/*", ".*", "*.partial"]
+
+
+@dataclass(frozen=True)
+class PublishOptions(Options):
+    """Where a result is published.
+
+    Attributes:
+        push_to_hub: Repository on the model hub that the result is uploaded to, ``OWNER/NAME``.
+        private: Make a repository that only its owner sees.
+    """
+
+    push_to_hub: str | None = option(
+        None, help="Upload the result to this repository of the model hub.", panel="Output", metavar="OWNER/NAME"
+    )
+    private: bool = option(False, help="Make a repository that only you see.", panel="Output")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.push_to_hub is not None:
+            check_repository(self.push_to_hub)
+        elif self.private:
+            raise InputError("--private must come with --push-to-hub, got it alone; name a repository")
 
 
 def check_repository(name: str) -> str:

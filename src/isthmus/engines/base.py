@@ -19,7 +19,7 @@ from isthmus.index.build import Change
 from isthmus.index.header import VectorHeader
 from isthmus.index.hits import Hit, Match
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
-from isthmus.index.segments import field_value
+from isthmus.index.segments import field_value, wanted_values
 from isthmus.reading.corpus import Document
 
 _SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
@@ -189,10 +189,7 @@ def labels(document: Document) -> list[str]:
 
 def wanted_labels(filter: Mapping[str, Any] | None) -> list[list[str]]:
     """A filter as labels: a document must have one of every list."""
-    return [
-        [f"{name}={field_value(one)}" for one in (value if isinstance(value, (list, tuple, set)) else [value])]
-        for name, value in (filter or {}).items()
-    ]
+    return [[f"{name}={one}" for one in wanted_values(value)] for name, value in (filter or {}).items()]
 
 
 def entries(vector: csr_matrix, where: str) -> tuple[list[int], NDArray[np.float32]]:

@@ -96,7 +96,7 @@ def build_engine(
 def build_lexical_engine(
     url: str,
     model: str,
-    corpus: str,
+    corpus: Any,
     folder: Path,
     lexical: LexicalOptions,
     options: IndexOptions | None = None,
@@ -108,7 +108,7 @@ def build_lexical_engine(
     Args:
         url: A folder, or a URL of :mod:`isthmus.engines`.
         model: Built-in name, folder or hub id.
-        corpus: A file, which is read twice.
+        corpus: As for :class:`isthmus.reading.corpus.Corpus`, a file, which is read twice.
         folder: Where the encoder goes. With an index in a folder it is there when the index is; a server keeps what
             arrived before an interruption, and needs its encoder to go on.
         lexical: What to add to the encoder.

@@ -46,7 +46,7 @@ _SMALL = 2**16
 
 @dataclass(frozen=True)
 class Knobs:
-    """How lists are made and searched. The defaults were chosen on 200,000 documents of benchmarks/search.py.
+    """How lists are made and searched. The defaults were chosen on 200,000 documents of ``benchmarks search``.
 
     Attributes:
         n_postings: Average postings kept of each list.

@@ -15,6 +15,7 @@ from isthmus import assets
 from isthmus.errors import InputError, NotFoundError
 
 ENGLISH_TOKENIZER = "isthmus/mini-splade-en"
+MULTILINGUAL_TOKENIZER = "isthmus/mini-bridge"
 
 
 class BM25:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isthmus._progress import wanted
 from isthmus.encoders.load import load_encoder
 from isthmus.errors import EncoderError
-from isthmus.evaluation.bm25 import BM25
+from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.options import EncodeOptions
 
 Role = Literal["query", "document"]
@@ -26,7 +26,7 @@ def load_model(
     Args:
         name: ``"bm25"``, or the built-in name, path or hub id of a sparse or dense encoder.
         language: Language of the collection; chooses the tokenizer of BM25.
-        tokenizer: Tokenizer of BM25; None takes the built-in one of ``language``.
+        tokenizer: Tokenizer of BM25; None takes the built-in one of ``language``, or the multilingual one.
         trust_remote_code: Run code that comes with the model.
 
     Raises:
@@ -35,7 +35,9 @@ def load_model(
         InputError: If BM25 has no tokenizer for ``language``.
     """
     if name.lower() == "bm25":
-        return BM25(tokenizer, trust_remote_code=trust_remote_code) if tokenizer else BM25.for_language(language)
+        if tokenizer:
+            return BM25(tokenizer, trust_remote_code=trust_remote_code)
+        return BM25(MULTILINGUAL_TOKENIZER) if language is None else BM25.for_language(language)
     return load_encoder(name, trust_remote_code=trust_remote_code, argument="model", besides="'bm25', ")
 
 

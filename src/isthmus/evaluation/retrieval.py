@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.sparse import issparse
 
 from isthmus.collections import Collection, load
@@ -49,6 +50,7 @@ def evaluate(
             distractors=options.distractors,
             max_distractors=options.max_distractors,
             seed=options.seed,
+            options=options,
         )
     elif options.language is not None or options.distractors is not None:
         raise InputError(
@@ -117,13 +119,18 @@ def evaluate_vectors(
             f"{len(collection.corpus)}), got {queries.shape[0]} and {documents.shape[0]}"
         )
     sparse = issparse(queries)
-    indices, _ = (search if sparse else search_dense)(queries, documents, DEPTH)
+    # What a model makes of no text says nothing: no query finds it.
+    found = np.flatnonzero([bool(text) for text in collection.corpus.values()])
+    documents = documents if len(found) == documents.shape[0] else documents[found]
+    places, _ = (search if sparse else search_dense)(queries, documents, DEPTH)
+    indices = np.where(places < 0, places, found[places])
     query_ids = tuple(collection.queries)
     per_query = effectiveness(indices, query_ids, list(collection.corpus), collection.qrels)
     stated = {
         "language": collection.language,
         "distractors": collection.distractors,
         "dropped_queries": collection.dropped_queries,
+        "reading": dict(collection.notes.counts),
         "top_k": DEPTH,
         **(settings or {}),
         "versions": versions(),

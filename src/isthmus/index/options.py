@@ -78,7 +78,7 @@ class IndexOptions(StoreOptions, CorpusOptions):
 
 
 def _read_ids(path: Path) -> list[str]:
-    from isthmus.reading.storage import read_lines
+    from isthmus.reading.lines import read_lines
 
     return [line.strip() for _, line in read_lines(path)]
 

@@ -71,6 +71,22 @@ def field_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def wanted_values(value: object) -> list[str]:
+    """What a filter's value, or list of values, is compared by: a whole number is 2020 and 2020.0.
+
+    Tables write the whole numbers of a column with gaps with a point.
+    """
+    values = value if isinstance(value, (list, tuple, set)) else [value]
+    return list(dict.fromkeys(text for one in values for text in _spellings(field_value(one))))
+
+
+def _spellings(text: str) -> list[str]:
+    whole = text.removesuffix(".0")
+    # Not 007, which is no number but a name.
+    is_whole = whole.removeprefix("-").isdecimal() and str(int(whole)) == whole
+    return [whole, f"{whole}.0"] if is_whole else [text]
+
+
 class DocumentWriter:
     """Writes the documents of one segment as they come; the lists are somebody else's.
 

@@ -23,7 +23,7 @@ from isthmus.index.hits import Hit, Match
 from isthmus.index.options import IndexOptions, QueryOptions
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
-from isthmus.index.segments import field_value
+from isthmus.index.segments import wanted_values
 from isthmus.reading.corpus import Document
 from isthmus.reading.storage import atomic_folder, check_folder
 
@@ -298,10 +298,7 @@ class SparseIndex:
             if field not in known:
                 fields = ", ".join(sorted(known)) or "none"
                 raise InputError(f"filter must name a metadata field of the documents ({fields}), got {field!r}")
-        return {
-            field: [field_value(one) for one in (value if isinstance(value, (list, tuple, set)) else [value])]
-            for field, value in filter.items()
-        }
+        return {field: wanted_values(value) for field, value in filter.items()}
 
     def field_values(self, field: str) -> list[str]:
         """The values that a metadata field of the documents has, most frequent first.

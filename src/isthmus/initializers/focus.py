@@ -28,7 +28,7 @@ from isthmus.initializers.base import (
 from isthmus.initializers.static_space import fasttext_vectors, ppmi_vectors
 from isthmus.initializers.word_vectors import check_file
 from isthmus.options import Options, option
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 from isthmus.reading.texts import check_text, read_samples
 from isthmus.token_map import Sampling, TokenMap
 

@@ -14,7 +14,7 @@ from isthmus._progress import progress
 from isthmus.bridge.embed import unit_rows
 from isthmus.bridge.refine import Tokenize
 from isthmus.errors import InputError, NotFoundError
-from isthmus.reading.storage import read_lines
+from isthmus.reading.lines import read_lines
 
 BATCH = 8192
 

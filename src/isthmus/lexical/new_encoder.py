@@ -16,7 +16,7 @@ from isthmus.encoders.options import CorpusOptions
 from isthmus.errors import InputError, OutputError
 from isthmus.lexical.options import LexicalOptions
 from isthmus.options import OpenOptions
-from isthmus.reading.corpus import Corpus
+from isthmus.reading.corpus import Corpus, CorpusSource
 from isthmus.reading.storage import atomic_folder, check_folder, read_json
 
 # What an encoder was made of, beside it: the same command may then go on with it.
@@ -28,7 +28,7 @@ Step = Callable[[str], AbstractContextManager[Any]]
 @contextmanager
 def new_encoder(
     model: str,
-    corpus: str,
+    corpus: Any,
     folder: Path,
     lexical: LexicalOptions,
     options: CorpusOptions,
@@ -57,7 +57,8 @@ def new_encoder(
         OutputError: If the folder is taken, or was made of something else, or cannot be written.
     """
     added = check_place(model, folder, lexical, options, overwrite=overwrite, resume=resume)
-    source = Corpus(corpus)
+    # Read again for its vectors, and what is noted then is enough.
+    source = Corpus(corpus.unnoted() if isinstance(corpus, CorpusSource) else corpus)
     # As JSON has it, to be compared with what it will have become.
     asked = json.loads(json.dumps(added))
     resumed = resume and folder.exists()
@@ -78,7 +79,7 @@ def new_encoder(
 
     result = add_lexical(encoder, texts, known=known, show_progress_bar=options.show_progress_bar, **added)
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
-    names = {"model": Path(model).name, "corpus": Path(corpus).name}
+    names = {"model": Path(model).name, "corpus": Path(str(corpus)).name}
     made_of |= {"texts": texts.read_all(), **names}
     with atomic_folder(folder, overwrite=overwrite) as written:
         result.save_pretrained(str(written))

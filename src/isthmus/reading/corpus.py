@@ -1,28 +1,25 @@
-"""Documents as they come: JSONL, CSV or Parquet, compressed or not, from a file, a pipe or memory, one at a time."""
+"""Documents and queries as they come, from files, a pipe or memory, one at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from isthmus.errors import CollectionError, NotFoundError
-from isthmus.reading.lines import is_unicode
-from isthmus.reading.records import PARQUET, Rows, csv_rows, jsonl_rows, parquet_rows, sniffed
-
-# Plain text is read with these as well.
-from isthmus.reading.records import decompressed as decompressed
-from isthmus.reading.records import numbered_lines as numbered_lines
+from isthmus.reading.fields import FieldNames, Role, Row, columns_of
+from isthmus.reading.lines import compression_of, decompressed, opened
+from isthmus.reading.notes import Notes
+from isthmus.reading.records import PARQUET, Rows, found_files, kind_of, parquet_rows, sniffed, text_rows
 
 STDIN = "-"
-SUFFIXES = (".jsonl", ".ndjson", ".csv", PARQUET)
-COMPRESSIONS = ("", ".gz", ".xz", ".zst")
-Format = Literal["jsonl", "csv", "parquet"]
+Format = Literal["jsonl", "csv", "tsv", "parquet"]
+# What the files of a folder's documents are called: BEIR's, a folder of parts, MIRACL's and Pyserini's.
+CORPUS_FILES = ("corpus", "corpus/*", "docs*", "collection")
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class Document:
         id: Its name, unique in a corpus.
         text: What is searched.
         title: Put in front of the text for encoding; may be empty.
-        metadata: Everything else, as JSON values; ``language`` is one of them.
+        metadata: Everything else, as JSON values; ``language`` is one of them. What BEIR keeps in an object called
+            ``metadata`` stands beside the rest.
     """
 
     id: str
@@ -73,16 +71,46 @@ class StandardInput:
     format: Format | None = None
 
 
+@dataclass(frozen=True)
+class CorpusSource:
+    """Where documents come from, and how they are to be read; a :class:`Corpus` takes it as it takes a path.
+
+    Attributes:
+        source: Path, ``"-"``, :class:`StandardInput` or rows.
+        fields: Names of the fields that hold id, text and title.
+        notes: What is taken for granted on the way is noted here.
+    """
+
+    source: Any
+    fields: FieldNames = field(default_factory=FieldNames)
+    notes: Notes = field(default_factory=Notes, compare=False)
+
+    def __str__(self) -> str:
+        """The path."""
+        return str(self.source)
+
+    def unnoted(self) -> CorpusSource:
+        """The same, with notes of its own: to be read once more."""
+        return replace(self, notes=Notes(self.notes.strict))
+
+
 class Corpus:
     """Documents in their order, read as they are asked for; ids are checked to be unique.
 
+    A row that is there twice, the same in every field, is read once; of two that differ the second is refused.
+
     Args:
-        source: A file (``.jsonl``, ``.csv``, ``.parquet``; the first two also ``.gz``, ``.xz`` or ``.zst``), a BEIR
-            folder, ``"-"`` or :class:`StandardInput` for the same on standard input, a loaded collection, a mapping of
-            ids to texts, or rows with ``id`` (or ``_id``), ``text``, an optional ``title`` and any metadata.
+        source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``; all but the last also ``.gz``, ``.xz``
+            or ``.zst``), a folder with one of :data:`CORPUS_FILES`, ``"-"`` or :class:`StandardInput` for the same on
+            standard input, a :class:`CorpusSource`, a loaded collection, a mapping of ids to texts, or rows with
+            ``id`` (or ``_id``, ``docid``), ``text`` (or ``contents``), an optional ``title`` and any metadata.
+        role: Whether they are passages, which may be without text, or queries, which may not.
 
     Attributes:
         total: Size of the source for a progress bar, in no particular unit; None where it is not known.
+        where: File and line of the document that was given last.
+        notes: What was taken for granted.
+        role: As given.
 
     Raises:
         NotFoundError: If there is no such file.
@@ -91,12 +119,15 @@ class Corpus:
         OutputError: If Parquet on standard input cannot be kept in a temporary file.
     """
 
-    def __init__(self, source: Any) -> None:
-        self.total: int | None = None
-        self._raw: BinaryIO | None = None
-        self._rows_read = 0
+    def __init__(self, source: Any, *, role: Role = "passage") -> None:
+        wrapped = source if isinstance(source, CorpusSource) else CorpusSource(source)
+        self._fields, self.notes, self.role = wrapped.fields, wrapped.notes, role
         # A loaded collection.
-        source = getattr(source, "corpus", source)
+        source = getattr(wrapped.source, "corpus", wrapped.source)
+        self.total: int | None = None
+        self.where = ""
+        self._raw: BinaryIO | None = None
+        self._before = 0
         if isinstance(source, Mapping):
             source = [{"id": id, "text": text} for id, text in source.items()]
         if isinstance(source, (str, Path)) and str(source) == STDIN:
@@ -106,7 +137,10 @@ class Corpus:
             self._numbered = self._piped(source.format)
         elif isinstance(source, (str, Path)):
             self.name = str(source)
-            self._numbered = self._open(Path(source))
+            self._numbered = self._files(corpus_files(Path(source)))
+        elif isinstance(source, tuple) and source and all(isinstance(part, Path) for part in source):
+            self.name = str(source[0])
+            self._numbered = self._files(list(source))
         else:
             self.name = "corpus"
             self.total = len(source) if hasattr(source, "__len__") else None
@@ -115,7 +149,7 @@ class Corpus:
     @property
     def done(self) -> int:
         """How much of ``total`` has been read."""
-        return self._rows_read if self._raw is None else self._raw.tell()
+        return self._before + (0 if self._raw is None else self._raw.tell())
 
     def __iter__(self) -> Iterator[Document]:
         """Yield the documents; a corpus can be read once.
@@ -123,46 +157,58 @@ class Corpus:
         Raises:
             CollectionError: If a row is malformed or an id comes twice; names the line.
         """
-        seen: set[bytes] = set()
+        seen: dict[bytes, int] = {}
+        rows, unique = Row(self._fields, self.role), 0
+        repeated = "repeated_passages" if self.role == "passage" else "repeated_queries"
         for where, row in self._numbered:
-            self._rows_read += 1
-            document = row if isinstance(row, Document) else to_document(row, where)
+            self.where = where
+            document = row if isinstance(row, Document) else Document(*rows.read(row, where))
             # Digests, because ids can be long and there may be many millions.
             key = hashlib.blake2b(document.id.encode("utf-8", errors="surrogatepass"), digest_size=16).digest()
-            if key in seen:
-                raise CollectionError(f"{where}: id must be unique, got {document.id!r} again; remove one of the two")
-            seen.add(key)
+            content = hash((document.text, document.title, str(document.metadata)))
+            if seen.setdefault(key, content) != content:
+                raise CollectionError(
+                    f"{where}: id must be unique, got {document.id!r} again, with other contents; remove one of the two"
+                )
+            if len(seen) == unique:
+                self.notes.take(repeated, where, document.id)
+                continue
+            unique += 1
+            if self.role == "passage" and not document.content:
+                self.notes.take("passages_without_text", where, document.id)
             yield document
 
-    def _open(self, path: Path) -> Rows:
-        if path.is_dir():
-            inside = [path / f"corpus.jsonl{suffix}" for suffix in COMPRESSIONS]
-            found = next((file for file in inside if file.is_file()), None)
-            if found is None:
-                raise CollectionError(
-                    f"corpus must be a file or a folder with corpus.jsonl, got the folder {path} without one; name a "
-                    "file in it, or write its documents to corpus.jsonl there"
-                )
-            path = found
-        compression = path.suffix if path.suffix in COMPRESSIONS else ""
-        kind = Path(path.name.removesuffix(compression)).suffix
-        if kind not in SUFFIXES or (kind == PARQUET and compression):
-            raise CollectionError(
-                f"corpus must end in .jsonl, .csv or .parquet (the first two also .gz, .xz or .zst), got {path}; "
-                "rename it, or pass - and pipe it in"
-            )
-        if not path.is_file():
-            raise NotFoundError(f"{path} does not exist")
-        if kind == PARQUET:
-            self.total, rows = parquet_rows(str(path), path)
-            return rows
-        self.total = path.stat().st_size
-        try:
-            self._raw = path.open("rb")
-        except OSError as error:
-            raise CollectionError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-        stream = decompressed(self._raw, compression)
-        return csv_rows(str(path), stream) if kind == ".csv" else jsonl_rows(str(path), stream)
+    def _files(self, paths: list[Path]) -> Rows:
+        for path in paths:
+            if not path.is_file():
+                raise NotFoundError(f"{path} does not exist")
+        if kind_of(paths[0]) == PARQUET:
+            counted = [parquet_rows(str(path), path) for path in paths]
+            self.total = sum(count for count, _ in counted)
+            return self._counted(row for _, rows in counted for row in rows)
+        for path in paths:
+            # Tells what is missing before long work begins.
+            with opened(path) as raw:
+                decompressed(raw, compression_of(path))
+        self.total = sum(path.stat().st_size for path in paths)
+        return self._text(paths)
+
+    def _text(self, paths: list[Path]) -> Rows:
+        for path in paths:
+            with opened(path) as self._raw:
+                stream = decompressed(self._raw, compression_of(path))
+                yield from self._rows(str(path), str(kind_of(path)), stream)
+                self._before += path.stat().st_size
+                self._raw = None
+
+    def _rows(self, name: str, kind: str, stream: BinaryIO, remedy: str = "") -> Rows:
+        columns = columns_of(self._fields, self.role)
+        return text_rows(name, kind, stream, columns=columns, remedy=remedy, notes=self.notes)
+
+    def _counted(self, rows: Rows) -> Rows:
+        for row in rows:
+            self._before += 1
+            yield row
 
     def _piped(self, format: Format | None) -> Rows:
         kind, stream = sniffed(sys.stdin.buffer)
@@ -170,56 +216,33 @@ class Corpus:
             raise CollectionError(f"stdin must be {format}, as --format says, got Parquet; leave --format out")
         if kind == PARQUET or format == "parquet":
             self.total, rows = parquet_rows("stdin", stream)
-            return rows
-        stream = decompressed(stream, kind)
-        if format == "csv":
-            return csv_rows("stdin", stream)
-        return jsonl_rows("stdin", stream, remedy="" if format else "if it is CSV, say so with --format csv")
+            return self._counted(rows)
+        remedy = "" if format else "if it is CSV, say so with --format csv"
+        return self._rows("stdin", f".{format or 'jsonl'}", decompressed(stream, kind), remedy)
 
 
-def to_document(row: Any, where: str) -> Document:
-    """Check one row.
-
-    Args:
-        row: An object with ``id`` or ``_id``, ``text``, and optionally ``title`` and more.
-        where: File and line for the message.
+def corpus_files(path: Path) -> list[Path]:
+    """The files of documents that a path means: itself, or those of a folder.
 
     Raises:
-        CollectionError: If a field is missing or of another type.
+        CollectionError: If there is none, or it is of another kind.
     """
-    if not isinstance(row, Mapping):
+    if path.is_dir():
+        found = found_files(path, *CORPUS_FILES)
+        # Compressed and not, they are the same; many are parts of a whole.
+        found = found[:1] if found and found[0].parent == path and found[0].name.startswith("corpus.") else found
+        if not found:
+            raise CollectionError(
+                f"corpus must be a file or a folder with corpus.jsonl, got the folder {path} without one; name a "
+                "file in it, or write its documents to corpus.jsonl there"
+            )
+        return found
+    if kind_of(path) is None:
         raise CollectionError(
-            f"{where}: must be an object with id and text, got {type(row).__name__}; mend it or remove it"
+            f"corpus must end in .jsonl, .csv or .parquet, .json or .tsv (all but .parquet also .gz, .xz or .zst), got "
+            f"{path}; write it as one of them, or pass - and pipe it in"
         )
-    identifier = row.get("id", row.get("_id"))
-    if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
-        fields = ", ".join(map(str, row)) or "none"
-        raise CollectionError(
-            f"{where}: id must be a string that is not empty, got {identifier!r}; the fields are {fields}; give "
-            "every document an id of its own"
-        )
-    text, title = row.get("text"), row.get("title") or ""
-    if not isinstance(text, str) or not isinstance(title, str):
-        got = text if not isinstance(text, str) else title
-        raise CollectionError(
-            f"{where}: text (and title) of {str(identifier)!r} must be a string, got {got!r}; mend it or remove it"
-        )
-    if not is_unicode(f"{identifier}{text}{title}"):
-        raise CollectionError(
-            f"{where}: id, text and title of {str(identifier)!r} must be Unicode, got half of a surrogate pair; write "
-            "the character whole"
-        )
-    metadata = {key: finite(value) for key, value in row.items() if key not in ("id", "_id", "text", "title")}
-    return Document(str(identifier), text, title, metadata)
-
-
-def finite(value: Any) -> Any:
-    """A value of JSON with null for NaN and infinity: JSON has none, and tables say NaN for what is missing."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [path]
 
 
 def in_windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -1,27 +1,38 @@
-"""What the bytes of a corpus hold: rows of JSONL, CSV and Parquet, compressed or not, each with its place."""
+"""What files hold: rows of JSON, CSV, TSV and Parquet, compressed or not, each with its place."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import lzma
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from isthmus.errors import CollectionError, MissingExtraError, OutputError
-from isthmus.reading.storage import DAMAGE, zstd_stream
+from isthmus.errors import CollectionError, InputError, MissingExtraError, OutputError
+from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, numbered_lines, opened
+from isthmus.reading.notes import Notes
 
 PARQUET = ".parquet"
+KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", PARQUET)
 Rows = Iterator[tuple[str, Any]]
 _PARQUET_ROWS = 1024
 # The csv module stops at 128 KiB, which books pass; without any limit, one open quote would take in the whole file.
 _FIELD_CHARACTERS = 2**24
-_FIRST_BYTES = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst", b"PAR1": PARQUET}
+_FIRST_BYTES = FIRST_BYTES | {PARQUET: b"PAR1"}
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def kind_of(path: Path) -> str | None:
+    """``.jsonl``, ``.tsv`` and so on by the name of a file, whatever it is compressed by; None for other files."""
+    compression = compression_of(path)
+    kind = Path(path.name.removesuffix(compression)).suffix
+    return kind if kind in KINDS and not (kind == PARQUET and compression) else None
 
 
 def sniffed(raw: BinaryIO) -> tuple[str, BinaryIO]:
@@ -30,8 +41,8 @@ def sniffed(raw: BinaryIO) -> tuple[str, BinaryIO]:
     Returns:
         ``.gz``, ``.xz``, ``.zst``, ``.parquet`` or nothing, and the stream with those bytes still in it.
     """
-    head = raw.read(max(map(len, _FIRST_BYTES)))
-    found = next((suffix for first, suffix in _FIRST_BYTES.items() if head.startswith(first)), "")
+    head = raw.read(max(map(len, _FIRST_BYTES.values())))
+    found = next((suffix for suffix, first in _FIRST_BYTES.items() if head.startswith(first)), "")
     return found, cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw)))
 
 
@@ -53,86 +64,202 @@ class _Rejoined(io.RawIOBase):
         return len(chunk)
 
 
-def decompressed(raw: BinaryIO, compression: str) -> BinaryIO:
-    """The bytes of a file that ends in ``compression``: ``.gz``, ``.xz``, ``.zst`` or nothing."""
-    if compression == ".gz":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-    if compression == ".xz":
-        return cast(BinaryIO, lzma.LZMAFile(raw))
-    if compression == ".zst":
-        return zstd_stream(raw)
-    return raw
+def read_records(
+    path: Path,
+    *,
+    columns: Sequence[str] = (),
+    places: int = 2,
+    refusal: type[InputError] = CollectionError,
+    notes: Notes | None = None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row of a file stands ("pairs.jsonl, line 3"), and its values by name.
+
+    Args:
+        path: File of one of :data:`KINDS`; all but Parquet may be compressed.
+        columns: As for :func:`text_rows`.
+        places: Likewise.
+        refusal: What to raise where the content does not fit.
+        notes: Where delimiters and encodings are noted.
+
+    Raises:
+        NotFoundError: If it is not there.
+        InputError: Or the ``refusal`` given, if it is of another kind or malformed, or a row is no object of Unicode
+            text; names the line.
+        MissingExtraError: If a package that reads its kind is not installed.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise refusal(f"files must end in {', '.join(KINDS)} (all but the last also .gz, .xz or .zst), got {path}")
+    with opened(path, refusal=refusal) as raw:
+        if kind == PARQUET:
+            rows = parquet_rows(str(path), path, refusal=refusal)[1]
+        else:
+            stream = decompressed(raw, compression_of(path))
+            rows = text_rows(str(path), kind, stream, columns=columns, places=places, refusal=refusal, notes=notes)
+        for where, row in rows:
+            if not isinstance(row, dict):
+                raise refusal(f"{where}: must be a JSON object, got {type(row).__name__}; mend the line or remove it")
+            # A lone surrogate is escaped in what Python shows of a row.
+            if "\\ud" in str(row) and not is_unicode(json.dumps(row, ensure_ascii=False, default=str)):
+                raise refusal(f"{where}: must be Unicode text, got half a surrogate pair; remove it")
+            yield where, row
 
 
-def jsonl_rows(name: str, stream: BinaryIO, *, remedy: str = "") -> Rows:
-    """One row a line.
+def text_rows(
+    name: str,
+    kind: str,
+    stream: BinaryIO,
+    *,
+    columns: Sequence[str] = (),
+    places: int = 2,
+    remedy: str = "",
+    refusal: type[InputError] = CollectionError,
+    notes: Notes | None = None,
+) -> Rows:
+    """Rows of a stream of one of :data:`KINDS` but Parquet.
 
     Args:
         name: Of the file, for messages.
+        kind: Of the file.
         stream: What it holds, decompressed.
+        columns: What columns of TSV may be called; a first line with two of them is a header, and the first ones are
+            the names where there is none.
+        places: Most fields of a line where there is none; two at least.
         remedy: What to do where the very first line is no JSON; empty says the same as of any other.
+        refusal: What to raise where the content does not fit.
+        notes: Where delimiters and encodings are noted.
 
     Raises:
-        CollectionError: If a line is no JSON, or the file is damaged; names the line.
+        InputError: Or the ``refusal`` given, if the content is malformed or damaged; names the line.
     """
-    for number, line in numbered_lines(name, stream):
+    lines = numbered_lines(name, stream, blank=kind in (".csv", ".json"), refusal=refusal, notes=notes)
+    if kind == ".csv":
+        return _csv_rows(name, lines, refusal, notes)
+    if kind == ".tsv":
+        return _tsv_rows(name, lines, columns, places, refusal)
+    remedy = remedy or "mend the line or remove it"
+    return _json_rows(name, lines, remedy, refusal, listed=kind == ".json")
+
+
+def _json_rows(
+    name: str, lines: Iterator[tuple[int, str]], remedy: str, refusal: type[InputError], *, listed: bool
+) -> Rows:
+    """One row a line; a ``.json`` file may be one list of rows as well."""
+    for number, line in lines:
+        text = line = line.rstrip("\r\n")
+        if not line.strip():
+            continue
+        whole = listed and number == 1 and line.lstrip().startswith("[")
+        if whole:
+            text = "".join(chain([f"{line}\n"], (more for _, more in lines)))
         try:
-            row = json.loads(line)
+            row = json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            told = f"{name}, line {number}: must be JSON, got {line[:60]!r} ({reason}); "
-            raise CollectionError(
-                told + (remedy if number == 1 and remedy else "mend the line or remove it")
-            ) from error
-        yield f"{name}, line {number}", row
+            before = error.lineno - 1 if isinstance(error, json.JSONDecodeError) else 0
+            shown = text.split("\n")[before][:60]
+            told = f"{name}, line {number + before}: must be JSON, got {shown!r} ({reason}); "
+            if number == 1 and line.startswith("[") and not whole:
+                told += "if the file is one list, let its name end in .json; "
+            raise refusal(told + (remedy if number == 1 else "mend the line or remove it")) from error
+        if whole:
+            yield from ((f"{name}, row {place}", one) for place, one in enumerate(row, start=1))
+        else:
+            yield f"{name}, line {number}", row
 
 
-def csv_rows(name: str, stream: BinaryIO) -> Rows:
-    """One row a record, by the names in the header.
-
-    Args:
-        name: Of the file, for messages.
-        stream: What it holds, decompressed.
-
-    Raises:
-        CollectionError: If it is no CSV, or the file is damaged; names the line.
-    """
+def _csv_rows(name: str, lines: Iterator[tuple[int, str]], refusal: type[InputError], notes: Notes | None) -> Rows:
+    """One row a record, by the names in the header; a header without commas tells what else is between fields."""
     # One limit for the whole process: raised for whoever else reads CSV here, never lowered.
     csv.field_size_limit(max(_FIELD_CHARACTERS, csv.field_size_limit()))
-    reader = csv.DictReader((line for _, line in numbered_lines(name, stream, blank=True)), strict=True)
+    header, before = next((line for _, line in lines), ""), 0
+    delimiter = next((sign for sign in _DELIMITERS if sign in header and "," not in header), ",")
+    if header.startswith("sep=") and len(header.strip()) == 5:
+        # Spreadsheets write their delimiter above the names.
+        header, before = next((line for _, line in lines), ""), 1
+    if delimiter != "," and notes is not None:
+        notes.take("other_delimiters", name, _DELIMITERS[delimiter])
+    content = chain([header] if header else [], (line for _, line in lines))
+    reader = csv.DictReader(content, strict=True, delimiter=delimiter)
     while True:
-        first = reader.line_num + 1
+        first = reader.line_num + before + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             if "field limit" in str(error):
-                raise CollectionError(
+                raise refusal(
                     f"{name}, line {first}: must have fields of at most {csv.field_size_limit():,} characters, got a "
                     "longer one in the record that starts there; close its quotes, or cut it into documents"
                 ) from error
-            raise CollectionError(
-                f"{name}, line {reader.line_num}: must be CSV ({error}); mend the record or remove it"
+            raise refusal(
+                f"{name}, line {reader.line_num + before}: must be CSV ({error}); mend the record or remove it"
             ) from error
-        where = f"{name}, line {reader.line_num}"
+        where = f"{name}, line {reader.line_num + before}"
         if None in row or None in row.values():
-            raise CollectionError(
+            raise refusal(
                 f"{where}: must have as many fields as the header ({len(reader.fieldnames or ())}); check its commas "
                 "and quotes"
             )
         yield where, row
 
 
-def parquet_rows(name: str, source: Path | BinaryIO) -> tuple[int, Rows]:
+def _tsv_rows(
+    name: str,
+    lines: Iterator[tuple[int, str]],
+    columns: Sequence[str],
+    places: int,
+    refusal: type[InputError],
+) -> Rows:
+    """One row a line; quotes stand for themselves, but around a whole field of a file with a header."""
+    header: list[str] | None = None
+    unquoted = False
+    for number, line in lines:
+        line = line.rstrip("\r\n")
+        fields = line.split("\t")
+        where = f"{name}, line {number}"
+        if header is None:
+            header = [field.strip().strip('"') for field in fields]
+            unquoted = not columns or len(set(header).intersection(columns)) > 1
+            if unquoted and len(set(header)) < len(header):
+                twice = next(one for one in header if header.count(one) > 1)
+                raise refusal(f"{where}: must name every column once, got {twice!r} twice; rename one")
+            if unquoted:
+                continue
+            if not 2 <= len(fields) <= places:
+                raise refusal(
+                    f"{where}: must have {', '.join(columns[:places])} between tabs, or name its columns in the first "
+                    f"line, got {len(fields)} field{'s' * (len(fields) != 1)} in {line[:60]!r}; add the line of names"
+                )
+            header = list(columns[: len(fields)])
+        if len(fields) != len(header):
+            raise refusal(
+                f"{where}: must have the {len(header)} fields of the {'header' if unquoted else 'first line'}, got "
+                f"{len(fields)}; check the tabs"
+            )
+        yield where, dict(zip(header, map(without_quotes, fields) if unquoted else fields, strict=True))
+
+
+def without_quotes(field: str) -> str:
+    """A field without the quotes that spreadsheets and pandas put around one."""
+    inner = field[1:-1].replace('""', "")
+    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inner
+    return field[1:-1].replace('""', '"') if quoted else field
+
+
+def parquet_rows(
+    name: str, source: Path | BinaryIO, *, refusal: type[InputError] = CollectionError
+) -> tuple[int, Rows]:
     """How many rows there are, and the rows.
 
     Args:
         name: Of the file, for messages.
         source: The file; or a stream, which is kept in a temporary file, because Parquet is read from its end.
+        refusal: What to raise where the content does not fit.
 
     Raises:
-        CollectionError: If it is no Parquet, or is damaged.
+        InputError: Or the ``refusal`` given, if it is no Parquet, or is damaged.
         MissingExtraError: If pyarrow is not installed.
         OutputError: If there is no room for the temporary file.
     """
@@ -144,7 +271,7 @@ def parquet_rows(name: str, source: Path | BinaryIO) -> tuple[int, Rows]:
     try:
         file = ParquetFile(source if isinstance(source, Path) else _kept(name, source))
     except pyarrow.ArrowException as error:
-        raise CollectionError(f"{name} must be a Parquet file, got {error}; fetch it again") from error
+        raise refusal(f"{name} must be a Parquet file, got {error}; fetch it again") from error
 
     def rows() -> Rows:
         number = 0
@@ -154,7 +281,7 @@ def parquet_rows(name: str, source: Path | BinaryIO) -> tuple[int, Rows]:
                     number += 1
                     yield f"{name}, row {number}", row
         except (pyarrow.ArrowException, OSError) as error:
-            raise CollectionError(f"{name} is damaged after row {number} ({error}); fetch it again") from error
+            raise refusal(f"{name} is damaged after row {number} ({error}); fetch it again") from error
 
     return file.metadata.num_rows, rows()
 
@@ -172,16 +299,30 @@ def _kept(name: str, stream: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, file)
 
 
-def numbered_lines(name: str, stream: BinaryIO, *, blank: bool = False) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1; blank ones are left out unless asked for."""
-    number = 0
-    try:
-        # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
-        for number, content in enumerate(stream, start=1):
-            line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-            if blank or line.strip():
-                yield number, line
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{name}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except DAMAGE as error:
-        raise CollectionError(f"{name} is damaged after line {number} ({error}); fetch it again") from error
+def found_files(folder: Path, *stems: str, kinds: Sequence[str] = KINDS) -> list[Path]:
+    """The files in a folder that go by the first of some names, in the order of their numbers.
+
+    Args:
+        folder: Where to look.
+        stems: Names without ends, which may have ``*`` in them and a folder before them.
+        kinds: The ends; of files of several kinds, those of the first.
+    """
+    for stem in stems:
+        inside = (folder / stem).parent
+        files = sorted(inside.iterdir(), key=_natural) if inside.is_dir() else []
+        for kind in kinds:
+            found = [path for path in files if path.is_file() and _is_named(path, Path(stem).name, kind)]
+            if found:
+                return found
+    return []
+
+
+def _is_named(path: Path, stem: str, kind: str) -> bool:
+    plain = path.name.removesuffix(compression_of(path))
+    return plain.endswith(kind) and fnmatchcase(plain.removesuffix(kind), stem)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Puts docs-2 before docs-10."""
+    pieces = re.split(r"(\d+)", path.name)
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]

@@ -1,25 +1,19 @@
-"""Reading and writing files so that a reader never sees half of one."""
+"""Writing files and folders so that a reader never sees half of one; and small JSON files read back."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import lzma
 import os
 import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from safetensors import SafetensorError
 
-from isthmus.errors import InputError, IsthmusError, MissingExtraError, NotFoundError, OutputError
-
-_COMPRESSED_BYTES = 2**16
+from isthmus.errors import InputError, IsthmusError, NotFoundError, OutputError
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -64,71 +58,6 @@ def _umask() -> int:
     return mask
 
 
-def zstd_stream(raw: BinaryIO, *, close: bool = False) -> BinaryIO:
-    """The decompressed bytes of a zstandard file of one frame or several.
-
-    Args:
-        raw: The file.
-        close: Close it with the stream.
-
-    Raises:
-        MissingExtraError: If zstandard is not installed.
-    """
-    try:
-        import zstandard
-    except ImportError as error:
-        raise MissingExtraError("zstandard", "zstd") from error
-    return cast(BinaryIO, io.BufferedReader(_ZstdStream(raw, zstandard, close)))
-
-
-class _ZstdStream(io.RawIOBase):
-    """Unlike the package's own, it refuses half a frame, and raises for damage what files raise."""
-
-    def __init__(self, raw: BinaryIO, zstandard: Any, close: bool) -> None:
-        self._raw = raw
-        self._zstandard = zstandard
-        self._close = close
-        self._frame: Any = None
-        self._compressed = self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if self._frame is not None and self._frame.eof:
-                self._compressed, self._frame = self._frame.unused_data, None
-            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
-            if not self._compressed:
-                if self._frame is not None:
-                    raise EOFError("the compressed file ends early")
-                return 0
-            self._frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
-            try:
-                self._ready = self._frame.decompress(self._compressed)
-            except self._zstandard.ZstdError as error:
-                raise OSError(str(error)) from error
-            self._compressed = b""
-        size = min(len(buffer), len(self._ready))
-        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
-        return size
-
-    def close(self) -> None:
-        if self._close:
-            self._raw.close()
-        super().close()
-
-
-def _open_zstd(path: Path, mode: str, encoding: str | None = None) -> Any:
-    stream = zstd_stream(path.open("rb"), close=True)
-    return io.TextIOWrapper(stream, encoding=encoding) if "t" in mode else stream
-
-
-OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".zst": _open_zstd}
-# What reading a damaged file raises.
-DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -145,40 +74,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value
-
-
-def read_lines(
-    path: Path, *, keep_blank: bool = False, refusal: type[InputError] = InputError
-) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) of a UTF-8 text file, decompressing ``.xz``, ``.gz`` and ``.zst``.
-
-    A byte-order mark is skipped, and only a line feed ends a line: words may hold what ``str.splitlines`` takes for an
-    end.
-
-    Args:
-        path: The file.
-        keep_blank: Yield blank lines too.
-        refusal: What to raise where the content does not fit.
-
-    Raises:
-        NotFoundError: If the file is not there.
-        InputError: Or the ``refusal`` given, if it is not UTF-8 text, or damaged.
-        MissingExtraError: If it ends in ``.zst`` and zstandard is not installed.
-    """
-    number = 0
-    try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as stream:
-            # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
-            for number, content in enumerate(stream, start=1):
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if keep_blank or line.strip():
-                    yield number, line
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise refusal(f"{path}, line {number}: must be UTF-8 text ({error}); convert the file") from error
-    except DAMAGE as error:
-        raise refusal(f"{path} cannot be read after line {number} ({error}); check it, or fetch it again") from error
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from isthmus.errors import CollectionError, NotFoundError
-from isthmus.reading.corpus import COMPRESSIONS, SUFFIXES, Corpus, decompressed, numbered_lines
+from isthmus.reading.corpus import CORPUS_FILES, Corpus
+from isthmus.reading.lines import compression_of, read_lines
+from isthmus.reading.records import found_files, kind_of
 
 
 def read_texts(paths: Iterable[str | Path]) -> Iterator[str]:
@@ -67,35 +69,24 @@ def _open(path: Path) -> Path | Corpus:
     if not path.exists():
         raise NotFoundError(f"{path} does not exist; give a file of texts")
     if path.is_dir():
-        if not any((path / f"corpus.jsonl{suffix}").is_file() for suffix in COMPRESSIONS):
+        if not found_files(path, *CORPUS_FILES):
             raise CollectionError(
                 f"texts must be a file or a folder with corpus.jsonl, got the folder {path} without one; name its "
                 f"files, as in {path / '*.txt'}"
             )
         return Corpus(path)
-    kind = Path(path.name.removesuffix(_compression(path))).suffix
-    if kind == ".txt":
+    if Path(path.name.removesuffix(compression_of(path))).suffix == ".txt":
         return path
-    if kind not in SUFFIXES:
+    if kind_of(path) is None:
         raise CollectionError(
-            "texts must end in .txt, .jsonl, .csv or .parquet (all but the last also .gz, .xz or .zst), got "
-            f"{path}; rename it"
+            "texts must end in .txt, .jsonl, .json, .csv, .tsv or .parquet (all but the last also .gz, .xz or .zst), "
+            f"got {path}; rename it"
         )
     return Corpus(path)
-
-
-def _compression(path: Path) -> str:
-    return path.suffix if path.suffix in COMPRESSIONS else ""
 
 
 def _texts(source: Path | Corpus) -> Iterator[str]:
     if isinstance(source, Corpus):
         yield from (document.content for document in source)
-        return
-    try:
-        raw = source.open("rb")
-    except OSError as error:
-        raise CollectionError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
-    with raw:
-        lines = numbered_lines(str(source), decompressed(raw, _compression(source)))
-        yield from (line.rstrip("\r\n") for _, line in lines)
+    else:
+        yield from (line for _, line in read_lines(source, refusal=CollectionError))

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 import isthmus
 from isthmus.errors import InputError
-from isthmus.reading.corpus import finite
+from isthmus.reading.fields import finite
 from isthmus.serve import schemas
 from isthmus.serve.answers import Answers
 from isthmus.serve.gate import BROKEN, Gate, Refusal

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from isthmus.reading.training_rows import Row, read_rows
 
 # Columns that say where a row comes from; counted, and the language also decides among whom negatives are looked for.
 PROVENANCE = ("language", "translated_by", "source")
+# What rows to train on call the passage of a query, and its negatives.
+_PLAIN = re.compile(r"(?:positive|negative)(_\d+)?")
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,27 @@ def _renamed(rows: Iterator[Row], mapping: Mapping[str, str], required: set[str]
                 found = ", ".join(map(repr, row)) or "none"
                 raise InputError(f"{where}: must have the column {own!r} for {name!r}, got {found}; check the mapping")
         kept = {name: value for name, value in row.items() if name not in taken and name not in mapping}
-        yield where, kept | {name: row[own] for name, own in mapping.items() if own in row}
+        yield where, _by_role(kept | {name: row[own] for name, own in mapping.items() if own in row})
+
+
+def _by_role(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what rows to train on call a positive and its negatives under their roles."""
+    named = {}
+    for name, value in row.items():
+        match = _PLAIN.fullmatch(name)
+        role = f"{'passage' if name == 'positive' else 'negative_passage'}{match[1] or ''}" if match else name
+        named[name if role in row else role] = value
+    return named
 
 
 def _collect(rows: Iterator[Row], name: str, required: list[str], negatives: list[str]) -> AlignData:
     texts: dict[str, list[str]] = {role: [] for role in required}
     found: dict[tuple[str, int], dict[int, str]] = {}
     provenance: dict[str, dict[int, str]] = {}
+    unused: set[str] = set()
     number = 0
     for number, (where, row) in enumerate(rows, start=1):
+        unused |= _unused(row, negatives)
         for role in required:
             texts[role].append(_text(row, role, where))
         for column, value in row.items():
@@ -111,6 +127,8 @@ def _collect(rows: Iterator[Row], name: str, required: list[str], negatives: lis
                 place[number - 1] = value
             elif column in PROVENANCE and isinstance(value, str) and value:
                 provenance.setdefault(column, {})[number - 1] = value
+    if unused:
+        warnings.warn(f"{name}: not aligned with: {', '.join(sorted(unused))}", stacklevel=2)
     if not number:
         raise InputError(f"training data must hold at least one row, got none in {name}")
     by_role: dict[str, dict[int, list[str | None]]] = {role: {} for role in negatives}
@@ -123,6 +141,12 @@ def _collect(rows: Iterator[Row], name: str, required: list[str], negatives: lis
     }
     digest = hashlib.blake2b(json.dumps([texts, by_role, told], sort_keys=True).encode(), digest_size=16)
     return AlignData(name, texts, by_role, told, digest.hexdigest())
+
+
+def _unused(row: Mapping[str, Any], negatives: list[str]) -> set[str]:
+    """Columns of negatives that the loss has no use for."""
+    named = {column: negative_of(column) for column, value in row.items() if column.startswith("neg") and value}
+    return {column for column, negative in named.items() if negative is None or negative[0] not in negatives}
 
 
 def _text(row: Mapping[str, Any], role: str, where: str) -> str:

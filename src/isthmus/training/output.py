@@ -97,13 +97,13 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
     Raises:
         OutputError: If it cannot be written; the checkpoints stay.
     """
+    from isthmus.diagnostics.model_card import write_card
+
     with atomic_folder(folder, overwrite=True) as written:
         encoder.save_pretrained(str(written))
         carry_transfer(source, written)
-        if section:
-            card = written / "README.md"
-            card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{section}", encoding="utf-8")
         report.save(written)
+        write_card(written, encoder, section=section)
 
 
 def weights_digest(encoder: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from isthmus.errors import CollectionError, InputError, NotFoundError
 from isthmus.reading.corpus import Corpus, Document
 from isthmus.reading.corpus_bar import corpus_bar
-from isthmus.reading.storage import OPENERS, read_lines
+from isthmus.reading.lines import COMPRESSIONS, read_lines
 from isthmus.training.data import TrainingData, parse_rows
 from isthmus.training.near_duplicates import NearDuplicates
 from isthmus.training.structure import WordPlaces, blocks, take_out
@@ -226,7 +226,7 @@ def read_documents(source: Any) -> Corpus:
         corpus = Corpus(_page(page, page.relative_to(path).as_posix()) for page in pages)
         corpus.total = len(pages)
         return corpus
-    kind = Path(path.name.removesuffix(path.suffix)).suffix if path.suffix in OPENERS else path.suffix
+    kind = Path(path.name.removesuffix(path.suffix)).suffix if path.suffix in COMPRESSIONS else path.suffix
     if kind not in (".txt", *PAGES):
         return Corpus(path)
     if not path.is_file():

@@ -15,8 +15,15 @@ class Origin:
     license: str | None = None
     base_model: str | None = None
     tokenizer_name: str | None = None
+    encoder_name: str | None = None
+    bridge_name: str | None = None
     languages: tuple[str, ...] = ()
     keeps_source: bool = False
+
+    def to_dict(self) -> dict[str, str]:
+        """Names of the parts that have one."""
+        named = {"encoder": self.encoder_name, "tokenizer": self.tokenizer_name, "bridge": self.bridge_name}
+        return {part: name for part, name in named.items() if name}
 
 
 def languages_of(language: str | Sequence[str] | None) -> tuple[str, ...]:

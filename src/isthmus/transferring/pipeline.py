@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.assets import PREFIX, PUBLISHED
 from isthmus.bridge import BridgeVectors, add_sentences, embed_vocabularies, load_vectors, open_bridge
 from isthmus.encoders.cards import read_language, read_license
 from isthmus.encoders.load import load_encoder, load_tokenizer, local_folder
@@ -89,11 +90,21 @@ def transfer(
         tokenizer_name=" + ".join(
             str(name) if place is None else place.name for name, place in zip(names, tokenizer_folders, strict=True)
         ),
+        encoder_name=_public(encoder),
+        bridge_name=_public(bridge or vectors),
         languages=languages,
         keeps_source=options.keep_source,
     )
     shown = [f"target tokenizer {name}" for name in names]
     return run_transfer(loaded, tokenizers, shown, make_vectors, options, origin)
+
+
+def _public(name: str | Path | None) -> str | None:
+    """What may be told of a name: all of a built-in one or a hub id, the last part of a path."""
+    if name is None or str(name).startswith((PREFIX, PUBLISHED)):
+        return None if name is None else str(name)
+    path = Path(name).expanduser()
+    return path.name if path.exists() else str(name)
 
 
 def transfer_encoder(

@@ -40,6 +40,7 @@ class TransferReport:
         source_coverage: How the source tokenizer splits the sample texts, or None without any.
         target_coverage: How the target tokenizer splits them.
         license: Licence of the source, or None where it states none.
+        origin: Names of ``encoder``, ``tokenizer`` and ``bridge``, as far as they are known; paths by their last part.
         refinement: What was done to the vectors of the bridge; None where nothing was, or there is no bridge.
         warnings: What the result may suffer from.
         settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
@@ -59,6 +60,7 @@ class TransferReport:
     source_coverage: Coverage | None = None
     target_coverage: Coverage | None = None
     license: str | None = None
+    origin: dict[str, str] = field(default_factory=dict)
     refinement: Refinement | None = None
     warnings: tuple[str, ...] = field(default=())
     settings: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +134,7 @@ class TransferReport:
         return {
             "format_version": FORMAT_VERSION,
             "method": self.method,
+            "origin": dict(self.origin),
             "options": {key: value for key, value in self.token_map.info.items() if key != "written_as"},
             "folded": len(self.token_map.info.get("written_as", {})),
             "settings": dict(self.settings),

@@ -113,6 +113,7 @@ def run_transfer(
         source_coverage=coverages[0],
         target_coverage=coverages[1],
         license=license,
+        origin=origin.to_dict(),
         warnings=tuple(warning for warning in warnings if warning is not None),
     )
     return result, replace(report, seconds=time.perf_counter() - start)

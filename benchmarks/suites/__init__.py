@@ -1,0 +1,1 @@
+"""One module a suite: ``main`` measures what its result file does not have yet, ``TABLES`` shows what it has."""
