@@ -1,6 +1,9 @@
 """Help of every command, and misuse of every command."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +106,35 @@ def test_json_is_all_there_is_on_stdout(run):
         code, out, _ = run(command, "--json")
         assert code == 0
         assert [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("transfer --preset mini-", ["mini-ar", "mini-hi", "mini-ko", "mini-ru", "mini-zh"]),
+        ("transfer --method f", ["focus"]),
+        ("transfer --bias m", ["mixed", "matched"]),
+        ("transfer --target-tokenizer isthmus/tokenizer-k", ["isthmus/tokenizer-ko"]),
+        ("transfer --bridge isth", ["isthmus/mini-bridge", "isthmus/mini-splade-en"]),
+        ("adapt --preset mini-k", ["mini-ko"]),
+        ("align --recipe clear", ["clear-paper"]),
+        ("encode isthmus/mini-s", ["isthmus/mini-splade-en"]),
+        # The shell completes paths.
+        ("encode ", []),
+        ("evaluate BM", ["BM25"]),
+        ("evaluate --collection kor", ["korquad"]),
+        ("evaluate --tokenizer isthmus/tokenizer-z", ["isthmus/tokenizer-zh"]),
+        ("search opens", ["opensearch://"]),
+        ("index -o seis", ["seismic:"]),
+        ("quickstart k", ["ko"]),
+        ("tra", ["transfer", "train"]),
+    ],
+)
+def test_values_are_completed_without_torch(words, values):
+    line = f"isthmus {words}"
+    environment = os.environ | {"_ISTHMUS_COMPLETE": "complete_bash", "COMP_WORDS": line}
+    environment["COMP_CWORD"] = str(len(line.split(" ")) - 1)
+    code = "import sys; sys.modules['torch'] = None; from isthmus.cli import app; app(prog_name='isthmus')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == values

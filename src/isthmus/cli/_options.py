@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from isthmus.cli._completion import completing
 from isthmus.options import Flag, Options, flag_of, kinds_of
 
 PANELS = ("Common", "Method", "Ablation", "Output")
@@ -140,6 +141,7 @@ def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect
         rich_help_panel=flag.panel,
         show_default=flag.shown or entry.default not in (None, MISSING),
         metavar=flag.metavar,
+        autocompletion=None if flag.complete is None else completing(flag.complete),
     )
     default = None if flag.kind is not None else entry.default
     if entry.default is MISSING:

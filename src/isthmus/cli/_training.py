@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._printing import console, errors, print_json, print_report, publish_result
 from isthmus.collections import load as load_collection
 from isthmus.errors import InputError
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options", bound=TrainerOptions)
 Model = Annotated[
-    str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
+    str,
+    typer.Argument(
+        help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+    ),
 ]
 Folder = Annotated[
     Path,

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from isthmus.adapting.adaptation_folder import check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
+from isthmus.cli._completion import MODELS, PRESETS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
@@ -22,9 +23,15 @@ def command(
     corpus: Annotated[str, typer.Argument(help=".jsonl, .csv, .parquet, .txt or a folder of pages.", metavar="CORPUS")],
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Folder of encoder, index and report.")],
     options: AdaptOptions,
-    encoder: Annotated[str | None, typer.Option(help="English sparse encoder: name, folder or hub id.")] = None,
-    bridge: Annotated[str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Models that go together, see `isthmus presets`.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="English sparse encoder: name, folder or hub id.", autocompletion=MODELS)
+    ] = None,
+    bridge: Annotated[
+        str | None, typer.Option(help="Multilingual dense model: name, folder or hub id.", autocompletion=MODELS)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Models that go together, see `isthmus presets`.", autocompletion=PRESETS)
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in the folder.", rich_help_panel="Output")
     ] = False,

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
+from isthmus.cli._completion import MEASURED, PARALLEL
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 @flags
 def command(
-    models: Annotated[list[str], typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")],
-    collection: Annotated[str, typer.Option(help="demo, xquad, belebele, or a folder with a file per language.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
+    ],
+    collection: Annotated[
+        str, typer.Option(help="demo, xquad, belebele, or a folder with a file per language.", autocompletion=PARALLEL)
+    ],
     languages: Annotated[str, typer.Option(help="Two or more ISO 639-1 codes: en,ko.")],
     options: AuditOptions,
     html: Annotated[

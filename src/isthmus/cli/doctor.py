@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.reading.texts import check_texts, read_samples
@@ -18,7 +19,10 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold re
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+        ),
     ],
     texts: Annotated[
         Path | None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, print_notes, quiet_libraries, working
@@ -34,7 +35,10 @@ Format = Annotated[
 
 @flags
 def command(
-    model: Annotated[str, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS),
+    ],
     corpus: Annotated[
         str, typer.Argument(help=".jsonl, .csv, .tsv or .parquet file, a folder, or - for stdin.", metavar="CORPUS")
     ],

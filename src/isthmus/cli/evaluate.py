@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 import isthmus
+from isthmus.cli._completion import COLLECTIONS, MEASURED
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import (
@@ -29,9 +30,16 @@ COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "tim
 
 @flags
 def command(
-    models: Annotated[list[str], typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
+    ],
     collection: Annotated[
-        str, typer.Option(help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.")
+        str,
+        typer.Option(
+            help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.",
+            autocompletion=COLLECTIONS,
+        ),
     ],
     options: EvaluateOptions,
     json: Json = False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES, MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
@@ -39,13 +40,20 @@ class _IndexOptions(IndexOptions, ChangeOptions):
 @flags
 def command(
     folder: Annotated[
-        str, typer.Option("--folder", "-o", help="The index: a folder, or opensearch://HOST:PORT/INDEX and the like.")
+        str,
+        typer.Option(
+            "--folder",
+            "-o",
+            help="The index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            autocompletion=INDEXES,
+        ),
     ],
     options: _IndexOptions,
     lexical: Annotated[dict[str, Any], NewEncoderOptions],
     reading: ReadOptions,
     model: Annotated[
-        str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
+        str | None,
+        typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS),
     ] = None,
     corpus: Annotated[
         str | None,

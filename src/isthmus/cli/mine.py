@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
@@ -19,7 +20,12 @@ from isthmus.training.mine_options import MineOptions
 
 @flags
 def command(
-    model: Annotated[str, typer.Argument(help="Encoder that ranks: built-in name, folder or hub id.", metavar="MODEL")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Encoder that ranks: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+        ),
+    ],
     train: Annotated[str, typer.Option(help="Pairs, as for `isthmus train`.")],
     file: Annotated[Path, typer.Option("--file", "-o", help="JSONL file to write.", rich_help_panel="Output")],
     options: MineOptions,

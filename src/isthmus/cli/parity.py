@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
@@ -23,7 +24,9 @@ from isthmus.index.options import ModelOptions
 @flags
 def command(
     folder: Annotated[Path, typer.Argument(help="The exact index.", metavar="IDX")],
-    url: Annotated[str, typer.Argument(help="The engine to compare, as for isthmus search.", metavar="URL")],
+    url: Annotated[
+        str, typer.Argument(help="The engine to compare, as for isthmus search.", metavar="URL", autocompletion=INDEXES)
+    ],
     options: ParityOptions,
     opening: ModelOptions,
     queries: Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
@@ -34,7 +35,12 @@ _VALUES_SHOWN = 10
 @flags
 def command(
     folder: Annotated[
-        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+        str,
+        typer.Argument(
+            help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            metavar="IDX",
+            autocompletion=INDEXES,
+        ),
     ],
     options: QueryOptions,
     query: Annotated[

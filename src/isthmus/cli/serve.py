@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
@@ -23,7 +24,12 @@ KEY = "ISTHMUS_API_KEY"
 @flags
 def command(
     folder: Annotated[
-        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+        str,
+        typer.Argument(
+            help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            metavar="IDX",
+            autocompletion=INDEXES,
+        ),
     ],
     options: ServeOptions,
     json: Json = False,

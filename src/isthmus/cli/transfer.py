@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Folder, Json, Overwrite, flags, read_late
 from isthmus.cli._printing import (
@@ -43,7 +44,9 @@ def command(
     of_method: Annotated[dict[str, Any], MethodOptions],
     lexical: Annotated[dict[str, Any], LexicalOptions],
     publishing: PublishOptions,
-    encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
+    encoder: Annotated[
+        str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER", autocompletion=MODELS)
+    ] = None,
     lexical_texts: Annotated[Path | None, typer.Option(help="Texts of what will be searched (--lexical).")] = None,
     overwrite: Overwrite = False,
     json: Json = False,

@@ -60,7 +60,11 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     """
 
     method: str = option(
-        "sembridge", help="Initialisation method; see `isthmus methods`.", panel="Method", recorded=False
+        "sembridge",
+        help="Initialisation method; see `isthmus methods`.",
+        panel="Method",
+        complete=lambda: INITIALIZERS,
+        recorded=False,
     )
     method_options: Mapping[str, Any] = field(default_factory=dict)
     bias: Bias = option(

@@ -9,12 +9,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from isthmus.assets import model_names, tokenizer_names
 from isthmus.errors import InputError, NotFoundError
 from isthmus.options import Options, option
 from isthmus.reading.texts import check_texts
 from isthmus.transferring.options import TransferOptions, check_options
 from isthmus.transferring.origin import languages_of
-from isthmus.transferring.preset import find_preset
+from isthmus.transferring.preset import PRESETS, find_preset
 from isthmus.vocabulary.options import TokenizerOptions
 
 
@@ -32,12 +33,15 @@ class PartOptions(Options):
     """
 
     preset: str | None = option(
-        None, help="Models that go together, see `isthmus presets`; what is given beside it comes first."
+        None,
+        help="Models that go together, see `isthmus presets`; what is given beside it comes first.",
+        complete=lambda: PRESETS,
     )
     target_tokenizer: Sequence[str] | None = option(
         None,
         help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number.",
         kind=list[str],
+        complete=tokenizer_names,
     )
     target_text: Sequence[Path] | None = option(
         None,
@@ -47,7 +51,7 @@ class PartOptions(Options):
     vocabulary_size: int | None = option(
         None, help="Entries of that tokenizer.", at_least=1, shown="24000 with --target-text"
     )
-    bridge: str | None = option(None, help="Multilingual dense model: name, folder or hub id.")
+    bridge: str | None = option(None, help="Multilingual dense model: name, folder or hub id.", complete=model_names)
     vectors: Path | None = option(
         None, help="Bridge vectors computed elsewhere: safetensors with `source` and `target`."
     )
