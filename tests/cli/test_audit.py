@@ -113,7 +113,8 @@ def test_values_that_do_not_fit_are_named(run, tmp_path, monkeypatch, option):
         (tmp_path / language / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
     code, out, err = run("audit", "BM25", "--collection", tmp_path, "--languages", "en,ko", *option)
     assert (code, out) == (2, "")
-    assert option[0] in err if option[0] != "--split" else "none.tsv" in err
+    named = option[0].removeprefix("--").replace("-", "_")
+    assert (f"{named} must be" if option[0] != "--split" else "none.tsv") in err
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_the_audit(run, tmp_path):
