@@ -15,6 +15,7 @@
     ├── OutputError (OSError)              a result that cannot be written; nothing half-written is left
     ├── TrainingError                      a model that breaks down while it trains: no finite loss, collapsed vectors
     ├── EngineError                        a search server that does not answer or refuses a request
+    │   └── EngineAwayError                a search server that cannot be reached at any of its addresses
     ├── WorkerError                        a process or node that worked for this one died
     └── MissingExtraError (ImportError)    an optional package is not installed; names the pip line
 
@@ -93,6 +94,10 @@ class TrainingError(IsthmusError):
 
 class EngineError(IsthmusError):
     """A search server does not answer or refuses a request."""
+
+
+class EngineAwayError(EngineError):
+    """A search server cannot be reached at any of its addresses: connections are refused, or not taken in time."""
 
 
 class WorkerError(IsthmusError):

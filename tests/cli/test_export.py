@@ -104,3 +104,73 @@ def test_a_server_that_is_not_there(run, idx, monkeypatch):
     code, _, err = run("search", "opensaerch://127.0.0.1:9/docs", "house")
     assert code == 2
     assert "did you mean 'opensearch'" in err
+
+
+def test_topics_out_and_a_run_back(run, idx, tmp_path):
+    """The whole way to Lucene and back, with a run that stands for what Lucene found."""
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    write_lines(folder / "corpus.jsonl", [{"_id": row["id"], "text": row["text"] or "x"} for row in ROWS])
+    queries = [{"_id": "q1", "text": "house"}, {"_id": "q2", "text": "war"}]
+    write_lines(folder / "queries.jsonl", queries)
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tb\t1\n")
+    code, out, err = run(
+        "export", idx, "--format", "anserini", "--queries", folder / "queries.jsonl", "-o", tmp_path / "out"
+    )
+    assert code == 0, err
+    assert "2 queries in topics.tsv" in out
+    topics = (tmp_path / "out" / "topics.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in topics] == ["q1", "q2"]
+    assert all(line.split("\t")[1] for line in topics)
+    (tmp_path / "plain.txt").write_text("house\n")
+    run("export", idx, "--format", "anserini", "--queries", tmp_path / "plain.txt", "-o", tmp_path / "two", "--json")
+    assert (tmp_path / "two" / "topics.tsv").read_text().startswith("1\t")
+    found = tmp_path / "run.txt"
+    found.write_text("q1 Q0 a 1 9.5 Anserini\nq2 Q0 a 1 8 Anserini\nq2 Q0 b 2 7 Anserini\n")
+    code, out, err = run("evaluate", "--run", found, "--collection", folder, "--json")
+    assert code == 0, err
+    row = json.loads(out)
+    assert (row["model"], row["mrr@10"], row["recall@100"], row["flops"]) == ("run.txt", 0.75, 1.0, None)
+    code, out, _ = run("evaluate", "--run", found, "--run", found, "--collection", folder)
+    assert code == 0
+    assert out.count("run.txt") == 2
+    code, _, err = run("evaluate", "--collection", folder)
+    assert code == 2
+    assert "MODEL or --run must be given" in err
+    code, _, err = run("evaluate", "--run", tmp_path / "none.txt", "--collection", folder)
+    assert code == 2
+
+
+def test_the_request_that_an_application_sends(run, idx, folders, corpus):
+    with serving() as fake:
+        url = f"opensearch://127.0.0.1:{fake.port}/docs"
+        code, _, err = run("index", folders / "source", corpus, "-o", url)
+        assert code == 0, err
+        fake.requests.clear()
+        code, out, err = run("search", url, "house", "--show-request", "--top-k", "3", "--filter", "language=en")
+        assert code == 0, err
+        assert not any(one.path.endswith("_search") for one in fake.requests)
+        assert "POST /docs/_search" in err
+        code, _, err = run("search", url, "house", "--top-k", "3", "--filter", "language=en")
+        assert code == 0, err
+        assert json.loads(out) == json.loads(fake.requests[-1].body)
+        assert json.loads(out)["query"]["bool"]["filter"] == [{"terms": {"labels": ["language=en"]}}]
+    code, _, err = run("search", idx, "house", "--show-request")
+    assert code == 2
+    assert "must come with opensearch:// or elasticsearch://" in err
+
+
+def test_a_query_with_too_many_dimensions_is_told(run, folders, corpus, monkeypatch):
+    monkeypatch.setattr("isthmus.engines.opensearch.CLAUSES", 3)
+    monkeypatch.setattr("isthmus.engines.opensearch.clause_limit", lambda reply: 3)
+    with serving() as fake:
+        url = f"opensearch://127.0.0.1:{fake.port}/docs"
+        run("index", folders / "source", corpus, "-o", url)
+        fake.most_clauses = 3
+        code, out, err = run("search", url, "the house of water", "--json")
+        assert code == 0, err
+        row = json.loads(out)
+        assert row["left_out"] > 0
+        code, out, err = run("search", url, "the house of water")
+        assert code == 0, err
+        assert f"{row['left_out']:,} of {row['left_out'] + 3:,} dimensions were left out" in " ".join(err.split())

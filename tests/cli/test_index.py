@@ -125,6 +125,8 @@ def test_another_model_has_to_be_asked_for(call, run, folders, corpus, tmp_path)
         (["index", "MODEL", "CORPUS", "-o", "idx", "--compact"], "must come with --add or --update"),
         (["index", "MODEL", "CORPUS", "-o", "idx", "--add", "--overwrite"], "--overwrite builds a new index"),
         (["index", "MODEL", "CORPUS", "-o", "opensearch://h/test-*", "--overwrite"], "wildcards, lists"),
+        (["index", "MODEL", "CORPUS", "-o", "opensearch://h/x", "--update", "--shards", "2"], "with a new index"),
+        (["index", "MODEL", "CORPUS", "-o", "idx", "--replicas", "2"], "replicas must come with opensearch://"),
         (["index", "MODEL", "none.jsonl", "-o", "idx"], "none.jsonl does not exist"),
         (["index", "none/model/x", "CORPUS", "-o", "idx"], "does not exist"),
         (["encode", "MODEL", "corpus.txt", "-o", "enc"], "must end in .jsonl, .csv or .parquet"),

@@ -25,7 +25,11 @@ class Request(NamedTuple):
 
 
 class Fake:
-    """Indexes in memory. ``script`` holds replies to give first: (status, headers, body) each, or "drop"."""
+    """Indexes in memory, behind one node or several.
+
+    ``script`` holds replies to give first: (status, headers, body) each, or "drop"; ``dying`` holds for a node's port
+    how many requests it still answers before it takes none any more.
+    """
 
     def __init__(self) -> None:
         self.indexes: dict[str, dict[str, Any]] = {}
@@ -33,7 +37,37 @@ class Fake:
         self.requests: list[Request] = []
         self.script: list[Any] = []
         self.busy_items: list[int] = []
-        self.port = 0
+        self.ports: list[int] = []
+        self.dying: dict[int, int] = {}
+        self.asked: list[int] = []
+        self.handler: type[BaseHTTPRequestHandler] = BaseHTTPRequestHandler
+        self._nodes: dict[int, ThreadingHTTPServer] = {}
+        # Of the plugin neural-search on each node; and what the server says of its limit of clauses.
+        self.plugins: list[str] = []
+        self.settings: dict[str, Any] | None = None
+        self.most_clauses = 1024
+
+    @property
+    def port(self) -> int:
+        """That of the first node."""
+        return self.ports[0]
+
+    def start(self, port: int = 0) -> int:
+        """Let a node listen, on a port of its own or again on one that it had."""
+        self.dying.pop(port, None)
+        server = ThreadingHTTPServer(("127.0.0.1", port), self.handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self._nodes[server.server_port] = server
+        return server.server_port
+
+    def kill(self, port: int) -> None:
+        """Take no connection any more, and answer on none that is open."""
+        self.dying[port] = 0
+        server = self._nodes.pop(port, None)
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def reply(self, request: Request) -> tuple[int, Any]:
         """Status and body, as OpenSearch would answer."""
@@ -44,6 +78,9 @@ class Fake:
             for (change,) in (action.values() for action in json.loads(request.body)["actions"]):
                 self.aliases.setdefault(change["alias"], []).append(change["index"])
             return 200, {"acknowledged": True}
+        told = self._told(name)
+        if told is not None:
+            return 200, told
         if request.method == "PUT":
             if name in self.indexes:
                 return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
@@ -70,7 +107,15 @@ class Fake:
             "_mget": lambda: self._mget(rows, json.loads(request.body)["ids"], query.get("_source_includes")),
             "_search": lambda: self._search(rows, json.loads(request.body)),
         }
-        return 200, answers[what]()
+        found = answers[what]()
+        return (400, found) if "error" in found else (200, found)
+
+    def _told(self, name: str) -> Any:
+        """What the server says of itself."""
+        if name == "_nodes" and self.plugins:
+            plugins = [[{"name": "opensearch-neural-search", "version": one}] if one else [] for one in self.plugins]
+            return {"nodes": {str(number): {"plugins": found} for number, found in enumerate(plugins)}}
+        return self.settings if name == "_cluster" else None
 
     def named(self, expression: str) -> list[str]:
         """What is meant by a name, an alias, a list, or a wildcard."""
@@ -113,16 +158,17 @@ class Fake:
 
     def _search(self, rows: dict[str, Any], body: Any) -> Any:
         asked = body["query"]["bool"]
+        wanted = self._asked(asked)
+        clauses = len(wanted) + sum(len(one["terms"]["labels"]) for one in asked.get("filter", []))
+        if clauses > self.most_clauses:
+            return {"error": {"type": "too_many", "reason": f"maxClauseCount is set to {self.most_clauses}"}}
         hits = []
         for identifier, row in rows.items():
             if not all(set(one["terms"]["labels"]) & set(row["labels"]) for one in asked.get("filter", [])):
                 continue
             score = 0.0
-            for clause in asked["should"]:
-                feature = clause["rank_feature"]
-                assert feature["linear"] == {}
-                field, _, name = feature["field"].partition(".")
-                score += feature["boost"] * row.get(field, {}).get(name, 0.0)
+            for name, weight in wanted:
+                score += weight * row.get("vector", {}).get(name, 0.0)
             if score > 0:
                 left_out = body["_source"]["excludes"]
                 source = {key: value for key, value in row.items() if key not in left_out}
@@ -130,10 +176,26 @@ class Fake:
         hits.sort(key=lambda hit: -hit["_score"])
         return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits[: body["size"]]}}
 
+    def _asked(self, query: Any) -> list[tuple[str, float]]:
+        """Features and weights, however they are asked for."""
+        if "must" in query:
+            assert self.plugins, "no such query: neural_sparse"
+            tokens = query["must"][0]["neural_sparse"]["vector"]["query_tokens"]
+            assert max(tokens.values()) <= 64
+            return list(tokens.items())
+        found = []
+        for clause in query["should"]:
+            feature = clause["rank_feature"]
+            assert feature["linear"] == {}
+            field, _, name = feature["field"].partition(".")
+            assert field == "vector"
+            found.append((name, feature["boost"]))
+        return found
+
 
 @contextmanager
-def serving() -> Iterator[Fake]:
-    """A fake on a free port of this machine."""
+def serving(nodes: int = 1) -> Iterator[Fake]:
+    """A fake on free ports of this machine."""
     fake = Fake()
 
     class Handler(BaseHTTPRequestHandler):
@@ -144,7 +206,15 @@ def serving() -> Iterator[Fake]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = Request(self.command, self.path, dict(self.headers), body)
+            port = self.server.server_address[1]
+            if port in fake.dying:
+                if not fake.dying[port]:
+                    fake.kill(port)
+                    self.close_connection = True
+                    return
+                fake.dying[port] -= 1
             fake.requests.append(request)
+            fake.asked.append(port)
             headers: dict[str, str] = {}
             if fake.script:
                 scripted = fake.script.pop(0)
@@ -167,14 +237,10 @@ def serving() -> Iterator[Fake]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
+    fake.handler = Handler
+    fake.ports = [fake.start() for _ in range(nodes)]
     try:
         yield fake
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        for port in list(fake.ports):
+            fake.kill(port)

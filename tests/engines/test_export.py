@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from isthmus.engines.base import Location
+from isthmus.engines.bulk import nine_bits
 from isthmus.engines.contents import read_documents, read_vectors
 from isthmus.engines.formats import FORMATS, export
-from isthmus.engines.opensearch import OpenSearch, nine_bits
+from isthmus.engines.opensearch import OpenSearch
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import IndexFileError, InputError, OutputError, UnknownNameError
 from isthmus.index import SparseIndex
@@ -134,3 +136,37 @@ def test_refusals(index: SparseIndex, tmp_path: Path) -> None:
         with pytest.raises(kind, match=message):
             call()
     assert not (tmp_path / "out").exists()
+
+
+def test_anserini_topics_score_as_the_index_does(
+    index: SparseIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = QUERIES[:6]
+    monkeypatch.setattr(SparseIndex, "vectors", lambda self, texts: [rows[int(text)] for text in texts])
+    monkeypatch.setattr("isthmus.engines.formats._QUERIES_AT_ONCE", 4)
+    queries = [(f"q{number}", str(number)) for number in range(6)]
+    done = export(index.folder, "anserini", tmp_path / "out", scale=100, queries=queries)
+    assert (done["topics"], done["queries"]) == ("topics.tsv", 6)
+    topics = [line.split("\t") for line in (tmp_path / "out" / "topics.tsv").read_text().splitlines()]
+    assert [identifier for identifier, _ in topics] == [identifier for identifier, _ in queries]
+    documents = {row["id"]: row["vector"] for row in lines(tmp_path / "out" / "docs.jsonl")}
+    monkeypatch.undo()
+    for (_, words), row in zip(topics, rows, strict=True):
+        asked = Counter(words.split())
+        # As Lucene scores: how often a token stands in the query, times its impact in the document.
+        for hit in index.search(row, 5):
+            score = sum(count * documents[hit.id].get(token, 0) for token, count in asked.items())
+            assert score / 100**2 == pytest.approx(hit.score, rel=0.02, abs=0.05)
+
+
+@pytest.mark.parametrize("ids", [["a", "a"], ["a b"], [""], ["a\t"]])
+def test_ids_that_no_run_can_hold(index: SparseIndex, tmp_path: Path, monkeypatch: Any, ids: list[str]) -> None:
+    monkeypatch.setattr(SparseIndex, "vectors", lambda self, texts: [QUERIES[0] for _ in texts])
+    with pytest.raises(InputError, match="must be unique and without white space"):
+        export(index.folder, "anserini", tmp_path / "out", queries=[(identifier, "x") for identifier in ids])
+    assert not (tmp_path / "out").exists()
+
+
+def test_topics_are_for_anserini(index: SparseIndex, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="queries must come with the format 'anserini', got 'qdrant'"):
+        export(index.folder, "qdrant", tmp_path / "out", queries=[("a", "x")])

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location
+from isthmus.engines.base import Header, Location, digest
+from isthmus.engines.bulk import batches, nine_bits
 from isthmus.engines.http import ATTEMPTS, Http, credentials, reason_of
-from isthmus.engines.opensearch import OpenSearch, batches, nine_bits
+from isthmus.engines.opensearch import OpenSearch
+from isthmus.engines.search_request import PLUGINS_PATH
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import EngineError, InputError
 from isthmus.reading.corpus import Document
@@ -55,6 +57,7 @@ def test_the_requests_are_these(server: OpenSearch, fake: Fake) -> None:
         ("POST", "/docs/_bulk"),
         ("POST", "/docs/_refresh"),
         ("GET", "/docs/_mapping"),
+        ("GET", PLUGINS_PATH),
         ("POST", "/docs/_search"),
     ]
     mapping = json.loads(fake.requests[2].body)["mappings"]
@@ -69,10 +72,11 @@ def test_the_requests_are_these(server: OpenSearch, fake: Fake) -> None:
             "text": "집",
             "metadata": {"language": "ko", "tags": [1]},
             "labels": ["language=ko"],
+            "digest": digest(document),
             "vector": {"t3": 1.0, "t17": 0.2998046875},
         },
     ]
-    assert json.loads(fake.requests[6].body) == {
+    assert json.loads(fake.requests[7].body) == {
         "query": {
             "bool": {
                 "should": [
@@ -141,6 +145,8 @@ def test_a_busy_server_is_asked_again(server: OpenSearch, fake: Fake, trouble: A
 
 
 def test_a_server_that_stays_away_or_refuses(server: OpenSearch, fake: Fake) -> None:
+    # The first search asks for plugins.
+    server.find(row(t1=1.0), 5, [])
     fake.script = [(503, {}, {"error": {"reason": "starting"}})] * (ATTEMPTS + 1)
     with pytest.raises(EngineError, match="refused with status 503: starting"):
         server.count()

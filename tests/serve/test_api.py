@@ -235,7 +235,7 @@ def test_model_must_be_the_one_of_the_index(idx, tmp_path):
 def test_openapi_names_every_answer(client):
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
-        "/api/search", "/api/explain", "/api/encode", "/api/token", "/api/info", "/health",
+        "/api/search", "/api/explain", "/api/encode", "/api/token", "/api/info", "/health", "/ready",
     }  # fmt: skip
     for operations in schema["paths"].values():
         for operation in operations.values():

@@ -153,7 +153,7 @@ def test_slow_requests_end():
     status, _, content = asyncio.run(ask(gate))
     assert (status, content["field"]) == (504, None)
     # The place of the one that was given up is free again.
-    assert gate._at_work == 0
+    assert gate.at_work == 0
     slow = [{"type": "http.request", "body": b"{", "more_body": True}]
     status, headers, content = asyncio.run(ask(gate, messages=slow))
     assert (status, content["field"]) == (408, "body")

@@ -17,6 +17,7 @@ from isthmus.serve import create_app  # noqa: E402
 OPERATIONS = [
     ("POST", "/api/search"), ("GET", "/api/search"), ("POST", "/api/explain"), ("GET", "/api/explain"),
     ("POST", "/api/encode"), ("GET", "/api/token"), ("GET", "/api/info"), ("GET", "/health"),
+    ("GET", "/ready"),
 ]  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +24,7 @@ from isthmus.cli._printing import (
     quiet_libraries,
     working,
 )
-from isthmus.errors import InputError
+from isthmus.errors import InputError, NotFoundError
 from isthmus.evaluation.options import EvaluateOptions
 
 COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "time")
@@ -30,10 +32,6 @@ COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "tim
 
 @flags
 def command(
-    models: Annotated[
-        list[str],
-        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
-    ],
     collection: Annotated[
         str,
         typer.Option(
@@ -42,16 +40,31 @@ def command(
         ),
     ],
     options: EvaluateOptions,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A TREC run that another engine made, instead of a model; repeat for more."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure how well models retrieve from a collection.
 
-    The whole pool is searched exactly: nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions.
+    The whole pool is searched exactly: nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions. With --run, what
+    another engine found is measured by the same judgments.
 
     Example: isthmus evaluate splade-ko BM25 --collection demo --language ko
     """
+    models = models or []
+    if not models and not runs:
+        raise InputError("MODEL or --run must be given, got neither; name what to measure")
     if options.max_distractors is not None and options.distractors is None:
         raise InputError("--max-distractors must come with --distractors, got it alone; name the file to draw from")
+    missing = next((run for run in runs or [] if not run.is_file()), None)
+    if missing is not None:
+        raise NotFoundError(f"{missing} does not exist; give a TREC run")
     check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
     pool = isthmus.load_collection(
         collection,
@@ -67,11 +80,14 @@ def command(
         said = "BM25 counts the subwords of isthmus/mini-bridge; --language takes a tokenizer of that language"
         errors.print(f"[bold]note:[/] {said}", soft_wrap=True)
     with working("loading libraries", quiet=json):
+        from isthmus.evaluation import EvaluationResult
+        from isthmus.evaluation.runs import evaluate_run
+
         quiet_libraries()
     rows: list[list[object]] = []
     try:
-        for model in models:
-            result = isthmus.evaluate(model, pool, options, language=None, distractors=None).to_dict()
+        measured = (isthmus.evaluate(model, pool, options, language=None, distractors=None) for model in models)
+        for result in map(EvaluationResult.to_dict, chain(measured, (evaluate_run(run, pool) for run in runs or []))):
             if json:
                 print_json([result])
             rows.append(_row(result))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
+from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, working
+from isthmus.cli._queries import read_queries
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError
 
@@ -23,6 +26,9 @@ def command(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
     options: ExportOptions,
+    queries: Annotated[
+        Path | None, typer.Option(help="Anserini: queries to write as topics, one a line, or .jsonl with id and text.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write an index as the files that another engine's loader takes.
@@ -38,7 +44,8 @@ def command(
             f"IDX must be an index folder, got {folder}; leave out seismic:, or make a folder of what lies on a server "
             "with isthmus index MODEL CORPUS -o FOLDER"
         )
-    done = export(folder, format, output, options)
+    check_names([options.model])
+    done = export(folder, format, output, options, queries=None if queries is None else _numbered(queries))
     seconds = time.perf_counter() - started
     if json:
         print_json([{"folder": str(output), **done, "seconds": seconds}])
@@ -55,3 +62,14 @@ def command(
             f"{done['postings_rounded_to_zero']:,} postings rounded to 0 and left out",
             soft_wrap=True,
         )
+    if "topics" in done:
+        console.print(
+            f"{done['queries']:,} queries in {done['topics']}, {done['query_terms_rounded_to_zero']:,} of their terms "
+            "rounded to 0 and left out",
+            soft_wrap=True,
+        )
+
+
+def _numbered(path: Path) -> Iterator[tuple[str, str]]:
+    """Queries without an id are called by their number."""
+    return ((str(number) if id is None else id, text) for number, (id, text) in enumerate(read_queries(path), start=1))

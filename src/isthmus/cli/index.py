@@ -98,9 +98,9 @@ def command(
     if summary["postings"] is None and change is not None:
         summary["postings"] = change.postings
     noted = told_of(source)
-    done = {} if change is None else {"added": change.added, "empty": change.empty, "removed": change.deleted}
     if json:
-        print_json([{"folder": folder, **summary, **done, **noted, "seconds": time.perf_counter() - started}])
+        row = {"folder": folder, **summary, **_done(change), **noted, "seconds": time.perf_counter() - started}
+        print_json([row])
     else:
         _show(folder, summary, change, time.perf_counter() - started, verified=verify)
 
@@ -143,11 +143,20 @@ def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
         return index.summary()
 
 
+def _done(change: Change | None) -> dict[str, int]:
+    if change is None:
+        return {}
+    unchanged = {"unchanged": change.unchanged} if change.unchanged else {}
+    return {"added": change.added, "empty": change.empty, "removed": change.deleted} | unchanged
+
+
 def _show(folder: str, summary: dict[str, Any], change: Change | None, seconds: float, *, verified: bool) -> None:
     counted = ("documents", "postings", "bytes", "segments")
     counts = [(name, summary[name]) for name in counted if summary.get(name) is not None]
     stated = ", ".join(f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in counts)
     console.print(f"{stated}; {seconds:.1f} s", soft_wrap=True)
+    if change is not None and change.unchanged:
+        console.print(f"{change.added:,} documents put, {change.unchanged:,} were there already and left alone")
     if change is not None and change.empty:
         console.print(f"{change.empty:,} documents have no text or no active entry: no query finds them")
     if summary.get("weight_error"):
@@ -177,4 +186,6 @@ def _is_change(
         raise InputError(f"CORPUS must come with --add or --update where an index is changed, got {corpus!r} alone")
     if changing and options.overwrite:
         raise InputError("--overwrite builds a new index; leave out --add, --update, --delete-ids and --compact")
+    if changing and (options.shards, options.replicas) != (None, None):
+        raise InputError("--shards and --replicas must come with a new index, got a change of one; leave them out")
     return changing

@@ -58,6 +58,9 @@ def command(
         float | None,
         typer.Option(help="Factor of the lexical scores, for an index made with --lexical hybrid; 0 turns them off."),
     ] = None,
+    show_request: Annotated[
+        bool, typer.Option("--show-request", help="OpenSearch, Elasticsearch: print the request, and do not search.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Search an index; a folder exactly, equal scores in corpus order.
@@ -79,38 +82,69 @@ def command(
         _tell_values(index, wanted)
         with working("loading libraries", quiet=json):
             quiet_libraries()
-        asked = _Asked(top_k, wanted, explain, lexical_weight, json)
+        asked = _Asked(folder, top_k, wanted, explain, lexical_weight, show_request, json)
         if asking:
             _converse(index, asked)
         while not asking and (window := list(islice(texts, _AT_ONCE))):
             _answer(index, window, asked, headed=queries is not None)
 
 
+def _show_request(index: Engine, vector: Any, asked: _Asked) -> None:
+    """One line of JSON on stdout, as curl takes it; where it goes, on stderr."""
+    from isthmus.engines.server import ServerEngine
+
+    if not isinstance(index, ServerEngine):
+        raise InputError(
+            f"--show-request must come with opensearch:// or elasticsearch://, got {asked.folder}; leave it out"
+        )
+    request = index.request(vector, asked.top_k, filter=asked.filter)
+    errors.print(f"{request.method} {request.path}", markup=False, soft_wrap=True)
+    print_json([request.body])
+    _show_left_out(request.left_out, vector.nnz)
+
+
+def _show_left_out(omitted: int, dimensions: int) -> None:
+    if omitted:
+        errors.print(
+            f"{omitted:,} of {dimensions:,} dimensions were left out, the lightest; the server takes no more",
+            soft_wrap=True,
+        )
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What every query of a call is asked with, see the options of :func:`command`."""
 
+    folder: str
     top_k: int
     filter: Mapping[str, Sequence[str]]
     explain: bool
     lexical_weight: float | None
+    show_request: bool
     json: bool
 
 
 def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Asked, *, headed: bool = False) -> None:
     """Print the hits of some queries, each under its query if ``headed``."""
+    from isthmus.engines.server import left_out
+
     vectors = index.vectors([text for _, text in window])
     if asked.lexical_weight is not None:
         from isthmus.lexical import scale_lexical
 
         vectors = [scale_lexical(index.encoder(), vector, asked.lexical_weight) for vector in vectors]
     for (identifier, text), vector in zip(window, vectors, strict=True):
+        if asked.show_request:
+            _show_request(index, vector, asked)
+            continue
         hits = index.search(vector, asked.top_k, filter=asked.filter)
         matches = [index.explain(vector, hit.id) for hit in hits] if asked.explain else []
+        omitted = left_out(index, vector, asked.filter)
         if asked.json:
-            print_json([_row(identifier, text, hits, matches)])
+            print_json([_row(identifier, text, hits, matches) | ({"left_out": omitted} if omitted else {})])
         else:
             _show(text if headed else None, hits, matches)
+            _show_left_out(omitted, vector.nnz)
 
 
 def _converse(index: Engine, asked: _Asked) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from contextlib import closing
@@ -14,7 +15,7 @@ from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
-from isthmus.engines import open_engine
+from isthmus.engines import is_engine_url, open_engine
 from isthmus.errors import MissingExtraError
 from isthmus.serve.options import ServeOptions
 
@@ -44,10 +45,11 @@ def command(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "serve")
     check_names([options.model])
-    with closing(open_engine(folder)) as index:
-        if options.model is None:
-            check_names([index.summary()["model"]])
+    if options.model is None or not is_engine_url(folder):
+        with closing(open_engine(folder)) as index:
+            check_names([options.model or index.summary()["model"]])
     with working("loading libraries", quiet=json):
+        from isthmus.serve.access_log import write_line
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
@@ -58,7 +60,9 @@ def command(
     host = options.host
     hosts = [*(LOOPBACK_NAMES if is_loopback(host) else ()), *options.allow_host] or None
     key = os.environ.get(KEY)
-    app = create_app(library, limits=options, api_key=key, hosts=hosts)
+    log = functools.partial(write_line, texts=options.access_log == "queries")
+    observers = [] if options.access_log == "none" else [log]
+    app = create_app(library, limits=options, api_key=key, hosts=hosts, observers=observers)
     if key is None and not is_loopback(host):
         errors.print(f"anyone who can reach {escape(host)} can search: set {KEY}, or listen on 127.0.0.1")
 

@@ -11,7 +11,8 @@ URL                                    what searches                            
 ``milvus:FILE.db``                     Milvus Lite, in this process                           ``milvus``
 =====================================  =====================================================  ===================
 
-``opensearch+https://`` and so on connect by TLS.
+``opensearch+https://`` and so on connect by TLS; OpenSearch and Elasticsearch take several hosts of one cluster,
+``opensearch://HOST:PORT,HOST:PORT/INDEX``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from isthmus.reading.corpus import Document
 _SCHEME = re.compile(r"([a-z]{2,})(\+https)?:(.*)", re.DOTALL | re.IGNORECASE)
 # Engines that are never on a server.
 _LOCAL = ("seismic",)
+# Engines whose nodes all take requests.
+_SEVERAL = ("opensearch", "elasticsearch")
 # What no host or port holds: urlsplit would cut it off, or drop it without a word.
 _NO_AUTHORITY = re.compile(r"[\s\\?#\x00-\x20\x7f]")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -86,6 +89,7 @@ class Location:
         host: Of a server, else "".
         port: Of a server, None where it is not given.
         name: Index or collection of a server.
+        others: Further hosts of the same cluster, each with its port or None.
 
     Raises:
         InputError: If ``name`` may mean anything else than one index or collection.
@@ -98,10 +102,16 @@ class Location:
     host: str = ""
     port: int | None = None
     name: str = ""
+    others: tuple[tuple[str, int | None], ...] = ()
 
     def __post_init__(self) -> None:
         if self.host:
             check_name(self.scheme, self.name)
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int | None], ...]:
+        """Every host of a cluster with its port or None, in the order of the URL."""
+        return ((self.host, self.port), *self.others)
 
     @classmethod
     def parse(cls, url: str) -> Location:
@@ -109,7 +119,7 @@ class Location:
 
         Raises:
             InputError: If a server's URL has no host, no name of one index, a port that is none, or credentials in it;
-                or a folder's URL names a server.
+                or several hosts where one is wanted; or a folder's URL names a server.
         """
         found = _SCHEME.fullmatch(url)
         if found is None:
@@ -127,15 +137,19 @@ class Location:
             )
         authority, _, name = rest[2:].partition("/")
         try:
-            parts = urlsplit("//" + authority)
-            host, port = parts.hostname or "", parts.port
+            parts = [urlsplit("//" + one) for one in authority.split(",")]
+            (host, port), *others = [(part.hostname or "", part.port) for part in parts]
         except ValueError as error:
             raise InputError(f"{url!r} must have a port number ({error})") from error
         # Not by urlsplit, which leaves out line ends and cuts at ? and #.
         name = name.removesuffix("/")
-        if not host or not name or "/" in name or _NO_AUTHORITY.search(authority):
+        if not host or not all(dict(others)) or not name or "/" in name or _NO_AUTHORITY.search(authority):
             raise InputError(f"{url!r} must be {scheme}://HOST:PORT/NAME; the name is that of the index or collection")
-        return cls(url, scheme, tls, rest, host, port, name)
+        if others and scheme not in _SEVERAL:
+            raise InputError(
+                f"{url!r} must name one host, got {1 + len(others)}; only {' and '.join(_SEVERAL)} take more"
+            )
+        return cls(url, scheme, tls, rest, host, port, name, tuple(others))
 
 
 @dataclass(frozen=True)
@@ -170,12 +184,17 @@ def refuse_in_clear(location: Location) -> None:
     """Refuse to send credentials over a network that may listen.
 
     Raises:
-        InputError: If the server is another machine and the connection is not by TLS.
+        InputError: If a server is another machine and the connection is not by TLS.
     """
-    if not location.tls and location.host not in _LOOPBACK:
+    if not location.tls and any(host not in _LOOPBACK for host, _ in location.hosts):
         raise InputError(
             f"{location.url} must be {location.scheme}+https://..., got credentials that would be sent in the clear"
         )
+
+
+def digest(document: Document) -> str:
+    """A digest of all that a corpus says of a document; its vector is the same where this and the index are."""
+    return hashlib.blake2b(document.to_json(), digest_size=16).hexdigest()
 
 
 def labels(document: Document) -> list[str]:

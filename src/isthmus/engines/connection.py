@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from scipy.sparse import csr_matrix
 
 from isthmus.engines.base import Header
-from isthmus.errors import OutputError
+from isthmus.errors import InputError, OutputError
 from isthmus.index.hits import Hit
 from isthmus.reading.corpus import Document
+
+
+class Request(NamedTuple):
+    """What a server is asked over HTTP for one query.
+
+    Attributes:
+        method: POST and so on.
+        path: From the root of the server.
+        body: Sent as JSON.
+        left_out: Dimensions of the query that the server does not take, the lightest.
+    """
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    left_out: int
 
 
 class Server(ABC):
@@ -20,11 +37,17 @@ class Server(ABC):
         where: The URL, for messages.
         name: The index or collection that the URL names.
         weights: How the server keeps weights, for people.
+        divides: Whether an index can be told how many shards and replicas it has.
     """
 
     where: str
     name: str
     weights: str
+    divides = False
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """From now on, tell at once that the server is away, where there is a choice: somebody is waiting."""
 
     @abstractmethod
     def exists(self) -> bool:
@@ -59,8 +82,14 @@ class Server(ABC):
             )
 
     @abstractmethod
-    def create(self, header: Header) -> None:
-        """Make an empty index; there is none of this name."""
+    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
+        """Make an empty index; there is none of this name.
+
+        Args:
+            header: What to store beside the documents.
+            shards: Parts of the index; None leaves it to the server.
+            replicas: Copies of each; None leaves it to the server.
+        """
 
     def drop(self) -> None:
         """Remove the index, after another look at what it is now."""
@@ -86,6 +115,10 @@ class Server(ABC):
         """Which of ``ids`` are not there."""
 
     @abstractmethod
+    def digests(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """What :func:`isthmus.engines.base.digest` said of those documents among ``ids`` that are there."""
+
+    @abstractmethod
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents."""
 
@@ -104,6 +137,20 @@ class Server(ABC):
     @abstractmethod
     def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
         """Best documents of one row that have one of every list of labels."""
+
+    def request(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> Request:
+        """What :meth:`find` sends.
+
+        Raises:
+            InputError: If it is no JSON, or the vector is empty.
+        """
+        raise InputError(
+            f"{self.where} must be opensearch:// or elasticsearch:// to show requests; its own are no JSON"
+        )
+
+    def left_out(self, vector: csr_matrix, labels: Sequence[Sequence[str]]) -> int:
+        """Dimensions of a query that :meth:`find` does not ask, because the server takes no more."""
+        return 0
 
     @abstractmethod
     def stored(self, identifier: str) -> Mapping[int, float] | None:

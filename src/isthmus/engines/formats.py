@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from scipy.sparse import csr_matrix
 
 from isthmus._progress import progress
 from isthmus.engines.base import Header, entries
+from isthmus.engines.bulk import action, batches, mapping, source
 from isthmus.engines.contents import read_documents
-from isthmus.engines.opensearch import action, batches, mapping, source
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.index.sparse_index import SparseIndex
 from isthmus.reading.corpus import Document
 from isthmus.reading.storage import atomic_folder, check_folder
 
-MANIFEST = "export.json"
+MANIFEST, TOPICS = "export.json", "topics.tsv"
+_QUERIES_AT_ONCE = 256
 _BULK_BYTES = 50_000_000
 _VECTOR = "sparse"
 Rows = Iterable[tuple[Document, csr_matrix]]
@@ -33,7 +35,13 @@ Writer = Callable[[SparseIndex, Rows, Path, float], dict[str, Any]]
 
 
 def export(
-    folder: str | Path, format: str, output: str | Path, options: ExportOptions | None = None, **changes: Any
+    folder: str | Path,
+    format: str,
+    output: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    queries: Iterable[tuple[str, str]] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Write an index's documents and vectors for another engine; memory does not grow with the index.
 
@@ -42,6 +50,7 @@ def export(
         format: One of :data:`FORMATS`.
         output: Where the files go.
         options: How; None takes the defaults.
+        queries: Ids and texts to write as topics, for ``anserini``.
         **changes: Fields of ``options`` to replace.
 
     Returns:
@@ -50,7 +59,8 @@ def export(
     Raises:
         NotFoundError: If there is no index.
         UnknownNameError: If there is no such format.
-        InputError: If ``scale`` is not positive, or a document cannot be written in the format.
+        InputError: If ``scale`` is not positive, a document or an id of a query cannot be written in the format, or
+            queries are given for another one.
         OutputError: If ``output`` is there already, or cannot be written.
 
     Example:
@@ -59,9 +69,11 @@ def export(
     options = ExportOptions.of(options, **changes)
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
+    if queries is not None and format != "anserini":
+        raise InputError(f"queries must come with the format 'anserini', got {format!r}; leave them out")
     output = Path(output)
     check_folder(output, overwrite=options.overwrite, marker=MANIFEST)
-    index = SparseIndex.open(folder)
+    index = SparseIndex.open(folder, options)
     counts = {"documents": 0, "postings": 0}
 
     def rows() -> Iterator[tuple[Document, csr_matrix]]:
@@ -74,6 +86,8 @@ def export(
     shown = progress(rows(), desc=f"Writing for {format}", total=len(index), show=options.show_progress_bar)
     with atomic_folder(output, overwrite=options.overwrite) as temporary:
         stated = FORMATS[format](index, shown, temporary, options.scale)
+        if queries is not None:
+            stated |= write_topics(index, queries, temporary / TOPICS, options.scale)
         identity = index.manifest.identity
         made = {
             "format": format,
@@ -130,6 +144,39 @@ def anserini(index: SparseIndex, rows: Rows, folder: Path, scale: float) -> dict
     rounding = f"rint(weight * {scale:g})"
     stated = {"weights": "integers", "quantization": rounding, "scale": scale, "largest_impact": largest}
     return stated | {"largest_rounding_error": error, "postings_rounded_to_zero": dropped}
+
+
+def write_topics(index: SparseIndex, queries: Iterable[tuple[str, str]], path: Path, scale: float) -> dict[str, Any]:
+    """Queries as Anserini's topics for ``-impact -pretokenized``: id, tab, every token as often as its impact says.
+
+    Args:
+        index: Encodes them.
+        queries: Ids and texts.
+        path: The file.
+        scale: Impacts are rint(weight * scale), as those of the documents; what rounds to 0 is left out.
+
+    Raises:
+        InputError: If an id is empty, comes twice, or has white space, which runs cannot hold.
+    """
+    seen: set[str] = set()
+    dropped = 0
+    rows = iter(queries)
+    with path.open("w", encoding="utf-8", errors="replace") as stream:
+        while window := list(islice(rows, _QUERIES_AT_ONCE)):
+            for (identifier, _), vector in zip(window, index.vectors([text for _, text in window]), strict=True):
+                if identifier.split() != [identifier] or identifier in seen:
+                    raise InputError(f"ids of queries must be unique and without white space, got {identifier!r}")
+                seen.add(identifier)
+                terms, weights = entries(vector, "anserini")
+                impacts = np.rint(weights * scale).astype(np.int64)
+                dropped += int((impacts == 0).sum())
+                words = " ".join(
+                    " ".join([_token_name(index, term)] * impact)
+                    for term, impact in zip(terms, impacts.tolist(), strict=True)
+                    if impact
+                )
+                stream.write(f"{identifier}\t{words}\n")
+    return {"topics": TOPICS, "queries": len(seen), "query_terms_rounded_to_zero": dropped}
 
 
 def vespa(index: SparseIndex, rows: Rows, folder: Path, scale: float) -> dict[str, Any]:

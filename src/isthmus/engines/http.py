@@ -1,18 +1,23 @@
-"""JSON over HTTP with patience: connections are kept, and what is safe to repeat is repeated."""
+"""JSON over HTTP with patience: connections are kept, and what is safe to repeat is repeated, by another node too."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus.engines.base import Location, refuse_in_clear
-from isthmus.errors import EngineError, InputError, MissingExtraError
+from isthmus.errors import EngineAwayError, EngineError, InputError, MissingExtraError
 
 ATTEMPTS = 6
 BUSY = (429, 502, 503, 504)
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
+# Somebody waits: within a second it is clear whether a server is there at all.
+_HURRIED_CONNECT_SECONDS, _HURRIED_READ_SECONDS, _HURRIED_ATTEMPTS = 0.7, 10.0, 1
+_LONGEST_WAIT = 60.0
 _REASON = 300
 BLOCKED = (
     "it blocks this, often because a disk is full: free space, or lift the block (index.blocks.* in its settings), "
@@ -21,15 +26,20 @@ BLOCKED = (
 
 
 class Http:
-    """One server.
+    """One cluster.
 
-    Every request must be safe to repeat. A server that is busy or out of reach is asked again after a wait that
-    doubles from half a second, with jitter, or after the wait that it names.
+    Every request must be safe to repeat. It goes to the node that answered last; when that one dies, to the next one
+    at once. When no node answers, or one is busy, all are asked again: at once, then after waits that double from a
+    second, with jitter, or after the wait that a busy one names. Only what never answered at all, and takes no
+    connection, is told at once: more likely it is the address that is wrong.
 
     Args:
         location: Where it is.
         default_port: Where the URL names none.
-        backoff: Seconds of the first wait.
+        backoff: Seconds of half the first wait.
+
+    Attributes:
+        bases: Addresses of the nodes, the one that is asked first in front.
 
     Raises:
         InputError: If credentials would go over the network in the clear.
@@ -42,24 +52,21 @@ class Http:
         except ImportError as error:
             raise MissingExtraError("urllib3", "opensearch") from error
         headers, ca_certs = credentials(location)
-        host = f"[{location.host}]" if ":" in location.host else location.host
-        self.base = f"{'https' if location.tls else 'http'}://{host}:{location.port or default_port}"
-        self._errors = urllib3.exceptions.HTTPError
-        self._pool = urllib3.PoolManager(
-            headers=headers,
-            ca_certs=ca_certs,
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
-            retries=urllib3.Retry(
-                ATTEMPTS,
-                # A redirect would carry the credentials elsewhere.
-                redirect=False,
-                allowed_methods=None,
-                status_forcelist=BUSY,
-                raise_on_status=False,
-                backoff_factor=backoff,
-                backoff_jitter=backoff,
-            ),
-        )
+        scheme = "https" if location.tls else "http"
+        self.bases = [
+            f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or default_port}" for host, port in location.hosts
+        ]
+        self._errors = urllib3.exceptions
+        self._timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+        self._hurried = urllib3.Timeout(connect=_HURRIED_CONNECT_SECONDS, read=_HURRIED_READ_SECONDS)
+        self._backoff = backoff
+        self._patient = True
+        self._answered = False
+        self._pool = urllib3.PoolManager(headers=headers, ca_certs=ca_certs)
+
+    def hurry(self) -> None:
+        """From now on, tell within a second that nobody takes a connection: somebody is waiting for the answer."""
+        self._patient = False
 
     def ask(self, method: str, path: str, body: Any = None, *, known: Sequence[int] = ()) -> tuple[int, Any]:
         """Send a request.
@@ -74,16 +81,13 @@ class Http:
             Status and the JSON that came back.
 
         Raises:
+            EngineAwayError: If no node takes a connection.
             EngineError: If the server does not answer, or refuses; with its reason.
         """
         lines = isinstance(body, bytes)
         content = body if lines or body is None else json.dumps(body).encode()
         headers = {**self._pool.headers, "Content-Type": "application/x-ndjson" if lines else "application/json"}
-        try:
-            reply = self._pool.request(method, self.base + path, body=content, headers=headers)
-        except self._errors as error:
-            reason = getattr(error, "reason", None) or error
-            raise EngineError(f"{self.base} does not answer ({reason}); check address, scheme and network") from error
+        reply = self._send(method, path, content, headers)
         try:
             value = json.loads(reply.data) if reply.data else None
         except ValueError:
@@ -91,13 +95,62 @@ class Http:
         if reply.status >= 300 and reply.status not in known:
             remedy = f"; {BLOCKED}" if is_block(value) else ""
             raise EngineError(
-                f"{method} {self.base}{path} was refused with status {reply.status}: {reason_of(value)}{remedy}"
+                f"{method} {self.bases[0]}{path} was refused with status {reply.status}: {reason_of(value)}{remedy}"
             )
         return reply.status, value
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
+
+    def _send(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Any:
+        """The first reply that is none of a busy server; after the last attempt, any."""
+        attempts = ATTEMPTS if self._patient else min(ATTEMPTS, _HURRIED_ATTEMPTS)
+        for attempt in range(attempts + 1):
+            reply = self._round(method, path, content, headers, last=attempt == attempts)
+            if reply is not None and (reply.status not in BUSY or attempt == attempts):
+                return reply
+            named = ""
+            if reply is not None:
+                named = reply.headers.get("Retry-After", "")
+                self._turn()
+            # At once the first time: connections that nobody used for long are often closed by the other side.
+            wait = self._backoff * 2**attempt + random.uniform(0, self._backoff) if attempt else 0.0
+            time.sleep(min(float(named), _LONGEST_WAIT) if named.isdecimal() else wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _round(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], *, last: bool) -> Any:
+        """The reply of the first node that answers; that one is asked first from now on.
+
+        Raises:
+            EngineError: If none answers, and there is nothing to wait for.
+        """
+        away = True
+        timeout = self._timeout if self._patient else self._hurried
+        for _ in self.bases:
+            try:
+                # A redirect would carry the credentials elsewhere.
+                reply = self._pool.request(
+                    method, self.bases[0] + path, body=content, headers=headers, timeout=timeout, retries=False,
+                    redirect=False,
+                )  # fmt: skip
+            except self._errors.HTTPError as error:
+                away = away and isinstance(error, (self._errors.NewConnectionError, self._errors.ConnectTimeoutError))
+                failure = error
+            else:
+                self._answered = True
+                return reply
+            self._turn()
+        if last or (away and not (self._patient and self._answered)):
+            names = self.bases[0] if len(self.bases) == 1 else f"none of {', '.join(self.bases)}"
+            kind = EngineAwayError if away else EngineError
+            does = "does not answer" if len(self.bases) == 1 else "answers"
+            raise kind(f"{names} {does} ({failure}); check address, scheme and network") from failure
+        return None
+
+    def _turn(self) -> None:
+        """Ask the next node first."""
+        self.bases.append(self.bases.pop(0))
 
 
 def credentials(location: Location) -> tuple[dict[str, str], str | None]:

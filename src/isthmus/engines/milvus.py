@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, entries, labels, refuse_in_clear
+from isthmus.engines.base import Header, Location, digest, entries, labels, refuse_in_clear
 from isthmus.engines.connection import Server
 from isthmus.engines.server import ServerBackend
 from isthmus.errors import EngineError, InputError, MissingExtraError, NotFoundError
@@ -70,6 +70,9 @@ class Milvus(Server):
             self._client = pymilvus.MilvusClient(**target)
         self._opened = False
 
+    def hurry(self) -> None:
+        """Nothing: pymilvus has its own patience."""
+
     def exists(self) -> bool:
         """Whether the collection is there."""
         with self._refusals():
@@ -91,7 +94,7 @@ class Milvus(Server):
             rows = []
         return name, Header.from_dict(rows[0]["document"] if rows else None, self.where)
 
-    def create(self, header: Header) -> None:
+    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
         """Make schema and index, and store the header."""
         kinds = self._pymilvus.DataType
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -120,7 +123,7 @@ class Milvus(Server):
             terms, weights = entries(vectors[number], self.where)
             _check_id(document.id, self.where)
             if terms:
-                stored = json.loads(document.to_json(text=text))
+                stored = json.loads(document.to_json(text=text)) | {"digest": digest(document)}
                 vector = dict(zip(terms, weights.tolist(), strict=True))
                 found = [label for label in labels(document) if len(label.encode()) <= _LABEL_BYTES]
                 rows.append({"id": document.id, "vector": vector, "document": stored, "labels": found[:_LABELS]})
@@ -134,6 +137,17 @@ class Milvus(Server):
         for start in range(0, len(ids), _ROWS_AT_ONCE):
             found |= {row["id"] for row in self._rows(ids[start : start + _ROWS_AT_ONCE], "id")}
         return [identifier for identifier in ids if identifier not in found or identifier == _HEADER_ID]
+
+    def digests(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Read the rows back; those of earlier versions have none."""
+        found: dict[str, str] = {}
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            for row in self._rows(ids[start : start + _ROWS_AT_ONCE], "document"):
+                stored = row["document"]
+                stored = json.loads(stored) if isinstance(stored, (str, bytes)) else stored
+                if row["id"] != _HEADER_ID and "digest" in stored:
+                    found[row["id"]] = stored["digest"]
+        return found
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete by id."""

@@ -1,26 +1,28 @@
-"""OpenSearch and Elasticsearch: a ``rank_features`` field, asked with ``linear``, so that scores are dot products.
-
-Without a function such a query scores by saturation, w / (w + pivot), which is no dot product. Both servers keep nine
-significant bits of a weight and cut the rest off; weights are rounded to nine bits before they are sent, which halves
-the error and makes what is stored what was sent: at most 2^-9 (0.2 %) from the encoder's weight. Scores are exact
-products of these.
-"""
+"""OpenSearch and Elasticsearch: a ``rank_features`` field, asked so that scores are dot products."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, entries, labels
-from isthmus.engines.connection import Server
+from isthmus.engines.base import Header, Location, entries
+from isthmus.engines.bulk import action, batches, mapping, source
+from isthmus.engines.connection import Request, Server
 from isthmus.engines.http import ATTEMPTS, BLOCKED, BUSY, Http, is_block, reason_of
+from isthmus.engines.search_request import (
+    CLAUSES,
+    CLAUSES_PATH,
+    PLUGINS_PATH,
+    clause_limit,
+    heaviest,
+    knows_query_tokens,
+    search_body,
+)
 from isthmus.engines.server import ServerBackend
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.index.hits import Hit
@@ -29,58 +31,6 @@ from isthmus.reading.corpus import Document
 PORT = 9200
 _BULK_BYTES = 5_000_000
 _IDS_AT_ONCE = 1000
-_ID_BYTES = 512
-_LABEL_CHARACTERS = 8191
-_SMALLEST = np.float32(2.0**-126)
-
-
-def nine_bits(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights rounded to nine significant bits; positive and normal ones only."""
-    bits = weights.view(np.uint32)
-    # 15 of the 23 stored bits of the fraction go; half of the last one kept is added first.
-    return ((bits + np.uint32(1 << 14)) & np.uint32(0xFFFFFFFF - 0x7FFF)).view(np.float32)
-
-
-def mapping(header: Header) -> dict[str, Any]:
-    """Body of the request that makes an index. Shards and replicas are up to the cluster."""
-    stored_only = {"type": "text", "index": False}
-    return {
-        "mappings": {
-            "dynamic": False,
-            "_meta": {"isthmus": header.to_dict()},
-            "properties": {
-                "vector": {"type": "rank_features"},
-                "labels": {"type": "keyword", "ignore_above": _LABEL_CHARACTERS},
-                "title": stored_only,
-                "text": stored_only,
-                "metadata": {"type": "object", "enabled": False},
-            },
-        }
-    }
-
-
-def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32], *, text: bool) -> dict[str, Any]:
-    """What is stored of a document; a dimension is a feature named ``t`` and its number, because names have no dots."""
-    row: dict[str, Any] = {}
-    if text:
-        row = {"title": document.title, "text": document.text}
-    row |= {"metadata": document.metadata, "labels": labels(document)}
-    kept = weights >= _SMALLEST
-    features = {f"t{term}": float(w) for term, w, keep in zip(terms, nine_bits(weights), kept, strict=True) if keep}
-    return row | ({"vector": features} if features else {})
-
-
-def action(kind: str, identifier: str, row: Mapping[str, Any] | None = None) -> bytes:
-    """One action of a bulk request, as lines.
-
-    Raises:
-        InputError: If the id is longer than servers take.
-    """
-    if len(identifier.encode("utf-8", errors="replace")) > _ID_BYTES:
-        raise InputError(f"id must have at most {_ID_BYTES} bytes for this engine, got {identifier[:60]!r}...")
-    lines = [{kind: {"_id": identifier}}, *([] if row is None else [row])]
-    text = "".join(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
-    return text.encode("utf-8", errors="replace")
 
 
 class OpenSearch(Server):
@@ -97,6 +47,7 @@ class OpenSearch(Server):
     """
 
     weights = "9 bits"
+    divides = True
 
     def __init__(
         self, location: Location, *, backoff: float = 0.5, sleep: Callable[[float], None] = time.sleep
@@ -108,6 +59,13 @@ class OpenSearch(Server):
         self._index = "/" + quote(location.name, safe="")
         self._backoff = backoff
         self._sleep = sleep
+        self._scheme = location.scheme
+        self._neural: bool | None = None
+        self._clauses: int | None = None
+
+    def hurry(self) -> None:
+        """Wait for nobody who takes no connection."""
+        self._http.hurry()
 
     def exists(self) -> bool:
         """Whether the index is there."""
@@ -122,9 +80,9 @@ class OpenSearch(Server):
         meta = made.get("_meta")
         return name, Header.from_dict(meta.get("isthmus") if isinstance(meta, dict) else None, self.where)
 
-    def create(self, header: Header) -> None:
+    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
         """Put the mapping."""
-        self._http.ask("PUT", self._index, mapping(header))
+        self._http.ask("PUT", self._index, mapping(header, shards=shards, replicas=replicas))
 
     def remove(self) -> None:
         """Delete the index."""
@@ -141,12 +99,12 @@ class OpenSearch(Server):
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Ask for the documents without their content."""
-        absent: list[str] = []
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            part = list(ids[start : start + _IDS_AT_ONCE])
-            reply = self._http.ask("POST", f"{self._index}/_mget?_source=false", {"ids": part})[1]
-            absent += [row["_id"] for row in reply["docs"] if not row.get("found")]
-        return absent
+        return [row["_id"] for row in self._rows(ids, "_source=false") if not row.get("found")]
+
+    def digests(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Ask for what is stored with the documents; those of earlier versions have none."""
+        rows = (row for row in self._rows(ids, "_source_includes=digest") if row.get("found"))
+        return {row["_id"]: row["_source"]["digest"] for row in rows if "digest" in row.get("_source", {})}
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete in bulk."""
@@ -167,28 +125,35 @@ class OpenSearch(Server):
         return None if status >= 400 else int(reply["_all"]["primaries"]["store"]["size_in_bytes"])
 
     def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
-        """Add up one ``linear`` clause for each term."""
-        terms, weights = entries(vector, self.where)
-        if not terms:
+        """Add up one clause for each term, the heaviest where the server takes no more."""
+        if not vector.nnz or not vector.data.any():
             return []
-        clauses = [
-            {"rank_feature": {"field": f"vector.t{term}", "linear": {}, "boost": float(weight)}}
-            for term, weight in zip(terms, weights, strict=True)
-        ]
-        query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
-        if labels:
-            query["filter"] = [{"terms": {"labels": list(either)}} for either in labels]
-        body = {
-            "query": {"bool": query},
-            "size": top_k,
-            # Counting all matches would forbid the server to skip those that cannot win.
-            "track_total_hits": False,
-            "_source": {"excludes": ["vector", "labels"]},
-        }
-        reply = self._http.ask("POST", f"{self._index}/_search", body)[1]
+        request = self.request(vector, top_k, labels)
+        reply = self._http.ask(request.method, request.path, request.body)[1]
         if reply.get("timed_out") or reply["_shards"].get("failed"):
             raise EngineError(f"{self.where} searched a part of its shards only; look at the cluster's health")
         return [Hit(row["_id"], float(row["_score"]), _document(row)) for row in reply["hits"]["hits"]]
+
+    def request(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> Request:
+        """The search request; the first one asks the server what it has."""
+        terms, weights = entries(vector, self.where)
+        if not terms:
+            raise InputError(f"the query must have a term to ask {self.where} for, got none; write another one")
+        left_out = self.left_out(vector, labels)
+        terms, weights = heaviest(terms, weights, len(terms) - left_out)
+        if self._neural is None:
+            self._neural = self._scheme == "opensearch" and knows_query_tokens(self._tell(PLUGINS_PATH))
+        body = search_body(terms, weights, top_k, labels, neural=self._neural)
+        return Request("POST", f"{self._index}/_search", body, left_out)
+
+    def left_out(self, vector: csr_matrix, labels: Sequence[Sequence[str]]) -> int:
+        """What is above the cluster's limit of clauses, which every label counts for too."""
+        needed = int(np.count_nonzero(vector.data)) + sum(map(len, labels))
+        if needed <= CLAUSES:
+            return 0
+        if self._clauses is None:
+            self._clauses = clause_limit(self._tell(CLAUSES_PATH))
+        return max(0, needed - self._clauses)
 
     def stored(self, identifier: str) -> Mapping[int, float] | None:
         """Read the features back from the stored source."""
@@ -207,6 +172,17 @@ class OpenSearch(Server):
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _tell(self, path: str) -> Any:
+        """What the server says of itself; None where it does not, as to users with few rights."""
+        status, reply = self._http.ask("GET", path, known=(400, 401, 403, 404, 405, 410))
+        return reply if status < 400 else None
+
+    def _rows(self, ids: Sequence[str], asked: str) -> Iterator[dict[str, Any]]:
+        """What the server says of each id."""
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = list(ids[start : start + _IDS_AT_ONCE])
+            yield from self._http.ask("POST", f"{self._index}/_mget?{asked}", {"ids": part})[1]["docs"]
 
     def _mapping(self) -> tuple[str, dict[str, Any]] | None:
         """The index's own name and its mapping; None where nothing is there.
@@ -257,20 +233,6 @@ class OpenSearch(Server):
         raise EngineError(
             f"{self.where} stays too busy for {len(actions)} documents ({reason}); try again later with --update"
         )
-
-
-def batches(actions: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
-    """Cut a stream of actions into bulk requests of about ``size`` bytes."""
-    batch: list[bytes] = []
-    held = 0
-    for one in actions:
-        if batch and held + len(one) > size:
-            yield batch
-            batch, held = [], 0
-        batch.append(one)
-        held += len(one)
-    if batch:
-        yield batch
 
 
 def _document(row: Mapping[str, Any]) -> Document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isthmus.index.options import QueryOptions
 from isthmus.options import Options, option
 
 
@@ -23,8 +24,8 @@ class ParityOptions(Options):
 
 
 @dataclass(frozen=True)
-class ExportOptions(Options):
-    """How an index is written for another engine.
+class ExportOptions(QueryOptions):
+    """How an index is written for another engine; beside these, what encodes the queries that go with it.
 
     Attributes:
         scale: What weights are multiplied by before they are rounded to integers, for ``anserini``; the other formats

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, wanted_labels
-from isthmus.engines.connection import Server
-from isthmus.errors import InputError, OutputError
+from isthmus.engines.base import Engine, Header, Location, digest, wanted_labels
+from isthmus.engines.connection import Request, Server
+from isthmus.errors import EngineAwayError, InputError, OutputError
 from isthmus.index.build import Change, Windows, added_windows, encoded_windows
 from isthmus.index.hits import Hit, Match
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
@@ -78,6 +78,15 @@ class ServerEngine:
         vector = self._queries.one(query)
         return self.server.find(vector, top_k, wanted_labels(filter)) if vector.nnz else []
 
+    def request(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> Request:
+        """What :meth:`search` sends, for applications that ask the server themselves.
+
+        Raises:
+            InputError: If this kind of server is not asked by JSON, or the query has no term.
+            EngineError: If the server does not answer or refuses.
+        """
+        return self.server.request(self._queries.one(query), top_k, wanted_labels(filter))
+
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """As :meth:`isthmus.index.SparseIndex.explain`, from the weights that the server stores."""
         vector = self._queries.one(query)
@@ -118,6 +127,11 @@ class ServerEngine:
         return self._tokens[term] or str(term)
 
 
+def left_out(engine: Engine, vector: csr_matrix, filter: Mapping[str, Any] | None = None) -> int:
+    """Dimensions of a query, the lightest, that an engine does not take; 0 for those that take any number."""
+    return engine.server.left_out(vector, wanted_labels(filter)) if isinstance(engine, ServerEngine) else 0
+
+
 @dataclass(frozen=True)
 class ServerBackend:
     """A kind of server.
@@ -143,7 +157,8 @@ class ServerBackend:
         Raises:
             OutputError: If an index of this name is there and ``overwrite`` is off, or the name is an alias.
             IndexFileError: If Isthmus did not make the one that is to be overwritten.
-            InputError: If ``weights`` is not f32: a server stores them in its own way.
+            InputError: If ``weights`` is not f32: a server stores them in its own way; or shards or replicas are given
+                for a server that cannot be told.
         """
         if options.weights != "f32":
             raise InputError(
@@ -151,6 +166,8 @@ class ServerBackend:
             )
         server = self.connect(location)
         try:
+            if not server.divides:
+                options.check_undivided(location.url)
             exists = server.exists()
             if exists and not options.overwrite:
                 raise OutputError(
@@ -163,13 +180,16 @@ class ServerBackend:
             if options.overwrite and server.exists():
                 server.drop()
             encoder = found.encoder
-            server.create(Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text))
+            header = Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text)
+            server.create(header, shards=options.shards, replicas=options.replicas)
             return _fill(server, found.windows, text=options.text)
         finally:
             server.close()
 
     def change(self, location: Location, options: ChangeOptions, *, model: Any = None, corpus: Any = None) -> Change:
         """Delete documents and put others; each step shows as it is done.
+
+        Documents that are there as the corpus has them are neither encoded nor put again.
 
         Raises:
             InputError: If documents are to be added without ``update``, an id to delete is not there, the model is
@@ -186,21 +206,42 @@ class ServerBackend:
             if absent:
                 raise InputError(f"document {absent[0]!r} must be in {location.url}, and is not; take it off the list")
             windows: Windows = ()
+            changed = _Changed(server)
             if corpus is not None:
-                windows = added_windows(header, location.url, model, corpus, options).windows
+                windows = added_windows(header, location.url, model, corpus, options, changed).windows
             if options.delete:
                 server.delete(options.delete)
-            return replace(_fill(server, windows, text=header.text), deleted=len(options.delete))
+            change = _fill(server, windows, text=header.text)
+            return replace(change, deleted=len(options.delete), unchanged=changed.others)
         finally:
             server.close()
 
 
+class _Changed:
+    """Tells the documents that a server does not have yet as they are, and counts the others."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.others = 0
+
+    def __call__(self, documents: list[Document]) -> list[Document]:
+        there = self._server.digests([document.id for document in documents])
+        found = [document for document in documents if there.get(document.id) != digest(document)]
+        self.others += len(documents) - len(found)
+        return found
+
+
 def _fill(server: Server, windows: Windows, *, text: bool) -> Change:
     added = empty = postings = 0
-    for documents, vectors in windows:
-        server.put(documents, vectors, text=text)
-        added += len(documents)
-        empty += int((np.diff(vectors.indptr) == 0).sum())
-        postings += vectors.nnz
-    server.flush()
+    try:
+        for documents, vectors in windows:
+            server.put(documents, vectors, text=text)
+            added += len(documents)
+            empty += int((np.diff(vectors.indptr) == 0).sum())
+            postings += vectors.nnz
+        server.flush()
+    except EngineAwayError as error:
+        raise EngineAwayError(
+            f"{error}; {added:,} documents were taken, and the same command with --update goes on from there"
+        ) from error
     return Change(None, added=added, empty=empty, postings=postings)

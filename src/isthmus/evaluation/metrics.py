@@ -30,15 +30,28 @@ def effectiveness(
         ``ndcg@10`` (linear gains, logarithm of base 2), ``mrr@10`` and ``recall@100``, each of shape (queries,); a
         query without hits scores 0.
     """
-    import ir_measures
-
-    measures = {ir_measures.nDCG @ 10: "ndcg@10", ir_measures.RR @ 10: "mrr@10", ir_measures.R @ DEPTH: "recall@100"}
     # The evaluator behind ir-measures sorts by score and breaks ties by document id. Our ranking has settled ties
     # already (in document order), so it gets the ranks as strictly decreasing scores.
     run = {
         query: {document_ids[j]: float(len(row) - rank) for rank, j in enumerate(row) if j >= 0}
         for query, row in zip(query_ids, indices.tolist(), strict=True)
     }
+    return score_run(run, query_ids, qrels)
+
+
+def score_run(
+    run: Mapping[str, Mapping[str, float]], query_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, NDArray[np.float64]]:
+    """Score rankings that are given by scores, no two of a query equal; otherwise as :func:`effectiveness`.
+
+    Args:
+        run: Scores by query id and document id.
+        query_ids: In the order of the result.
+        qrels: Grades by query id and document id.
+    """
+    import ir_measures
+
+    measures = {ir_measures.nDCG @ 10: "ndcg@10", ir_measures.RR @ 10: "mrr@10", ir_measures.R @ DEPTH: "recall@100"}
     relevant = {query: {document: max(grade, 0) for document, grade in qrels[query].items()} for query in query_ids}
     position = {query: row for row, query in enumerate(query_ids)}
     values = {name: np.zeros(len(query_ids)) for name in EFFECTIVENESS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ from isthmus.reading.corpus import Corpus, Document, in_windows
 from isthmus.reading.corpus_bar import corpus_bar
 
 Windows = Iterable[tuple[list[Document], csr_matrix]]
+Wanted = Callable[[list[Document]], list[Document]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Change:
         empty: Those among them that no query finds, because they have no text or no active entry.
         deleted: Documents deleted, updated ones not counted.
         postings: Active entries of the documents added; None for a folder, whose manifest counts.
+        unchanged: Documents that were there already as the corpus has them, and were left alone.
     """
 
     manifest: Manifest | None
@@ -63,6 +65,7 @@ class Change:
     empty: int
     deleted: int = 0
     postings: int | None = None
+    unchanged: int = 0
 
 
 def encode_corpus(
@@ -133,6 +136,7 @@ def build_index(
         >>> build_index("isthmus/mini-splade-en", {"a": "the house", "b": "war"}, "idx")  # doctest: +SKIP
     """
     options = IndexOptions.of(options, **changes)
+    options.check_undivided(folder)
     folder = Path(folder)
     check_free(folder, options.overwrite)
     found = encoded_windows(model, corpus, options)
@@ -198,13 +202,14 @@ class EncodedWindows:
     error: float = 0.0
 
 
-def encoded_windows(model: Any, corpus: Any, options: CorpusOptions) -> EncodedWindows:
+def encoded_windows(model: Any, corpus: Any, options: CorpusOptions, wanted: Wanted | None = None) -> EncodedWindows:
     """Open an encoder and let it encode a corpus, or read one that it encoded before.
 
     Args:
         model: As for :func:`build_index`.
         corpus: As for :func:`build_index`.
         options: How.
+        wanted: Says which documents of a window to encode; of a corpus that is encoded already, all are taken.
     """
     header = read_encoding(Path(corpus)) if _is_encoded(corpus) else None
     source = Corpus(corpus if header is None else ())
@@ -215,11 +220,13 @@ def encoded_windows(model: Any, corpus: Any, options: CorpusOptions) -> EncodedW
             opened, read_parts(Path(corpus)), header.settings, (header.complete or {}).get("error", 0.0)
         )
     encode = document_encode(opened.encoder, options)
-    windows = _encoded(source, encode, opened.vocabulary_size, options.show_progress_bar)
+    windows = _encoded(source, encode, opened.vocabulary_size, options.show_progress_bar, wanted)
     return EncodedWindows(opened, windows, options.part(EncodeOptions).to_dict())
 
 
-def added_windows(header: VectorHeader, where: str, model: Any, corpus: Any, options: CorpusOptions) -> EncodedWindows:
+def added_windows(
+    header: VectorHeader, where: str, model: Any, corpus: Any, options: CorpusOptions, wanted: Wanted | None = None
+) -> EncodedWindows:
     """Documents for an index that is there, encoded by its encoder as its own are.
 
     Args:
@@ -228,16 +235,19 @@ def added_windows(header: VectorHeader, where: str, model: Any, corpus: Any, opt
         model: As for :func:`change_index`.
         corpus: As for :func:`build_index`.
         options: How encoders are opened, and the batch size; the rest is up to the index.
+        wanted: As for :func:`encoded_windows`.
     """
     asked = QueryOptions(options.trust_remote_code, model)
     opened = QueryEncoder(header, where, asked).open()
-    return encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings))
+    return encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings), wanted)
 
 
-def _encoded(source: Corpus, encode: Encode, vocabulary_size: int, show: bool | None) -> Windows:
+def _encoded(source: Corpus, encode: Encode, vocabulary_size: int, show: bool | None, wanted: Wanted | None) -> Windows:
     with corpus_bar(source, "Indexing", show) as step:
         for documents in in_windows(source, PART_SIZE):
-            yield documents, encode_documents(documents, encode, vocabulary_size)
+            taken = documents if wanted is None else wanted(documents)
+            if taken:
+                yield taken, encode_documents(taken, encode, vocabulary_size)
             step(len(documents), True)
 
 

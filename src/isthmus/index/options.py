@@ -70,12 +70,33 @@ class IndexOptions(StoreOptions, CorpusOptions):
     Attributes:
         text: Store title and text with the documents.
         overwrite: Replace an index that is there.
+        shards: Parts of an index on OpenSearch or Elasticsearch; None leaves it to the cluster.
+        replicas: Copies of each; None leaves it to the cluster.
         limits: Of memory; None takes the defaults.
     """
 
     text: bool = option(True, help="Store texts with the documents.")
     overwrite: bool = option(False, help="Replace the index that is there, and the encoder of --lexical.")
+    shards: int | None = option(None, help="OpenSearch, Elasticsearch: parts of the index.", at_least=1, recorded=False)
+    replicas: int | None = option(
+        None, help="OpenSearch, Elasticsearch: copies of each part.", at_least=0, recorded=False
+    )
     limits: MemoryLimits | None = None
+
+    def check_undivided(self, where: object) -> None:
+        """Refuse shards and replicas for an index that cannot be told.
+
+        Args:
+            where: Names it.
+
+        Raises:
+            InputError: If one of them was given.
+        """
+        for name in ("shards", "replicas"):
+            if getattr(self, name) is not None:
+                raise InputError(
+                    f"{name} must come with opensearch:// or elasticsearch://, got {where}; leave out --{name}"
+                )
 
 
 def _read_ids(path: Path) -> list[str]:

@@ -15,10 +15,12 @@ from scipy.sparse import csr_matrix
 import isthmus
 from isthmus.encoders.encoding import Role
 from isthmus.engines import Engine
+from isthmus.engines.server import left_out
 from isthmus.errors import IndexFileError, InputError
 from isthmus.index.hits import Hit, Match
 from isthmus.reading.corpus import Document
 from isthmus.serve.batcher import Batcher, Encoded
+from isthmus.serve.counters import Counters
 from isthmus.serve.gate import Refusal
 from isthmus.serve.highlight import Highlighter, Span, excerpt
 from isthmus.serve.library import Library
@@ -38,10 +40,13 @@ class Answers:
     Args:
         library: Encoder and index.
         limits: Bounds of the requests.
+        counters: Where times and failures are counted.
     """
 
-    def __init__(self, library: Library, limits: Limits) -> None:
+    def __init__(self, library: Library, limits: Limits, counters: Counters) -> None:
         self.limits = limits
+        self._counters = counters
+        self._asking: asyncio.Future[None] | None = None
         self._library = library
         self._words = Words(library.encoder, library.token_map)
         self._highlighter = Highlighter(library.encoder, self._words)
@@ -79,7 +84,7 @@ class Answers:
         self._check_number("expansion", expansion)
         encoded = await self._batcher.vector(query, "query")
 
-        def work() -> dict[str, Any]:
+        def work() -> tuple[dict[str, Any], float]:
             started = time.perf_counter()
             with self._library.reading() as index:
                 self._check_filter(filter)
@@ -93,15 +98,21 @@ class Answers:
                 # A server finds documents for a moment that were deleted already.
                 shown = [hit for hit in found if hit is not None]
                 generation = self._library.generation()
+                omitted = left_out(index, encoded.vector, filter)
+            seconds = time.perf_counter() - started
             return {
                 "query": query,
                 "hits": shown,
                 "expansion": self._terms(encoded.vector, expansion),
+                "left_out": omitted,
                 "generation": generation,
-                "timing": _timing(encoded, time.perf_counter() - started),
-            }
+                "timing": _timing(encoded, seconds),
+            }, seconds
 
-        return await self._run(work)
+        answer, seconds = await self._run(work)
+        self._counters.encode.add(encoded.seconds)
+        self._counters.search.add(seconds)
+        return answer
 
     async def explain(self, query: str, identifier: str) -> dict[str, Any]:
         """The tokens behind the score of a document, and where they stand in it."""
@@ -165,8 +176,28 @@ class Answers:
 
         return await self._run(work)
 
+    async def ready(self) -> dict[str, Any]:
+        """Ask the index or engine whether it answers; however many ask at a time, it is asked once."""
+
+        def work() -> None:
+            with self._library.reading() as index:
+                len(index)
+
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._run(work))
+        try:
+            await asyncio.wait_for(asyncio.shield(self._asking), self.limits.seconds)
+        except asyncio.TimeoutError as error:
+            message = f"the index did not answer within {self.limits.seconds:g} s; try again in a second"
+            raise Refusal(503, message, retry_after="1") from error
+        return {"status": "ready", "problem": self.problem}
+
     async def _run(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._searching, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._searching, work)
+        except Refusal as refusal:
+            self._counters.failures += refusal.status == 503
+            raise
 
     def _explained(
         self, index: Engine, vector: csr_matrix, identifier: str, characters: int, hit: Hit | None = None

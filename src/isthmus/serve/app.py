@@ -13,13 +13,15 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 import isthmus
 from isthmus.errors import InputError
 from isthmus.reading.fields import finite
 from isthmus.serve import schemas
 from isthmus.serve.answers import Answers
-from isthmus.serve.gate import BROKEN, Gate, Refusal
+from isthmus.serve.counters import CONTENT_TYPE, Counters
+from isthmus.serve.gate import BROKEN, METRICS, Gate, Refusal, Served
 from isthmus.serve.library import Library
 from isthmus.serve.options import Limits
 
@@ -53,6 +55,7 @@ def create_app(
     limits: Limits | None = None,
     api_key: str | None = None,
     hosts: Collection[str] | None = None,
+    observers: Sequence[Callable[[Served], None]] = (),
 ) -> Gate:
     """Make the ASGI application.
 
@@ -61,6 +64,7 @@ def create_app(
         limits: Bounds of the requests.
         api_key: What requests to the API must bring; None asks for nothing.
         hosts: Names, without ports, that requests may be addressed to; None takes any.
+        observers: Called with every request once it is answered, as by an access log.
 
     Raises:
         InputError: If the key is too short to be one.
@@ -72,7 +76,8 @@ def create_app(
             f"api_key must be {SHORTEST_KEY} to {LONGEST_KEY} ASCII characters without spaces, got one that is not; "
             "make one with: openssl rand -hex 24"
         )
-    answers = Answers(library, limits or Limits())
+    counters = Counters()
+    answers = Answers(library, limits or Limits(), counters)
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -95,8 +100,13 @@ def create_app(
     api.add_exception_handler(HTTPException, _failed)
     api.add_exception_handler(Exception, _broken)
     _add_api(api, answers)
+    _add_state(api, answers, counters)
     _add_page(api)
-    return Gate(api, answers.limits, api_key=api_key, hosts=hosts)
+    gate = Gate(api, answers.limits, api_key=api_key, hosts=hosts, observers=(counters.add, *observers))
+    counters.paths = {route.path for route in api.routes if isinstance(route, Route)}
+    counters.gauge("isthmus_requests_at_work", "Requests being answered.", lambda: gate.at_work)
+    counters.gauge("isthmus_index_up", "1 unless the index or engine failed last.", lambda: answers.problem is None)
+    return gate
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -151,29 +161,43 @@ def _add_api(api: FastAPI, answers: Answers) -> None:
     async def info() -> Response:
         return json_response(await answers.info())
 
-    async def health() -> Response:
-        return json_response({"status": "ok" if answers.problem is None else "degraded", "problem": answers.problem})
-
-    def add(path: str, method: str, answer: Callable[..., Awaitable[Response]], model: Any, *problems: int) -> None:
-        responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
-        responses |= {code: {"model": schemas.Problem, "description": _PROBLEMS[code]} for code in sorted(problems)}
-        summary = (answer.__name__.removesuffix("_by_url")).capitalize()
-        api.add_api_route(
-            path, answer, methods=[method], response_model=None, responses=responses, summary=summary,
-            operation_id=answer.__name__,
-        )  # fmt: skip
-
     every = (401, 403, 421)
     work = (*every, 422, 503, 504)
     posted = (*work, 400, 408, 413)
-    add("/api/search", "POST", search, schemas.Hits, *posted)
-    add("/api/search", "GET", search_by_url, schemas.Hits, *work)
-    add("/api/explain", "POST", explain, schemas.Found, 404, *posted)
-    add("/api/explain", "GET", explain_by_url, schemas.Found, 404, *work)
-    add("/api/encode", "POST", encode, schemas.Vectors, *posted)
-    add("/api/token", "GET", token, schemas.Tokens, 404, *work)
-    add("/api/info", "GET", info, schemas.Info, *every, 503, 504)
-    add("/health", "GET", health, schemas.Health, 421)
+    _route(api, "/api/search", "POST", search, schemas.Hits, *posted)
+    _route(api, "/api/search", "GET", search_by_url, schemas.Hits, *work)
+    _route(api, "/api/explain", "POST", explain, schemas.Found, 404, *posted)
+    _route(api, "/api/explain", "GET", explain_by_url, schemas.Found, 404, *work)
+    _route(api, "/api/encode", "POST", encode, schemas.Vectors, *posted)
+    _route(api, "/api/token", "GET", token, schemas.Tokens, 404, *work)
+    _route(api, "/api/info", "GET", info, schemas.Info, *every, 503, 504)
+
+
+def _add_state(api: FastAPI, answers: Answers, counters: Counters) -> None:
+    async def health() -> Response:
+        return json_response({"status": "ok" if answers.problem is None else "degraded", "problem": answers.problem})
+
+    async def ready() -> Response:
+        return json_response(await answers.ready())
+
+    async def metrics() -> Response:
+        return Response(counters.text(), media_type=CONTENT_TYPE)
+
+    _route(api, "/health", "GET", health, schemas.Health, 421)
+    _route(api, "/ready", "GET", ready, schemas.Ready, 421, 503)
+    api.add_api_route(METRICS, metrics, methods=["GET"], include_in_schema=False)
+
+
+def _route(
+    api: FastAPI, path: str, method: str, answer: Callable[..., Awaitable[Response]], model: Any, *problems: int
+) -> None:
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    responses |= {code: {"model": schemas.Problem, "description": _PROBLEMS[code]} for code in sorted(problems)}
+    summary = (answer.__name__.removesuffix("_by_url")).capitalize()
+    api.add_api_route(
+        path, answer, methods=[method], response_model=None, responses=responses, summary=summary,
+        operation_id=answer.__name__,
+    )  # fmt: skip
 
 
 def _add_page(api: FastAPI) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus.serve.options import Limits
@@ -16,9 +18,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
-API = "/api/"
+API, METRICS = "/api/", "/metrics"
+# What needs the key.
+_PRIVATE = (API, METRICS)
 # Answered however many are at work, so that they tell about a server that is busy.
-LIGHT = frozenset(("/api/info",))
+LIGHT = frozenset(("/api/info", METRICS))
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -52,6 +56,29 @@ class Refusal(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+@dataclass
+class Served:
+    """A request and what became of it.
+
+    Attributes:
+        method: Of the request.
+        path: Without what was asked.
+        query_string: Of its address.
+        body: Of the request, where it was read.
+        status: Of the answer; 499 where nobody waited for it any more.
+        size: Bytes of the answer's body.
+        seconds: Until the answer was sent.
+    """
+
+    method: str
+    path: str
+    query_string: str
+    body: bytes = b""
+    status: int = 499
+    size: int = 0
+    seconds: float = 0.0
+
+
 class Gate:
     """ASGI application around another one.
 
@@ -60,14 +87,27 @@ class Gate:
         limits: Bounds of the requests.
         api_key: What requests to the API must bring; None asks for nothing.
         hosts: Names, without ports, that requests may be addressed to, against DNS rebinding; None takes any.
+        observers: Called with every request once it is answered.
+
+    Attributes:
+        at_work: Requests that are being answered.
     """
 
-    def __init__(self, app: App, limits: Limits, *, api_key: str | None, hosts: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        limits: Limits,
+        *,
+        api_key: str | None,
+        hosts: Collection[str] | None,
+        observers: Sequence[Callable[[Served], None]] = (),
+    ) -> None:
         self._app = app
         self._limits = limits
         self._key = None if api_key is None else api_key.encode()
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
-        self._at_work = 0
+        self._observers = observers
+        self.at_work = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -75,18 +115,22 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = False
+        began = time.perf_counter()
+        served = Served(scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1"))
 
         async def sending(message: Message) -> None:
             nonlocal started
+            served.size += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 started = True
+                served.status = message["status"]
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 given = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(pair for pair in own if pair[0] not in given)]
             await send(message)
 
         try:
-            await self._pass(scope, receive, sending)
+            await self._pass(scope, receive, sending, served)
         except Refusal as refusal:
             # An answer that is under way, to a client that reads too slowly, is broken off.
             if not started:
@@ -96,12 +140,16 @@ class Gate:
             _logger.exception("a request to %r failed", scope["path"])
             if not started:
                 await _answer(Refusal(500, BROKEN), sending)
+        finally:
+            served.seconds = time.perf_counter() - began
+            for observe in self._observers:
+                observe(served)
 
-    async def _pass(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def _pass(self, scope: Any, receive: Receive, send: Send, served: Served) -> None:
         path = scope["path"]
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         self._check_host([value.decode("latin-1") for name, value in headers if name == b"host"])
-        if not path.startswith(API):
+        if not path.startswith(_PRIVATE):
             await self._app(scope, receive, send)
             return
         found = dict(headers)
@@ -110,19 +158,19 @@ class Gate:
         self._check_key(found)
         seconds = self._limits.seconds
         reading = Refusal(408, f"the body must arrive within {seconds:g} s", "body")
-        body = await _within(seconds, self._read(found, receive), reading)
+        served.body = body = await _within(seconds, self._read(found, receive), reading)
         late = Refusal(504, f"the request took longer than {seconds:g} s; ask for less, or try again later")
         if path in LIGHT:
             await _within(seconds, self._app(scope, _replayed(body, receive), send), late)
             return
-        if self._at_work >= self._limits.waiting:
+        if self.at_work >= self._limits.waiting:
             message = f"the server has {self._limits.waiting} requests at work already; try again in a second"
             raise Refusal(503, message, retry_after="1")
-        self._at_work += 1
+        self.at_work += 1
         try:
             await _within(seconds, self._app(scope, _replayed(body, receive), send), late)
         finally:
-            self._at_work -= 1
+            self.at_work -= 1
 
     def _check_host(self, given: list[str]) -> None:
         if self._hosts is None:

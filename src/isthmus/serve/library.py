@@ -22,6 +22,8 @@ from isthmus.token_map import TokenMap
 
 # Below, the vocabulary head takes less time than choosing which of its columns to compute.
 _SHORT = 64
+# An engine may be back any time.
+RETRY_SECONDS = "1"
 _logger = logging.getLogger(__name__)
 
 
@@ -109,7 +111,9 @@ class Library:
             if str(error) != self._failure:
                 self._failure = str(error)
                 _logger.error("requests fail, because the index cannot be read: %s", error)
-            raise Refusal(503, self._source.fail()) from error
+            told = self._source.fail(error)
+            again = {"retry_after": RETRY_SECONDS} if isinstance(error, EngineError) else {}
+            raise Refusal(503, told, **again) from error
         self._source.succeed()
         if self.problem is None:
             self._failure = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from isthmus.errors import InputError
 from isthmus.index.options import QueryOptions
@@ -69,10 +70,15 @@ class ServeOptions(Limits, QueryOptions):
         host: Address to listen on.
         port: Port; 0 takes a free one.
         allow_host: Further names that requests may be addressed to.
+        access_log: A JSON line on stderr for every request: ``none``, ``requests``, or ``queries`` for what was asked
+            too.
     """
 
     host: str = option("127.0.0.1", help="Address to listen on.")
     port: int = option(8080, help="Port; 0 takes a free one.", at_least=0, at_most=65535)
     allow_host: Sequence[str] = option(
         (), help="Another name that requests may be addressed to; repeat for more.", kind=list[str]
+    )
+    access_log: Literal["none", "requests", "queries"] = option(
+        "none", help="A JSON line on stderr for every request; queries adds what was searched for."
     )

@@ -113,6 +113,7 @@ class Hits(BaseModel):
     query: str
     hits: list[Found]
     expansion: list[Term]
+    left_out: int = Field(description="Dimensions of the query that the engine does not take: the lightest ones.")
     generation: int | None = Field(description="Counts the changes of the index; null where it lies on a server.")
     timing: Timing
 
@@ -183,3 +184,10 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded"]
     problem: str | None = Field(description="Says so when the index cannot be read, or is not the latest one.")
+
+
+class Ready(BaseModel):
+    """Whether the index or engine answers."""
+
+    status: Literal["ready"]
+    problem: str | None = Field(description="Says so when a part of the index cannot be read, or it is not the latest.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Protocol, cast
@@ -12,7 +13,7 @@ from isthmus.engines.base import Location
 from isthmus.engines.embedded import EmbeddedEngine
 from isthmus.engines.seismic import FOLDER, HEADER, SeismicEngine
 from isthmus.engines.server import ServerEngine
-from isthmus.errors import IndexFileError, InputError, IsthmusError
+from isthmus.errors import EngineAwayError, IndexFileError, InputError, IsthmusError
 from isthmus.index.format import MANIFEST
 from isthmus.index.header import VectorHeader
 from isthmus.index.query_encoder import QueryEncoder
@@ -20,7 +21,10 @@ from isthmus.index.query_encoder import QueryEncoder
 # Seconds after which a server is asked again whether its vectors are still those of the encoder.
 RECHECK = 10.0
 Folder = EmbeddedEngine | SeismicEngine
+# Seconds for which a server that took no connection is left alone: where packets are lost, every attempt takes a while.
+AWAY = 0.5
 _SEISMIC = "seismic"
+_KINDS = {"opensearch": "OpenSearch", "elasticsearch": "Elasticsearch", "milvus": "Milvus"}
 _logger = logging.getLogger(__name__)
 
 
@@ -49,7 +53,7 @@ class Source(Protocol):
     def fields(self) -> list[str] | None:
         """Metadata fields that can be filtered by; None where any may be asked for."""
 
-    def fail(self) -> str:
+    def fail(self, error: IsthmusError) -> str:
         """Keep in mind that reading failed, and say so in words for those who search."""
 
     def succeed(self) -> None:
@@ -110,7 +114,7 @@ class FolderSource:
         entries = () if self._seismic else self._index.manifest.segments
         return sorted({field for entry in entries for field in entry.fields})
 
-    def fail(self) -> str:
+    def fail(self, error: IsthmusError) -> str:
         """A damaged file stays one until another index takes its place."""
         self.problem = "the index is damaged; the server's log says which file, and what to do"
         return self.problem
@@ -145,7 +149,10 @@ class ServerSource:
         self.name = location.name or Path(location.path).name
         self.problem: str | None = None
         self._where = url
+        self._kind = _KINDS.get(location.scheme, location.scheme)
+        self._away: EngineAwayError | None = None
         self._engine = cast(ServerEngine, open_engine(url))
+        self._engine.server.hurry()
         self.header: VectorHeader = self._engine.header
 
     def admit(self, queries: QueryEncoder) -> None:
@@ -165,12 +172,16 @@ class ServerSource:
             NotFoundError: If nothing is there any more.
             EngineError: If the server does not answer.
         """
+        if self._away is not None and time.monotonic() < self._away_until:
+            raise EngineAwayError(str(self._away))
+        self._away = None
         if time.monotonic() - self._checked >= RECHECK:
             header = self._engine.server.header()
             try:
                 self._queries.check(header, self._where)
             except InputError as error:
                 raise IndexFileError(str(error)) from error
+            self.header = self._engine.header = header
             self._checked = time.monotonic()
         return self._engine
 
@@ -180,9 +191,16 @@ class ServerSource:
     def fields(self) -> None:
         """Servers take any; one that no document has finds nothing."""
 
-    def fail(self) -> str:
-        """A server may come back any time."""
+    def fail(self, error: IsthmusError) -> str:
+        """A server may come back any time, and its index may be another one then."""
         self.problem = "the search engine does not answer, or its index cannot be used; the server's log says more"
+        self._checked = -math.inf
+        if isinstance(error, EngineAwayError):
+            self.problem = (
+                f"the {self._kind} server of the index {self.name!r} cannot be reached; try again in a second"
+            )
+            if self._away is None:
+                self._away, self._away_until = error, time.monotonic() + AWAY
         return self.problem
 
     def succeed(self) -> None:
