@@ -9,6 +9,9 @@ import numpy as np
 
 from isthmus.errors import InputError
 
+# Before the name of a column that the tokenizer beside it never reads: no tokenizer has a space before a token's text.
+UNREAD = " "
+
 
 def find_token(tokens: Sequence[str], token: str | int, side: str) -> int:
     """Resolve an id, a raw token, or a text: the raw token comes first, then a word start, then a continuation.
@@ -33,7 +36,7 @@ def find_token(tokens: Sequence[str], token: str | int, side: str) -> int:
 
 def _spellings(text: str) -> tuple[str, ...]:
     spaced, in_bytes = text.replace(" ", "▁"), spell_in_byte_alphabet(text)
-    return (text, f"▁{spaced}", f"Ġ{in_bytes}", f"{text}</w>", f"##{text}", spaced, in_bytes)
+    return (text, f"▁{spaced}", f"Ġ{in_bytes}", f"{text}</w>", f"##{text}", spaced, in_bytes, UNREAD + text)
 
 
 @functools.cache

@@ -87,3 +87,26 @@ def test_several_tokenizers_need_keep_source(run, folders, tmp_path):
     code, _, err = run(*transfer_arguments(folders, tmp_path / "out", "--target-tokenizer", folders / "source"))
     assert code == 2
     assert "must be one unless keep_source is set, got 2" in " ".join(err.split())
+
+
+def test_reads_the_target_tokenizer_and_writes_the_source(run, folders, tmp_path):
+    """No tokenizer is joined, and the folder needs nothing of this package."""
+    place = tmp_path / "reads"
+    code, out, err = run(*transfer_arguments(folders, place, "--output", "source", "--json"))
+    assert code == 0, err
+    report = json.loads(out)
+    read = len(AutoTokenizer.from_pretrained(folders / "korean"))
+    assert (report["output"], report["read"], report["folder"]) == ("source", read, str(place))
+    assert report["source_tokens"] == report["kept"] < report["target_tokens"]
+    code = "import sys; from sentence_transformers import SparseEncoder; e = SparseEncoder(sys.argv[1]); "
+    code += "v = e.encode(['집 학교']).to_dense(); n = int(sys.argv[2]); "
+    code += "assert 'isthmus' not in sys.modules and v[:, :n].max() > 0 and v[:, n:].max() == 0"
+    command = [sys.executable, "-c", code, str(place), str(report["kept"])]
+    assert subprocess.run(command, check=False).returncode == 0
+    code, out, _ = run("inspect", place, "집", "water", "--json")
+    house, water = map(json.loads, out.splitlines())
+    assert house["id"] >= report["kept"] > water["id"]
+    assert (house["fate"], water["fate"]) == ("bridged", "kept")
+    assert [name for name, _ in water["sources"]] == ["water"]
+    code, out, _ = run(*transfer_arguments(folders, tmp_path / "told", "--output", "source"))
+    assert f"{read} target tokens read and {report['kept']} source tokens written" in " ".join(out.split())

@@ -22,7 +22,9 @@ from isthmus.errors import EncoderError, IndexFileError, InputError, NotFoundErr
 from isthmus.index import SparseIndex, build_index, change_index, encode_corpus, search
 from isthmus.index.encoded_files import Inline
 from isthmus.index.workers import Recipe
-from tests.tiny_encoders import inference_free, splade
+from isthmus.transferring import transfer_encoder
+from tests.tiny_encoders import WORDS, inference_free, splade
+from tests.tokenizers import wordpiece
 
 TEXTS = {
     "a": "the house of water",
@@ -190,6 +192,31 @@ def test_another_model_is_refused(tmp_path: Path, model: Path, corpus: Path) -> 
         build_index(other, tmp_path / "encoded", tmp_path / "idx2")
     with pytest.raises(InputError, match=message):
         encode_corpus(other, corpus, tmp_path / "encoded")
+
+
+def test_encoders_that_write_the_same_columns_search_one_index(tmp_path: Path) -> None:
+    source = splade(tmp_path / "source")
+    target = wordpiece(["haus", "krieg", "##e", "house", "war", "the"])
+    reads, _ = transfer_encoder(source, target, method="mean", output="source")
+    both = {"made": source, "asking": reads}, {"made": reads, "asking": source}
+    for sides in both:
+        index = SparseIndex.build(sides["made"], TEXTS)
+        index.save(tmp_path / "idx", overwrite=True)
+        opened = SparseIndex.open(tmp_path / "idx", model=sides["asking"], any_model=True)
+        hits = opened.search("the war", top_k=len(TEXTS))
+        size = len(source.tokenizer)
+        query = encode_texts(sides["asking"], ["the war"], role="query")[:, :size]
+        documents = encode_texts(sides["made"], list(TEXTS.values()), role="document")[:, :size]
+        scores = dict(zip(TEXTS, (documents @ query.T).toarray().ravel().tolist(), strict=True))
+        assert hits
+        for hit in hits:
+            assert hit.score == pytest.approx(scores[hit.id], rel=0.01)
+        with pytest.raises(InputError, match="fingerprint"):
+            SparseIndex.open(tmp_path / "idx", model=sides["asking"]).search("the war")
+    SparseIndex.build(source, TEXTS).save(tmp_path / "small")
+    whole, _ = transfer_encoder(source, wordpiece(["haus", *"abcdefghijklmnopqrstuvwxyz", *WORDS]), method="mean")
+    with pytest.raises(InputError, match="query vectors must have"):
+        SparseIndex.open(tmp_path / "small", model=whole, any_model=True).search("z y x w v")
 
 
 def test_a_model_that_moved_away_is_named(tmp_path: Path, model: Path) -> None:

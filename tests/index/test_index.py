@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index import SparseIndex, reader, search
 from isthmus.index.encoded_files import encode_documents
-from isthmus.index.format import Manifest, read_manifest, write_manifest
+from isthmus.index.format import Manifest, manifest_digest, read_manifest, write_manifest
 from isthmus.index.merge import groups_to_merge
 from isthmus.index.options import MemoryLimits, Weights
 from isthmus.index.writer import IndexWriter
@@ -36,7 +36,7 @@ def build(
     folder: Path, found: Sequence[Document], weights: Weights = "f32", limits: MemoryLimits | None = None
 ) -> SparseIndex:
     new = Manifest(0, SIZE, weights, True, IDENTITY)
-    with IndexWriter(folder, new=new, tokens=TOKENS, limits=limits) as writer:
+    with IndexWriter(folder, new=new, replaces=manifest_digest(folder), tokens=TOKENS, limits=limits) as writer:
         for start in range(0, len(found), 10):
             writer.add(found[start : start + 10], vectors(found[start : start + 10]))
         writer.commit()
@@ -432,7 +432,7 @@ def test_manifests_of_other_kinds_are_refused(tmp_path: Path) -> None:
     # A later version is not thrown away by a build that fails.
     path.write_text(json.dumps(whole | {"version": 9}))
     new = Manifest(0, SIZE, "f32", True, IDENTITY)
-    with pytest.raises(RuntimeError, match="stop"), IndexWriter(tmp_path, new=new):
+    with pytest.raises(RuntimeError, match="stop"), IndexWriter(tmp_path, new=new, replaces=manifest_digest(tmp_path)):
         raise RuntimeError("stop")
     assert (tmp_path / "segments" / "00000001").is_dir()
     path.unlink()

@@ -18,9 +18,9 @@ import pytest
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index.encoded_files import EncodedHeader, Inline, part_name, read_encoding, read_parts, write_parts
-from isthmus.index.format import locked
 from isthmus.index.options import Weights
 from isthmus.reading.corpus import Corpus, Document
+from isthmus.reading.disk import locked
 from tests.index.vectors import IDENTITY, SIZE, documents, encode, rows
 
 ENCODING = EncodedHeader(IDENTITY, SIZE, "f32", 10, {"dtype": "float32"})

@@ -9,6 +9,7 @@ import pytest
 from safetensors import SafetensorError
 
 from isthmus.errors import CollectionError, InputError, MissingExtraError, NotFoundError, OutputError
+from isthmus.reading import storage
 from isthmus.reading.lines import read_lines
 from isthmus.reading.storage import (
     atomic_folder,
@@ -133,6 +134,8 @@ def test_atomic_folder_keeps_the_old_one_when_the_new_one_cannot_take_its_place(
         with atomic_folder(path, overwrite=True) as folder:
             (folder / "file").write_text("new")
 
+    # Where the system does not let two folders change places.
+    monkeypatch.setattr(storage, "exchange", lambda first, second: False)
     monkeypatch.setattr(Path, "replace", fails_for_the_new)
     with pytest.raises(OutputError, match="made cannot be written"):
         overwrite()
@@ -185,6 +188,7 @@ def test_atomic_folder_keeps_the_old_one_when_interrupted(tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return replace(self, target)
 
+    monkeypatch.setattr(storage, "exchange", lambda first, second: False)
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt), atomic_folder(path, overwrite=True) as folder:
         (folder / "file").write_text("new")

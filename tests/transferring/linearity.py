@@ -12,7 +12,13 @@ from isthmus.token_map import COPIES, FATES, Fate, TokenMap
 
 
 def assert_linear(
-    source: Any, target: Any, token_map: TokenMap, *, lengths: tuple[int, ...] = (22, 9, 3), seed: int = 0
+    source: Any,
+    target: Any,
+    token_map: TokenMap,
+    *,
+    lengths: tuple[int, ...] = (22, 9, 3),
+    seed: int = 0,
+    columns: np.ndarray | None = None,
 ) -> None:
     """Raise AssertionError unless the target model's logits are W times the source model's.
 
@@ -26,6 +32,7 @@ def assert_linear(
         token_map: What the transfer applied.
         lengths: Lengths of the sequences in the batch, the longest first.
         seed: Seed of the sequences.
+        columns: Columns that are compared; None compares all that are not sampled.
     """
     copied = np.flatnonzero(np.isin(token_map.fates, [FATES.index(fate) for fate in COPIES]))
     origin = token_map.weights[copied].indices
@@ -37,6 +44,7 @@ def assert_linear(
     old, _ = _logits(source, np.where(inside, origin[picks], pads[0]), inside)
     new, rounding = _logits(target, np.where(inside, copied[picks], pads[1]), inside)
     rows = np.flatnonzero(token_map.fates != FATES.index(Fate.SAMPLED))
+    rows = rows if columns is None else np.intersect1d(rows, columns)
     expected = old.reshape(-1, old.shape[-1])[:, : token_map.shape[1]]
     expected = token_map.apply(np.ascontiguousarray(expected.T)).T.reshape(*old.shape[:2], -1)
     error = np.abs(new - expected)[..., rows] - eps * rounding[..., rows] - 1e-6

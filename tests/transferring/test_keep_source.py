@@ -212,7 +212,7 @@ def test_the_report_says_what_was_kept(tmp_path: Path, korean: Any, vectors_for:
 def test_refusals(tmp_path: Path, korean: Any, vectors_for: MakeVectors) -> None:
     source = splade(tmp_path / "source")
     made = vectors_for(source.tokenizer, korean)
-    with pytest.raises(InputError, match="output must be 'target' unless keep_source is set, got 'both'"):
+    with pytest.raises(InputError, match="output must be 'target' or 'source' unless keep_source is set, got 'both'"):
         transfer_encoder(source, korean, vectors=made, output="both")
     with pytest.raises(UnknownNameError, match="output"):
         transfer_encoder(source, korean, vectors=made, keep_source=True, output="sauce")  # type: ignore[arg-type]

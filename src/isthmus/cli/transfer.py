@@ -28,7 +28,7 @@ from isthmus.encoders.publishing import PublishOptions
 from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
 from isthmus.lexical.options import LexicalOptions
-from isthmus.reading.storage import atomic_folder, check_folder
+from isthmus.reading.storage import atomic_folder, reserved_folder
 from isthmus.reading.texts import check_texts, read_samples
 from isthmus.token_map import Fate
 from isthmus.transferring.options import TransferOptions
@@ -66,7 +66,7 @@ def command(
     request.check_method()
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
-    check_folder(folder, overwrite=overwrite, marker="modules.json")
+    context.with_resource(reserved_folder(folder, overwrite=overwrite, marker="modules.json"))
     check_names([request.encoder, *request.target_tokenizers, request.bridge])
     # Training a tokenizer takes minutes: what can be told without one is told before.
     request = replace(request, given=read_late(request.given, TransferOptions, MethodOptions))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from isthmus._lookup import UNREAD
 from isthmus.errors import EncoderError, InputError
 from isthmus.options import OpenOptions
 
@@ -135,13 +136,14 @@ def check_sparse(encoder: Any) -> None:
 def token_texts(encoder: Any, size: int) -> list[str]:
     """What stands for each dimension, from the document side's tokenizer; "" where there is no token.
 
-    Names of a second, lexical block end in :data:`EXACT`.
+    Names of a second, lexical block end in :data:`EXACT`. A column that an encoder writes and does not read has the
+    name of the source's token.
     """
     tokens = [""] * size
     block = lexical_block(encoder)
     for token, number in encoder.tokenizer.get_vocab().items():
         if number < size:
-            tokens[number] = token
+            tokens[number] = token.removeprefix(UNREAD)
         if block is not None and block + number < size:
             tokens[block + number] = f"{token}{EXACT}"
     return tokens

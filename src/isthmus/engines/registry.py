@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from isthmus.engines.base import Backend, Engine, Location
 from isthmus.errors import InputError, UnknownNameError
-from isthmus.index.build import Change, check_free
+from isthmus.index.build import Change
+from isthmus.index.folder import check_free
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
 from isthmus.lexical.options import LexicalOptions
 

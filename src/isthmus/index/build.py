@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import OpenEncoder, open_encoder
 from isthmus.encoders.options import CorpusOptions
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import InputError
 from isthmus.index.encoded_files import (
     HEADER,
     Encode,
@@ -24,16 +24,8 @@ from isthmus.index.encoded_files import (
     read_tokens,
     write_parts,
 )
-from isthmus.index.format import (
-    LOCK,
-    MANIFEST,
-    SEGMENT_NAME,
-    SEGMENTS,
-    Manifest,
-    is_index,
-    is_leftover,
-    read_manifest,
-)
+from isthmus.index.folder import check_free
+from isthmus.index.format import Manifest, read_manifest
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions
 from isthmus.index.query_encoder import QueryEncoder
@@ -130,7 +122,8 @@ def build_index(
         CollectionError: If the corpus is malformed; names the line.
         EncoderError: If the model is not sparse.
         InputError: If an argument is out of range, or the parts come from another model.
-        OutputError: If ``folder`` is taken, another process writes there, or the disk is full.
+        OutputError: If ``folder`` is taken, another process writes there or wrote since this began, or the disk is
+            full.
 
     Example:
         >>> build_index("isthmus/mini-splade-en", {"a": "the house", "b": "war"}, "idx")  # doctest: +SKIP
@@ -138,12 +131,12 @@ def build_index(
     options = IndexOptions.of(options, **changes)
     options.check_undivided(folder)
     folder = Path(folder)
-    check_free(folder, options.overwrite)
+    replaces = check_free(folder, options.overwrite)
     found = encoded_windows(model, corpus, options)
     tokens = read_tokens(Path(corpus)) if _is_encoded(corpus) else found.encoder.tokens()
     size, identity = found.encoder.vocabulary_size, found.encoder.identity
     new = Manifest(0, size, options.weights, options.text, identity, found.settings)
-    with IndexWriter(folder, new=new, tokens=tokens, limits=options.limits) as writer:
+    with IndexWriter(folder, new=new, replaces=replaces, tokens=tokens, limits=options.limits) as writer:
         for documents, vectors in found.windows:
             writer.add(documents, vectors, error=found.error)
         return Change(writer.commit(), added=writer.added, empty=writer.empty)
@@ -164,7 +157,8 @@ def change_index(
     Raises:
         NotFoundError: If there is no index.
         InputError: If the model is not the one of the index, or an id is there already or is not there.
-        OutputError: If another process writes there, or the disk is full; the index is as it was.
+        OutputError: If another process writes there or built it anew since this began, or the disk is full; the index
+            is as it was.
 
     Example:
         >>> change_index("idx", corpus={"c": "peace"}, delete=["b"])  # doctest: +SKIP
@@ -177,7 +171,7 @@ def change_index(
     if corpus is not None:
         found = added_windows(manifest, f"the index {folder}", model, corpus, options)
         windows, error = found.windows, found.error
-    with IndexWriter(folder, limits=options.limits) as writer:
+    with IndexWriter(folder, onto=manifest, limits=options.limits) as writer:
         deleted = writer.delete(options.delete)
         for documents, vectors in windows:
             writer.add(documents, vectors, update=options.update, error=error)
@@ -253,30 +247,3 @@ def _encoded(source: Corpus, encode: Encode, vocabulary_size: int, show: bool | 
 
 def _is_encoded(corpus: Any) -> bool:
     return isinstance(corpus, (str, Path)) and (Path(corpus) / HEADER).is_file()
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something else, before long work.
-
-    Raises:
-        OutputError: If it does, or holds an index and ``overwrite`` is off.
-    """
-    if (folder / MANIFEST).exists():
-        if not overwrite:
-            raise OutputError(f"{folder} already exists; choose another folder, or pass --overwrite, --add or --update")
-        if not is_index(folder):
-            raise OutputError(f"{folder} must be empty or an index, got another {MANIFEST}; choose another folder")
-    elif folder.exists():
-        others = _others(folder) if folder.is_dir() else [folder]
-        if others:
-            raise OutputError(f"{folder} must be empty or an index, got {others[0].name}; choose another folder")
-
-
-def _others(folder: Path) -> list[Path]:
-    """What lies in a folder beside that which an interrupted build left, and its successor will remove."""
-    found = list(folder.iterdir())
-    if not (folder / LOCK).exists():
-        return found
-    within = (folder / SEGMENTS).iterdir() if (folder / SEGMENTS).is_dir() else ()
-    outside = [path for path in found if path.name not in (LOCK, SEGMENTS) and not is_leftover(path)]
-    return outside + [path for path in within if not SEGMENT_NAME.fullmatch(path.name)]

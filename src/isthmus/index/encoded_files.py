@@ -30,11 +30,11 @@ from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import InputError, OutputError
-from isthmus.index.format import locked, writing
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
 from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
 
 HEADER = "encoding.json"
@@ -296,8 +296,9 @@ def write_parts(
 
 
 def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
-    for unfinished in folder.glob(".part-*.safetensors.*"):
-        unfinished.unlink(missing_ok=True)
+    for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
+        for unfinished in folder.glob(pattern):
+            unfinished.unlink(missing_ok=True)
     check_begun(folder)
     if not (folder / HEADER).exists():
         content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")

@@ -26,33 +26,25 @@ import hashlib
 import json
 import math
 import mmap
-import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
 from isthmus.encoders.fingerprint import Fingerprint
-from isthmus.errors import IndexFileError, NotFoundError, OutputError
+from isthmus.errors import IndexFileError
 from isthmus.index.header import VectorHeader, check_version
 from isthmus.index.options import Weights
+from isthmus.reading.disk import put_through
 from isthmus.reading.storage import atomic_write
 
 MANIFEST = "manifest.json"
 SEGMENTS = "segments"
-LOCK = ".lock"
-SEGMENT_NAME = re.compile(r"\d{8}")
-TOKENS_NAME = re.compile(r"tokens-\d{8}\.json")
-# Files that a killed process had not finished writing, see isthmus.reading.storage.atomic_write.
-_UNFINISHED = re.compile(r"\.(manifest\.json|tokens-\d{8}\.json)\..+")
 REBUILD = "build it again with isthmus index, or restore a copy"
 _CHUNK = 2**22
 # A .npy file: magic and version, the header's length, the header.
@@ -156,13 +148,15 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest.read(folder)
 
 
-def is_index(folder: Path) -> bool:
-    """Whether ``manifest.json``, a name that others use too, is one of an index; it may be damaged."""
+def manifest_digest(folder: Path) -> str | None:
+    """The digest of ``manifest.json`` as it lies there, damaged or not; None where there is none.
+
+    It tells a writer that an index is the one it saw: the manifest has the generation and the encoder's fingerprint.
+    """
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return (folder / SEGMENTS).is_dir()
-    return isinstance(content, dict) and content.get("format") == Manifest.FORMAT
+        return digest_of((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -175,13 +169,35 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def stored(path: Path) -> Stored:
-    """Write a file through to the disk and take its size and digest."""
+    """Take the size and the digest of a file."""
     digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as stream:
-        os.fsync(stream.fileno())
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return Stored(path.stat().st_size, digest.hexdigest())
+
+
+def written(path: Path) -> Stored:
+    """Write a file through to the disk and take its size and digest."""
+    put_through(path)
+    return stored(path)
+
+
+def copy_stored(source: BinaryIO, path: Path, expected: Stored) -> Stored:
+    """Copy an open file and write it through to the disk.
+
+    Raises:
+        IndexFileError: If it is not as ``expected``, which is given back otherwise.
+    """
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    with path.open("wb") as stream:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            size += stream.write(chunk)
+    if Stored(size, digest.hexdigest()) != expected:
+        raise IndexFileError(f"{source.name} is damaged (its digest differs); {REBUILD}")
+    put_through(path)
+    return expected
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
@@ -211,11 +227,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def is_leftover(path: Path) -> bool:
-    """Whether a file beside the manifest can only be one that Isthmus wrote."""
-    return bool(TOKENS_NAME.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name))
-
-
 def check_size(path: Path, expected: Stored) -> None:
     """Refuse a file that was cut off or grew.
 
@@ -235,6 +246,13 @@ def mapped(path: Path) -> mmap.mmap | bytes:
     with path.open("rb") as stream:
         # An empty file cannot be mapped.
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a ``.npy`` file; what numpy itself buffers is lost without an error where the disk is full."""
+    with path.open("wb") as stream:
+        write_header(stream, array.dtype, array.shape)
+        stream.write(np.ascontiguousarray(array).data)
 
 
 def write_header(stream: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -266,45 +284,6 @@ def map_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
     except ValueError as error:
         raise IndexFileError(f"{path} is damaged ({error}); {REBUILD}") from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say what to do when the body cannot write below ``path``.
-
-    Raises:
-        OutputError: If the disk is full or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        # Both are OSErrors too, but say already what to do.
-        if isinstance(error, (NotFoundError, OutputError)):
-            raise
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); free space or choose another folder, then run the "
-            "command again: what was finished before is kept"
-        ) from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Be the one writer of a folder, which is made if need be; the lock goes when the process does.
-
-    Raises:
-        OutputError: If another writer is at work, or the folder cannot be written.
-    """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(f"{folder} is being written by another process; wait until it has ended") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _compare(path: Path, expected: Stored) -> None:

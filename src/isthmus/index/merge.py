@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.index.format import SegmentEntry, write_header
+from isthmus.index.format import SegmentEntry, write_array, write_header
 from isthmus.index.options import Weights
 from isthmus.index.quantize import dtype_of, error_bound, pack, scale_for, unpack
 from isthmus.index.reader import Segment
@@ -54,7 +54,7 @@ def merge(segments: Sequence[Segment], folder: Path, *, weights: Weights, text: 
     places = [(first + np.cumsum(mask) - 1).astype(np.int32) for first, mask in zip(firsts, live, strict=False)]
     counts = sum(_live_counts(segment, mask, at_once) for segment, mask in zip(segments, live, strict=True))
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    np.save(folder / "starts.npy", starts)
+    write_array(folder / "starts.npy", starts)
 
     scales = {segment.entry.scale for segment in segments}
     largest = max((_largest(segment) for segment in segments), default=0.0)

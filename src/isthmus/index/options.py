@@ -143,7 +143,8 @@ class QueryOptions(ModelOptions):
     """The encoder of the queries of an index.
 
     Attributes:
-        any_model: Accept a model that did not make the index.
+        any_model: Accept a model that did not make the index; of two that write the same columns, the one with more of
+            them must leave the others empty.
     """
 
     any_model: bool = option(False, help="Accept a model that did not make the index.")

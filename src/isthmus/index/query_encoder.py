@@ -98,6 +98,8 @@ class QueryEncoder:
 
             encoder, dtype = self.open().encoder, self.header.settings.get("dtype", "float32")
             queries = encode_texts(encoder, list(queries), role="query", dtype=dtype, show_progress_bar=False)
+            if self.options.any_model:
+                queries = _fitted(queries, self.header.vocabulary_size)
         self.check_columns(queries)
         matrix = csr_matrix(queries)
         return [matrix[row] for row in range(matrix.shape[0])]
@@ -132,3 +134,14 @@ class QueryEncoder:
     def _check_identity(self, header: VectorHeader, opened: OpenEncoder, where: str) -> None:
         if header.identity is not None and not self.options.any_model:
             header.identity.check(opened.identity, where)
+
+
+def _fitted(vectors: csr_matrix, columns: int) -> csr_matrix:
+    """The same vectors with as many columns, where that takes or gives nothing.
+
+    An encoder that reads another tokenizer and writes the source's columns has columns behind them that stay empty.
+    """
+    if vectors.shape[1] > columns and vectors[:, columns:].nnz:
+        return vectors
+    kept = vectors[:, :columns]
+    return csr_matrix((kept.data, kept.indices, kept.indptr), shape=(vectors.shape[0], columns))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from isthmus.errors import InputError
-from isthmus.index.format import SegmentEntry, stored
+from isthmus.index.format import SegmentEntry, write_array, written
 from isthmus.index.options import MemoryLimits, Weights
 from isthmus.index.quantize import error_bound, pack, scale_for
 from isthmus.reading.corpus import Document
+from isthmus.reading.disk import put_through
 
 FILES = (
     "starts.npy", "rows.npy", "weights.npy", "documents.jsonl", "document_starts.npy", "id_digests.npy", "id_rows.npy",
@@ -57,10 +59,10 @@ class Fields:
     def write(self, folder: Path) -> tuple[str, ...]:
         """Write the three arrays and ``field_values.jsonl``; returns the fields."""
         starts = np.cumsum([0, *(len(rows) for rows in self._rows.values())], dtype=np.int64)
-        np.save(folder / "field_starts.npy", starts)
+        write_array(folder / "field_starts.npy", starts)
         for name, parts in (("rows", self._rows), ("codes", self._codes)):
             joined = np.concatenate([np.zeros(0, dtype=np.int32), *(np.asarray(part) for part in parts.values())])
-            np.save(folder / f"field_{name}.npy", joined.astype(np.int32, copy=False))
+            write_array(folder / f"field_{name}.npy", joined.astype(np.int32, copy=False))
         lines = "".join(json.dumps(list(values)) + "\n" for values in self._values.values())
         (folder / "field_values.jsonl").write_bytes(lines.encode())
         return tuple(self._codes)
@@ -117,16 +119,18 @@ class DocumentWriter:
     def close(self) -> tuple[str, ...]:
         """Write what belongs to the documents; returns the metadata fields."""
         self._stream.close()
-        np.save(self._folder / "document_starts.npy", np.asarray(self._starts, dtype=np.int64))
+        write_array(self._folder / "document_starts.npy", np.asarray(self._starts, dtype=np.int64))
         digests = np.asarray(self._digests, dtype=np.uint64)
         order = np.argsort(digests, kind="stable").astype(np.int32)
-        np.save(self._folder / "id_digests.npy", digests[order])
-        np.save(self._folder / "id_rows.npy", order)
+        write_array(self._folder / "id_digests.npy", digests[order])
+        write_array(self._folder / "id_rows.npy", order)
         return self._fields.write(self._folder)
 
     def discard(self) -> None:
-        """Close the file that is being written."""
-        self._stream.close()
+        """Close the file that is being written, which nobody will read."""
+        # On a full disk, closing fails as writing did.
+        with suppress(OSError):
+            self._stream.close()
 
 
 class SegmentsWriter:
@@ -232,9 +236,9 @@ def write_lists(folder: Path, fields: tuple[str, ...], columns: Any, weights: We
     columns.sort_indices()
     largest = float(np.abs(columns.data).max(initial=0.0))
     scale = scale_for(weights, largest)
-    np.save(folder / "starts.npy", columns.indptr.astype(np.int64))
-    np.save(folder / "rows.npy", columns.indices.astype(np.int32, copy=False))
-    np.save(folder / "weights.npy", pack(columns.data, weights, scale))
+    write_array(folder / "starts.npy", columns.indptr.astype(np.int64))
+    write_array(folder / "rows.npy", columns.indices.astype(np.int32, copy=False))
+    write_array(folder / "weights.npy", pack(columns.data, weights, scale))
     return entry_of(folder, fields, columns.shape[0], columns.nnz, scale, error_bound(weights, largest))
 
 
@@ -242,5 +246,6 @@ def entry_of(
     folder: Path, fields: tuple[str, ...], documents: int, postings: int, scale: float, error: float
 ) -> SegmentEntry:
     """What the manifest says about a segment whose files are all written; puts them through to the disk."""
-    files = {name: stored(folder / name) for name in FILES}
+    files = {name: written(folder / name) for name in FILES}
+    put_through(folder)
     return SegmentEntry(folder.name, documents, postings, scale, error, fields, files)

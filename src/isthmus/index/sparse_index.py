@@ -17,15 +17,15 @@ from scipy.sparse import csr_matrix
 from isthmus.encoders.fingerprint import open_encoder
 from isthmus.errors import InputError
 from isthmus.index.build import build_index, change_index
+from isthmus.index.copying import copy_index
 from isthmus.index.exact import best_positive
-from isthmus.index.format import LOCK, MANIFEST, Manifest, locked, verify
+from isthmus.index.format import Manifest, verify
 from isthmus.index.hits import Hit, Match
 from isthmus.index.options import IndexOptions, QueryOptions
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.index.segments import wanted_values
 from isthmus.reading.corpus import Document
-from isthmus.reading.storage import atomic_folder, check_folder
 
 _SEVERAL = "; see search_many"
 
@@ -132,15 +132,13 @@ class SparseIndex:
         return cls(folder, manifest, segments, tokens_json, options)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Copy the index, as it is on disk, to another folder.
+        """Copy the index, as it is on disk, to another folder; see :func:`isthmus.index.copying.copy_index`.
 
         Raises:
-            OutputError: If the folder exists and must not be replaced or cannot be written, or a writer is at work.
+            IndexFileError: If the index is damaged.
+            OutputError: If the folder exists and must not be replaced, is being written, or cannot be written.
         """
-        check_folder(Path(folder), overwrite=overwrite, marker=MANIFEST)
-        # No writer may remove a segment while it is copied.
-        with locked(self.folder), atomic_folder(Path(folder), overwrite=overwrite) as temporary:
-            shutil.copytree(self.folder, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
+        copy_index(self.folder, Path(folder), overwrite=overwrite)
 
     def __len__(self) -> int:
         """Number of documents that are not deleted."""

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.errors import IndexFileError, InputError
+from isthmus.errors import InputError, OutputError
+from isthmus.index.folder import check_encoder, named_manifests, remove_unnamed, segment_folders
 from isthmus.index.format import (
-    MANIFEST,
-    SEGMENT_NAME,
     SEGMENTS,
     Manifest,
     SegmentEntry,
-    is_leftover,
-    locked,
+    copy_stored,
+    manifest_digest,
     read_manifest,
-    stored,
     verify_segment,
+    write_array,
     write_manifest,
-    writing,
+    written,
 )
 from isthmus.index.merge import SEGMENTS_KEPT, groups_to_merge, merge
 from isthmus.index.options import MemoryLimits
 from isthmus.index.reader import Segment
 from isthmus.index.segments import SegmentsWriter, id_digest
 from isthmus.reading.corpus import Document
+from isthmus.reading.disk import locked, make_folder, put_through, writing
 from isthmus.reading.storage import atomic_write
 
 
 class IndexWriter:
     """The one writer of an index folder; use it in a ``with`` statement. Nothing shows before :meth:`commit`.
 
+    What its caller saw before the folder was locked is compared with what is there, and a commit builds on the state
+    that the writer found, or fails.
+
     Args:
         folder: The index.
-        new: Make an index that starts as this manifest, which has no segments, in place of what is there.
+        new: Make an index that starts as this manifest, which has no segments.
+        replaces: What the caller saw in the place of the new index, as :func:`isthmus.index.folder.check_free` told
+            it; None for no index. Something else is not replaced.
+        onto: What the caller saw of an index that is there, and made vectors for; another encoder's is not changed.
         tokens: What stands for each dimension; for a new index.
         limits: Of memory.
 
@@ -51,7 +57,7 @@ class IndexWriter:
         empty: Those among them without an active entry, which no query finds.
 
     Raises:
-        OutputError: If another writer is at work, or the folder cannot be written.
+        OutputError: If another writer is at work or was since the caller looked, or the folder cannot be written.
         NotFoundError: If there is no index and ``new`` is None.
     """
 
@@ -60,11 +66,13 @@ class IndexWriter:
         folder: Path,
         *,
         new: Manifest | None = None,
+        replaces: str | None = None,
+        onto: Manifest | None = None,
         tokens: Sequence[str] | None = None,
         limits: MemoryLimits | None = None,
     ) -> None:
         self.folder = folder
-        self._new = new
+        self._new, self._replaces, self._onto = new, replaces, onto
         self._tokens = tokens
         self._limits = limits or MemoryLimits()
         self._stack = ExitStack()
@@ -73,6 +81,11 @@ class IndexWriter:
         self._segments_writer: SegmentsWriter
         self._old: list[Segment]
         self._deleted: dict[str, set[int]]
+        # What the manifest on the disk must be for a commit to take its place.
+        self._found: str | None
+        # States that a power cut could leave; None while they are not known.
+        self._kept: list[Manifest] | None = None
+        self._last_number = 0
 
     def __enter__(self) -> IndexWriter:
         if self._new is None:
@@ -81,6 +94,7 @@ class IndexWriter:
         try:
             self._begin()
         except BaseException:
+            self._remove_unnamed()
             self._stack.close()
             raise
         return self
@@ -88,8 +102,8 @@ class IndexWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._segments_writer.discard()
         try:
+            self._segments_writer.discard()
             self._remove_unnamed()
         finally:
             self._stack.close()
@@ -145,7 +159,7 @@ class IndexWriter:
                 merged only when there are more than eight.
 
         Raises:
-            OutputError: If the disk is full; the index is as it was.
+            OutputError: If the disk is full, or something else has changed the index; it is as it was.
         """
         with writing(self.folder):
             self._segments_writer.close_segment()
@@ -153,25 +167,71 @@ class IndexWriter:
             entries = [entry for entry in entries if entry.deletions < entry.documents]
             entries = self._merged(entries, 1 if compact else SEGMENTS_KEPT, rewrite=compact)
             self.manifest = replace(self.manifest, segments=tuple(entries))
+            put_through(self.folder / SEGMENTS)
+            if manifest_digest(self.folder) != self._found:
+                raise OutputError(f"{self.folder} was changed by something else meanwhile; run the command again")
             write_manifest(self.folder, self.manifest)
+            self._found = manifest_digest(self.folder)
+        self._kept = [self.manifest]
         self._remove_unnamed()
         self._start()
         return self.manifest
 
+    def copy(self, manifest: Manifest, files: Mapping[str, BinaryIO]) -> None:
+        """Take the segments and tokens of another index into this new one, under their names where those are free.
+
+        Args:
+            manifest: Of the other index.
+            files: Its open files, by their paths below its folder.
+
+        Raises:
+            IndexFileError: If a file is not as the manifest says.
+            OutputError: If the disk is full.
+        """
+        with writing(self.folder):
+            tokens = {}
+            for name, expected in manifest.files.items():
+                free = not (self.folder / name).exists()
+                path = self.folder / (name if free else f"tokens-{self.manifest.generation:08d}.json")
+                tokens[path.name] = copy_stored(files[name], path, expected)
+            self.manifest = replace(self.manifest, files=tokens)
+            for entry in manifest.segments:
+                folder = self.folder / SEGMENTS / entry.name
+                if folder.exists():
+                    folder = next(self._fresh_folders())
+                else:
+                    folder.mkdir()
+                    self._last_number = max(self._last_number, int(folder.name))
+                for name, expected in entry.files.items():
+                    copy_stored(files[f"{SEGMENTS}/{entry.name}/{name}"], folder / name, expected)
+                put_through(folder)
+                self._segments_writer.entries.append(replace(entry, name=folder.name))
+
     def _begin(self) -> None:
+        # A power cut must not bring back an older state than that which is built on.
+        with writing(self.folder):
+            put_through(self.folder)
+            self._found = manifest_digest(self.folder)
+        self._kept = named_manifests(self.folder)
         if self._new is None:
             self.manifest = read_manifest(self.folder)
+            if self._onto is not None:
+                check_encoder(self.folder, self._onto, self.manifest)
         else:
-            self.manifest = self._new
-            if (self.folder / MANIFEST).exists():
-                self.manifest = replace(self._new, generation=_generation(self.folder))
-        self._last_number = max((int(path.name) for path in self._segment_folders()), default=0)
+            if self._found != self._replaces:
+                raise OutputError(
+                    f"{self.folder} was written by another process since this one began; choose another folder, or "
+                    "run the command again if it is to be replaced"
+                )
+            before = max((one.generation for one in self._kept or ()), default=0)
+            self.manifest = replace(self._new, generation=max(self._new.generation, before))
+        self._last_number = max((int(path.name) for path in segment_folders(self.folder)), default=0)
         with writing(self.folder):
-            (self.folder / SEGMENTS).mkdir(exist_ok=True)
+            make_folder(self.folder / SEGMENTS)
             if self._new is not None and self._tokens is not None:
                 path = self.folder / f"tokens-{self.manifest.generation + 1:08d}.json"
                 atomic_write(path, json.dumps(list(self._tokens), ensure_ascii=False).encode("utf-8", "surrogatepass"))
-                self.manifest = replace(self.manifest, files={path.name: stored(path)})
+                self.manifest = replace(self.manifest, files={path.name: written(path)})
         self._start()
 
     def _start(self) -> None:
@@ -217,9 +277,10 @@ class IndexWriter:
             return segment.entry
         deleted = np.union1d(segment.deleted, np.array(sorted(rows), dtype=np.int32)).astype(np.int32)
         path = segment.folder / f"deleted-{self.manifest.generation:08d}.npy"
-        np.save(path, deleted)
+        write_array(path, deleted)
         files = {name: file for name, file in segment.entry.files.items() if name != segment.entry.deleted}
-        files[path.name] = stored(path)
+        files[path.name] = written(path)
+        put_through(segment.folder)
         return replace(segment.entry, files=files, deleted=path.name, deletions=len(deleted))
 
     def _merged(self, entries: list[SegmentEntry], limit: int, *, rewrite: bool) -> list[SegmentEntry]:
@@ -238,44 +299,11 @@ class IndexWriter:
             merged.append(merge(segments, folder, weights=weights, text=text, at_once=self._limits.merged))
         return merged
 
-    def _segment_folders(self) -> list[Path]:
-        return [path for path in (self.folder / SEGMENTS).glob("*") if SEGMENT_NAME.fullmatch(path.name)]
-
     def _remove_unnamed(self) -> None:
-        """Remove files that the manifest on disk does not name; who has them open keeps them.
+        """Remove what no state names that a power cut could leave: the one on the disk, and the last one put through.
 
-        Where the system refuses to remove an open file, the next writer tries again.
+        The two differ where a commit failed after the new manifest had taken its place.
         """
-        named, files = {}, {}
-        if (self.folder / MANIFEST).exists():
-            try:
-                manifest = read_manifest(self.folder)
-            except IndexFileError:
-                # What cannot be read may still be worth a repair.
-                return
-            named, files = {entry.name: entry for entry in manifest.segments}, dict(manifest.files)
-        for folder in self._segment_folders():
-            if folder.name not in named:
-                shutil.rmtree(folder, ignore_errors=True)
-            else:
-                _unlink(path for path in folder.glob("deleted-*.npy") if path.name not in named[folder.name].files)
-        _unlink(path for path in self.folder.iterdir() if path.name not in files and is_leftover(path))
-        if not (self.folder / MANIFEST).exists():
-            with suppress(OSError):
-                (self.folder / SEGMENTS).rmdir()
-
-
-def _unlink(paths: Iterable[Path]) -> None:
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            continue
-
-
-def _generation(folder: Path) -> int:
-    """Generation of the index that is to be replaced, 0 where it cannot be read."""
-    try:
-        return read_manifest(folder).generation
-    except IndexFileError:
-        return 0
+        named = named_manifests(self.folder)
+        if named is not None and self._kept is not None:
+            remove_unnamed(self.folder, [*self._kept, *named])

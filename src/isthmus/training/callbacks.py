@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerState
 from isthmus.collections import Collection
 from isthmus.errors import TrainingError
 from isthmus.evaluation import evaluate_model
+from isthmus.reading.disk import put_through, put_through_all, writing
 from isthmus.reading.storage import atomic_write, read_json
 from isthmus.training.objective import Window
 
@@ -130,6 +131,17 @@ class ActiveDimsController(TrainerCallback):  # type: ignore[misc]
             record = {"weight": weight, "dims": self.dims, "error": self.error}
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             atomic_write(folder / CONTROLLER_FILE, json.dumps(record).encode())
+
+
+class Durable(TrainerCallback):  # type: ignore[misc]
+    """Puts every checkpoint through to the disk, so that a power cut later does not leave half of it."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the checkpoint through, and its entry."""
+        if state.is_world_process_zero:
+            with writing(Path(args.output_dir)):
+                put_through_all(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+                put_through(Path(args.output_dir))
 
 
 class Development(BaseEvaluator):  # type: ignore[misc]

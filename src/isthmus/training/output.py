@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from isthmus.encoders.load import carry_transfer
 from isthmus.errors import InputError, MissingExtraError, OutputError
+from isthmus.reading.disk import reserved
 from isthmus.reading.storage import atomic_folder, atomic_write, check_folder, read_json
 from isthmus.training.run_report import TrainingReport
+from isthmus.training.task import is_first_process
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
@@ -44,6 +47,23 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder / CHECKPOINTS} must hold {SETTINGS} to be gone on from, got none; remove it")
     else:
         check_folder(folder, overwrite=overwrite, marker="modules.json")
+
+
+@contextmanager
+def reserved_output(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Be the one run that writes to ``folder``, which is checked again: another may have ended there since.
+
+    The first of several processes holds it for all.
+
+    Raises:
+        OutputError: If another run is at work there, something else is there, or nothing can be written.
+    """
+    if not is_first_process():
+        yield
+        return
+    with reserved(folder):
+        check_output(folder, overwrite=overwrite)
+        yield
 
 
 def check_settings(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> bool:

@@ -73,7 +73,12 @@ def train(
 
 def run_task(model: str | Path, task: Task, folder: str | Path, options: TrainerOptions) -> TrainingReport:
     """Load an encoder, train it on a task and write it; arguments and errors as for :func:`train`."""
-    folder, development = Path(folder), options.development
+    with output.reserved_output(Path(folder), overwrite=options.overwrite):
+        return _run_reserved(model, task, Path(folder), options)
+
+
+def _run_reserved(model: str | Path, task: Task, folder: Path, options: TrainerOptions) -> TrainingReport:
+    development = options.development
     if development is not None and not isinstance(development, Collection):
         development = load_collection(development, language=options.language)
     options = replace(options, bf16=resolve_bf16(options.bf16), development=development)
@@ -83,7 +88,7 @@ def run_task(model: str | Path, task: Task, folder: str | Path, options: Trainer
     if is_first_process():
         for warning in warned:
             # At once as well as in the report, which comes after hours.
-            warnings.warn(warning, stacklevel=3)
+            warnings.warn(warning, stacklevel=4)
     source, processes = transfer_folder(model), int(os.environ.get("WORLD_SIZE", "1"))
     card = encoder.model_card_data
     card.license = read_license(encoder, local_folder(model))

@@ -26,7 +26,7 @@ from isthmus.encoders.encoding import Role, prompt_name
 from isthmus.errors import InputError
 from isthmus.losses.roles import is_query
 from isthmus.training.batching import BatchCollator, OwnTextsBatchSampler, RowCount
-from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, EarlyStop, Monitor
+from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, Durable, EarlyStop, Monitor
 from isthmus.training.options import TrainerOptions
 from isthmus.training.output import CHECKPOINTS
 from isthmus.training.task import Prepared
@@ -154,4 +154,5 @@ def _callbacks(loss: Any, options: TrainerOptions, checkpoint: Path | None, *, e
             found.append(ActiveDimsController(loss, scheduler, options.target_active_dims, checkpoint))
     if early:
         found.append(EarlyStop(options.patience))
-    return found
+    # Behind those that write to a checkpoint themselves.
+    return [*found, Durable()]

@@ -8,22 +8,24 @@ Dozens of inflections of a word then crowd out everything else, without telling 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, identity, vstack
 
 from isthmus.encoders.heads import Head
 from isthmus.encoders.parts import Parts
 from isthmus.errors import EncoderError, InputError
-from isthmus.token_map import TokenMap
+from isthmus.initializers import RowProblem
+from isthmus.token_map import FATES, Fate, TokenMap
 from isthmus.transferring.options import Output, TransferOptions
 from isthmus.vocabulary import Vocabulary, check_target
-from isthmus.vocabulary.join import Joined, join_tokenizers
+from isthmus.vocabulary.join import Joined, foreign_letters, join_tokenizers
+from isthmus.vocabulary.renumber import renumber
 
 # Far below any logit, and far from the end of half precision (65504) even when logits are added to it.
 UNWRITTEN = -1e4
@@ -37,7 +39,7 @@ class TargetTokenizer:
     Attributes:
         tokenizer: The tokenizer of the result.
         kept: The source's own tokens, which stay.
-        foreign: Tokens of the source with letters of other scripts.
+        foreign: Tokens of the source with letters of other scripts; None where they are as good as others.
         unwritten: Columns that must not be written.
     """
 
@@ -68,11 +70,9 @@ def make_target(
         check_target(tokenizer, Vocabulary.from_tokenizer(tokenizer), name)
     for module, head in zip(parts.transformers, parts.heads, strict=True):
         check_all_written(module.model, head)
-    if parts.sparse:
-        if (options.output_in_effect != "both" and options.keep_source) or options.fold_in_effect < 1:
-            for head in parts.heads:
-                check_can_mask(head)
-    elif options.output is not None or options.fold is not None:
+        if parts.sparse and options.silences:
+            check_can_mask(head)
+    if not parts.sparse and (options.output is not None or options.fold is not None):
         raise InputError(
             f"output and fold must be None for a dense encoder, which writes no vocabulary, got {options.output!r} "
             f"and {options.fold}"
@@ -83,10 +83,42 @@ def make_target(
                 f"target tokenizers must be one unless keep_source is set, got {len(tokenizers)}; set keep_source, or "
                 "transfer to each alone"
             )
-        return TargetTokenizer(tokenizers[0])
+        if not options.reads_beside:
+            return TargetTokenizer(tokenizers[0])
+        return TargetTokenizer(tokenizers[0], foreign=foreign_letters(Vocabulary.from_tokenizer(parts.tokenizer)))
     joined = join_tokenizers(parts.tokenizer, tokenizers, names)
     kept = (np.arange(len(joined.known)) < joined.source_size) & ~joined.handed_over
     return TargetTokenizer(joined.tokenizer, kept, joined.foreign, unwritten_columns(options.output_in_effect, joined))
+
+
+def read_beside(
+    made: TargetTokenizer, problem: RowProblem, token_map: TokenMap, options: TransferOptions
+) -> tuple[TargetTokenizer, TokenMap, Mapping[str, int]]:
+    """Put what the target tokenizer reads beside the columns that the source writes.
+
+    Args:
+        made: The target tokenizer.
+        problem: What the map was made of.
+        token_map: Map of shape (target, source).
+        options: Whether that is wanted.
+
+    Returns:
+        The same tokenizer over the ids of both, the map of all these ids, and the ids of the special roles; as they are
+        where it is not wanted.
+    """
+    if not options.reads_beside:
+        return made, token_map, problem.target.roles
+    size = problem.source.size
+    placed = renumber(made.tokenizer, problem.target, problem.source, problem.overlap)
+    added = np.flatnonzero(placed.ids >= size)
+    whole = replace(
+        token_map,
+        weights=vstack([identity(size), token_map.weights[added]], format="csr"),
+        fates=np.concatenate([np.full(size, FATES.index(Fate.KEPT), dtype=np.uint8), token_map.fates[added]]),
+        target_tokens=placed.names,
+    )
+    unwritten = np.arange(len(placed.names)) >= size
+    return replace(made, tokenizer=placed.tokenizer, unwritten=unwritten), whole, placed.roles
 
 
 def fold_columns(
@@ -144,7 +176,7 @@ def check_can_mask(head: Head) -> None:
     if not head.bias:
         raise EncoderError(
             "encoder must have a decoder with a bias, by which columns are silenced, got none; pass output='both' with "
-            "keep_source, and fold=1"
+            "keep_source, leave output out without, and pass fold=1"
         )
 
 

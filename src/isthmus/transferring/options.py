@@ -48,8 +48,9 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
             the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
             in the source's vocabulary are made anew like the added tokens.
-        output: Vocabulary that a sparse result writes with ``keep_source``: ``source``, ``target`` or ``both``; None is
-            the one that measured best, ``source``.
+        output: Vocabulary that a sparse result writes; with ``keep_source`` ``source`` (None: the best), ``target``
+            or ``both``. Without, ``target`` (None), or ``source``: it reads the target tokenizer, of any family and
+            script, and writes the source's columns, so that its vectors meet the source encoder's in one index.
         fold: Cosine of two tokens' rows above which only the one with the lower id is written, on behalf of both; 1
             folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
             ``source``, else 1.
@@ -84,7 +85,9 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         at_least=0,
     )
     keep_source: bool = option(False, help="Add the target tokens to the source's: one encoder for all.")
-    output: Output | None = option(None, help="Vocabulary written with --keep-source.", shown="source")
+    output: Output | None = option(
+        None, help="Vocabulary written, whatever tokenizer reads.", shown="source with --keep-source, else target"
+    )
     fold: float | None = option(
         None,
         help="Write tokens whose rows have a cosine above this as one; 1 folds none.",
@@ -124,9 +127,10 @@ class TransferOptions(OverlapOptions, BridgeOptions):
                 "language, in which activations are counted"
             )
         pool = self.method_options.get("pool")
-        if self.keep_source and (self.as_released or pool == "all"):
+        if (self.keep_source or self.reads_beside) and (self.as_released or pool == "all"):
             raise InputError(
-                "as_released must be False and pool 'clean' or 'kind' with keep_source, got "
+                f"as_released must be False and pool 'clean' or 'kind' with "
+                f"{'keep_source' if self.keep_source else 'output=' + repr(self.output)}, got "
                 f"as_released={self.as_released} and {pool or 'kind'!r}; the released code replaces the vocabulary"
             )
 
@@ -160,7 +164,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         Raises:
             InputError: If they are not to.
         """
-        if (self.keep_source and self.output == "source") or (self.fold is not None and self.fold < 1):
+        if self.output == "source" or (self.fold is not None and self.fold < 1):
             raise InputError(
                 "output must be 'both' or 'target' and fold 1 for an inference-free encoder, whose queries weigh the "
                 f"tokens of their own text, got {self.output!r} and {self.fold}; leave both out"
@@ -173,18 +177,28 @@ class TransferOptions(OverlapOptions, BridgeOptions):
 
         Raises:
             UnknownNameError: If ``output`` is none of the three.
-            InputError: If it asks for the source's tokens, which are only there when they are kept.
+            InputError: If it asks for both, which can only be joined when the source is kept.
         """
         if self.output is not None and self.output not in get_args(Output):
             raise UnknownNameError("output", self.output, get_args(Output))
         if self.keep_source:
             return self.output or DEFAULT_OUTPUT
-        if self.output in ("source", "both"):
+        if self.output == "both":
             raise InputError(
-                f"output must be 'target' unless keep_source is set, got {self.output!r}; set keep_source, or leave "
-                "output out"
+                f"output must be 'target' or 'source' unless keep_source is set, got {self.output!r}; set keep_source, "
+                "or leave output out"
             )
-        return "target"
+        return self.output or "target"
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether the target tokenizer is read as it is, beside the source's columns that are written."""
+        return not self.keep_source and self.output_in_effect == "source"
+
+    @property
+    def silences(self) -> bool:
+        """Whether columns are left out of what is written."""
+        return self.fold_in_effect < 1 or self.output_in_effect != ("both" if self.keep_source else "target")
 
     @property
     def fold_in_effect(self) -> float:

@@ -19,6 +19,7 @@ class Origin:
     bridge_name: str | None = None
     languages: tuple[str, ...] = ()
     keeps_source: bool = False
+    writes_source: bool = False
 
     def to_dict(self) -> dict[str, str]:
         """Names of the parts that have one."""
@@ -42,7 +43,8 @@ def build_card(encoder: Any, origin: Origin, license: str | None) -> Any:
     base = origin.base_model or encoder.model_card_data.base_model or _name(encoder.transformers_model)
     names = [base or type(encoder).__name__]
     if origin.tokenizer_name:
-        names.append(f"{'and' if origin.keeps_source else 'with'} the vocabulary of {origin.tokenizer_name}")
+        how = "and" if origin.keeps_source else "reading" if origin.writes_source else "with"
+        names.append(f"{how} the vocabulary of {origin.tokenizer_name}")
     card = encoder.model_card_data_class(
         language=list(origin.languages),
         license=license,

@@ -35,7 +35,8 @@ def transfer(
 ) -> tuple[SparseEncoder | SentenceTransformer, TransferReport]:
     """Give an encoder the vocabulary of another language (arXiv 2605.26002 with ``method="sembridge"``).
 
-    A sparse encoder reads and writes the new vocabulary; of a dense one, only what it reads changes.
+    A sparse encoder reads and writes the new vocabulary, or writes the source's with ``output="source"``; of a dense
+    one, only what it reads changes.
 
     Args:
         encoder: SPLADE-like or dense encoder: a built-in name, a folder or a hub id.
@@ -94,6 +95,7 @@ def transfer(
         bridge_name=_public(bridge or vectors),
         languages=languages,
         keeps_source=options.keep_source,
+        writes_source=options.reads_beside,
     )
     shown = [f"target tokenizer {name}" for name in names]
     return run_transfer(loaded, tokenizers, shown, make_vectors, options, origin)

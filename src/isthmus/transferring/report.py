@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class TransferReport:
         warnings: What the result may suffer from.
         settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
             ``token_map.info``.
+        read: Tokens that the result reads beside the source's, which it writes; None where it reads what it writes.
         seconds: Wall time, without loading models.
     """
 
@@ -64,7 +65,20 @@ class TransferReport:
     refinement: Refinement | None = None
     warnings: tuple[str, ...] = field(default=())
     settings: dict[str, Any] = field(default_factory=dict)
+    read: int | None = None
     seconds: float = 0.0
+
+    def of_all(self, token_map: TokenMap) -> TransferReport:
+        """The same with the map that is applied in the end.
+
+        Args:
+            token_map: The map that was counted, or one whose first rows are the source's own, which is written beside
+                what was counted, and read.
+        """
+        if len(token_map.fates) == len(self.token_map.fates):
+            return replace(self, token_map=token_map)
+        counts = self.counts | {Fate.KEPT.value: token_map.shape[1]}
+        return replace(self, token_map=token_map, counts=counts, read=sum(self.counts.values()))
 
     @property
     def target_tokens(self) -> int:
@@ -95,6 +109,8 @@ class TransferReport:
         return "\n".join(lines)
 
     def _tokens(self) -> str:
+        if self.read is not None:
+            return f"{self.read} target tokens read and {self.kept} source tokens written"
         if not self.kept:
             return f"{self.target_tokens} target tokens"
         source = self.token_map.shape[1]
@@ -104,7 +120,7 @@ class TransferReport:
         return f"{self.kept} source tokens kept{again} and {self.target_tokens - source} added{written}"
 
     def _share(self, count: int) -> str:
-        return f"{count} ({count / max(self.target_tokens - self.kept, 1):.1%})"
+        return f"{count} ({count / max(sum(self.counts.values()) - self.kept, 1):.1%})"
 
     def _bridged(self) -> str:
         best = f"; best similarity {self.best_similarity:.2f}" if self.best_similarity is not None else ""
@@ -141,6 +157,7 @@ class TransferReport:
             "source_tokens": self.token_map.shape[1],
             "target_tokens": self.target_tokens,
             "output": self.settings.get("output"),
+            "read": self.read if self.read is not None else self.target_tokens,
             "kept": self.kept,
             "copied": self.copied,
             "bridged": self.counts["bridged"],

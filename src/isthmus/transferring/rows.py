@@ -140,9 +140,14 @@ def check_matchable(encoder: Any, parts: Parts, options: TransferOptions) -> Non
     if not parts.sparse:
         raise InputError("bias must not be 'matched' for a dense encoder, which has no decoder; leave it out")
     # Inference-free encoders write what their queries hold, whatever the output would be else.
-    if options.keep_source and options.output_in_effect == "source" and not parts.statics:
+    if options.output_in_effect == "source" and not parts.statics:
+        possible = (
+            "'target' or 'both' with bias 'matched' and keep_source"
+            if options.keep_source
+            else "'target' with bias 'matched'"
+        )
         raise InputError(
-            "output must be 'target' or 'both' with bias 'matched' and keep_source, got 'source', whose columns are "
+            f"output must be {possible}, got 'source', whose columns are "
             "all the source's own; choose another output or bias"
         )
     if not all(head.bias for head in parts.heads):

@@ -44,7 +44,7 @@ def run_transfer(
     """
     from isthmus.encoders.heads import check_finite, check_rows
     from isthmus.encoders.parts import put_together, take_apart
-    from isthmus.transferring.columns import fold_columns, make_target, silence
+    from isthmus.transferring.columns import fold_columns, make_target, read_beside, silence
     from isthmus.transferring.rows import check_matchable, match_activation
     from isthmus.transferring.statics import check_statics, query_weights
     from isthmus.transferring.swap import swap_vocabulary
@@ -59,8 +59,7 @@ def run_transfer(
     if parts.statics:
         options = options.for_static_queries()
     made = make_target(parts, tokenizers, names, options)
-    tokenizer = made.tokenizer
-    source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(tokenizer)
+    source, target = Vocabulary.from_tokenizer(parts.tokenizer), Vocabulary.from_tokenizer(made.tokenizer)
     if made.foreign is not None:
         # An English encoder learnt next to nothing about letters of other scripts: nothing is to be made of them.
         source = source.without(made.foreign[: source.size])
@@ -69,7 +68,7 @@ def run_transfer(
         check_rows(head, source.raw_tokens())
         check_finite(module.model)
     vectors = make_vectors(source, target) if initializer.needs_bridge else None
-    tokenize = tokenize_with(parts.tokenizer), tokenize_with(tokenizer)
+    tokenize = tokenize_with(parts.tokenizer), tokenize_with(made.tokenizer)
     refined, refinement = vectors, None
     if vectors is not None and options.refine_in_effect:
         refined, refinement = refine_vectors(vectors, source, target, *tokenize)
@@ -78,16 +77,19 @@ def run_transfer(
         options.show_progress_bar, tokenize_source=tokenize[0], tokenize_target=tokenize[1],
     )  # fmt: skip
     token_map = options.check_mixed(initializer.token_map(problem))
-    models = {
-        id(module): swap_vocabulary(module.model, token_map, target.roles, options) for module in parts.transformers
-    }
+    # What is told of a transfer is told of the tokens that the target tokenizer gives.
+    told = summarise(token_map, options.method, target, vectors=refined, refinement=refinement)
+    known = checks.script_warnings(target, token_map, vectors) if vectors is not None else ()
+    made, token_map, roles = read_beside(made, problem, token_map, options)
+    tokenizer = made.tokenizer
+    models = {id(module): swap_vocabulary(module.model, token_map, roles, options) for module in parts.transformers}
     if parts.sparse:
         token_map, unwritten = fold_columns(token_map, made.unwritten, options)
         for module, head in zip(parts.transformers, parts.heads, strict=True):
             silence(models[id(module)], head, unwritten)
     weights = query_weights(parts, tokenizer, target, token_map, options)
     card = build_card(encoder, origin, license)
-    result = put_together(encoder, parts, tokenizer, models, weights, target.size, card)
+    result = put_together(encoder, parts, tokenizer, models, weights, token_map.shape[0], card)
     if matched:
         match_activation(result, parts, token_map, options)
     coverages: tuple[Coverage | None, Coverage | None] = (None, None)
@@ -95,21 +97,18 @@ def run_transfer(
         coverages = (coverage(parts.tokenizer, options.sample_texts), coverage(tokenizer, options.sample_texts))
     warnings = [
         checks.bare_warning(encoder),
-        *(checks.script_warnings(target, token_map, vectors) if vectors is not None else ()),
+        *known,
         checks.flat_warning(vectors, refinement) if vectors is not None else None,
         license_warning(license),
         checks.unk_warning(coverages[1]) if coverages[1] is not None else None,
         checks.frame_warning(parts.tokenizer, tokenizer),
-        *(
-            checks.position_warning(head.positions.padding_idx, target.roles["pad"])
-            for head in parts.heads
-            if head.positions
-        ),
+        *(checks.position_warning(head.positions.padding_idx, roles["pad"]) for head in parts.heads if head.positions),
     ]
     # Dense encoders have no bias, and write no vocabulary.
     settings = options.to_dict() | ({} if parts.sparse else dict.fromkeys(("bias", "output", "fold")))
     report = replace(
-        summarise(token_map, options.method, target, settings, vectors=refined, refinement=refinement),
+        told.of_all(token_map),
+        settings=settings,
         source_coverage=coverages[0],
         target_coverage=coverages[1],
         license=license,

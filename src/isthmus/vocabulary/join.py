@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, TokenizerError
 from isthmus.vocabulary.charsmap import every_character, probe, table_normalizers
-from isthmus.vocabulary.spelling import Spelling, backend_of, pipeline_of
+from isthmus.vocabulary.spelling import Spelling, backend_of, pipeline_of, wrap_backend
 from isthmus.vocabulary.token import TEXT_KINDS, Token, Vocabulary
 
 _FEW = 20
@@ -126,6 +126,13 @@ def join_tokenizers(source: Any, targets: Sequence[Any], names: Sequence[str] | 
         ),
         scripts={script: owner - 1 for script, owner in sorted(owners.items()) if owner},
     )
+
+
+def foreign_letters(source: Vocabulary) -> NDArray[np.bool_]:
+    """Tokens with a letter of another script than Latin, shape (size,)."""
+    found = np.zeros(source.size, dtype=np.bool_)
+    found[[token.id for token in _text_tokens(source) if _letters(token)]] = True
+    return found
 
 
 def _check(source: Any, targets: Mapping[str, Any]) -> None:
@@ -284,20 +291,10 @@ def _reachable(tokens: list[Token], normalizer: Any, pre_tokenizer: Any) -> list
 def _assemble(source: Any, raws: list[str], normalizer: Any) -> Any:
     """The source's tokenizer with a longer vocabulary and another normalizer."""
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
     pipeline = pipeline_of(source)
     # Added tokens that the model does not have would be renumbered to come after the model's.
     pipeline["model"]["vocab"].update((raw, id) for id, raw in enumerate(raws) if raw)
     backend = Tokenizer.from_str(json.dumps(pipeline))
     backend.normalizer = normalizer
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=source.model_max_length,
-        padding_side=source.padding_side,
-        truncation_side=source.truncation_side,
-        model_input_names=source.model_input_names,
-        clean_up_tokenization_spaces=source.clean_up_tokenization_spaces,
-        extra_special_tokens=list(source.extra_special_tokens),
-        **source.special_tokens_map,
-    )
+    return wrap_backend(backend, source)

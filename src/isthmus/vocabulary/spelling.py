@@ -170,6 +170,22 @@ def pipeline_of(tokenizer: Any) -> dict[str, Any]:
     return pipeline
 
 
+def wrap_backend(backend: Any, like: Any) -> Any:
+    """Make an ordinary tokenizer of a backend, with the settings and special tokens of another one."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=like.model_max_length,
+        padding_side=like.padding_side,
+        truncation_side=like.truncation_side,
+        model_input_names=like.model_input_names,
+        clean_up_tokenization_spaces=like.clean_up_tokenization_spaces,
+        extra_special_tokens=list(like.extra_special_tokens),
+        **like.special_tokens_map,
+    )
+
+
 def _parts(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         yield node
