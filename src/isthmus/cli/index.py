@@ -21,7 +21,7 @@ from isthmus.cli.encode import Format, check_corpus, source_of, told_of
 from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 from isthmus.errors import InputError
 from isthmus.index import SparseIndex
-from isthmus.index.build import check_free
+from isthmus.index.folder import check_free
 from isthmus.index.format import read_manifest
 from isthmus.index.options import ChangeOptions, IndexOptions
 from isthmus.lexical.new_encoder import check_place
