@@ -47,7 +47,8 @@ def test_a_choice_is_one_of_those_there_are():
 
 
 def test_the_record_has_what_changes_the_outcome():
-    assert set(Both().to_dict()) == {"seed", "max_active_dims", "dtype", "stock_head", "share"}
+    encoding = {"max_active_dims", "dtype", "stock_head", "query_prompt", "document_prompt"}
+    assert set(Both().to_dict()) == {"seed", *encoding, "share"}
     assert Both(dtype="bfloat16", share=0.25).part(EncodeOptions) == EncodeOptions(dtype="bfloat16")
 
 

@@ -170,6 +170,8 @@ class EncodeOptions(Options):
         max_active_dims: Keep this many of the largest entries of every vector; None takes the encoder's own setting;
             sparse encoders only.
         dtype: Arithmetic: ``float32``, or ``bfloat16`` for autocast, which is faster where the processor knows it.
+        query_prompt: Put before queries; None takes the encoder's own prompt, "" none.
+        document_prompt: Put before documents, likewise.
         stock_head: Use sentence-transformers' own vocabulary head instead of the faster equal one; sparse encoders
             only.
         show_progress_bar: None shows bars when stderr is a terminal.
@@ -178,6 +180,8 @@ class EncodeOptions(Options):
     batch_size: int = option(32, help="Texts per batch.", at_least=1, recorded=False)
     max_active_dims: int | None = option(None, help="Keep only the heaviest terms.", at_least=1)
     dtype: DType = option("float32", help="Arithmetic of encoding.")
+    query_prompt: str | None = option(None, help="Put before queries; default: the model's own prompt.")
+    document_prompt: str | None = option(None, help="Put before documents; default: the model's own prompt.")
     stock_head: bool = option(False, help="Use sentence-transformers' own vocabulary head.", panel="Ablation")
     show_progress_bar: bool | None = None
 

@@ -19,7 +19,7 @@ from isthmus.auditing.measures import METRICS, SPLIT
 from isthmus.auditing.wording import COLUMNS, rules, sentences, shares, table
 from isthmus.collections import ParallelCollection
 from isthmus.collections.parallel import with_distractors
-from isthmus.encoders.encoding import prompt_name
+from isthmus.encoders.prompts import prompt_name
 from isthmus.errors import EncoderError, InputError, UnknownNameError
 from isthmus.evaluation import BM25, bootstrap_interval
 from isthmus.evaluation.models import encode

@@ -154,9 +154,10 @@ def test_remote_code_is_asked_for_and_passed_through(tmp_path: Path, monkeypatch
 
     splade(tmp_path / "source")
     (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", remember)
     monkeypatch.setattr(
-        "isthmus.transferring.pipeline.load_encoder", lambda name, trust_remote_code: seen.append(trust_remote_code)
+        "isthmus.transferring.pipeline.load_encoder", lambda name, **given: seen.append(given["trust_remote_code"])
     )
     arguments: dict[str, Any] = {"target_tokenizer": tmp_path / "tokenizer", "method": "mean"}
     with pytest.raises(TokenizerError, match="brings its own code; read it, then pass trust_remote_code=True"):

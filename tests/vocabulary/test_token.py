@@ -345,3 +345,18 @@ def test_added_text_is_plain_in_byte_level_bpe_and_spelled_in_sentencepiece():
     assert by_raw(with_added(byte_bpe(), ["a▁b"]))["a▁b"].surface == "a▁b"
     assert by_raw(with_added(unigram(["▁"]), ["▁a▁b"]))["▁a▁b"].surface == "a b"
     assert by_raw(with_added(wordpiece([]), ["##ab"]))["##ab"].canonical == "ab"
+
+
+class BertJapaneseTokenizer:
+    """Stands for the one of transformers, which needs MeCab."""
+
+
+class PhobertTokenizer:
+    """Likewise, for Vietnamese split by VnCoreNLP."""
+
+
+@pytest.mark.parametrize("kind", [BertJapaneseTokenizer, PhobertTokenizer])
+def test_tokenizers_whose_words_a_program_finds(kind) -> None:
+    words = rf"got {kind.__name__}; a program finds its words first.* \(--target-text\)"
+    with pytest.raises(TokenizerError, match=words):
+        Vocabulary.from_tokenizer(kind())

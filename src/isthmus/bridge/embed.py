@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from isthmus._progress import wanted
 from isthmus.bridge import cache as disk
 from isthmus.bridge.options import BridgeOptions
-from isthmus.errors import BridgeError, NotFoundError
+from isthmus.errors import BridgeError, EncoderError, NotFoundError
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.token import TEXT_KINDS
 
@@ -246,22 +246,12 @@ def open_bridge(bridge: Any | str | Path, *, trust_remote_code: bool = False) ->
 
 
 def _load(name: str | Path, trust_remote_code: bool) -> Any:
-    from sentence_transformers import SentenceTransformer
+    from isthmus.encoders.load import load_encoder
 
-    from isthmus.assets import resolve_model
-
-    model = resolve_model(name)
     try:
-        return SentenceTransformer(model, trust_remote_code=trust_remote_code)
-    except OSError as error:
-        raise NotFoundError(
-            f"bridge {str(name)!r} cannot be opened ({error}); give a built-in name, a folder or a hub id"
-        ) from error
-    except ValueError as error:
-        raise BridgeError(
-            f"bridge {str(name)!r} cannot be opened as a SentenceTransformer ({error}); if it needs its own code "
-            "and you trust it, pass trust_remote_code=True"
-        ) from error
+        return load_encoder(name, trust_remote_code=trust_remote_code, argument="bridge", dense=True)
+    except EncoderError as error:
+        raise BridgeError(str(error)) from error
 
 
 def encode_texts(model: Any, texts: list[str], prompt: str, batch_size: int, show: bool | None) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Whether the model hub can be asked at all."""
+"""Models and tokenizers that are named on the command line: whether they can be opened, before libraries load."""
 
 from __future__ import annotations
 
@@ -8,24 +8,43 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from isthmus.assets import resolve_model
 from isthmus.cli._printing import errors
+from isthmus.encoders.preflight import check_stored, stored_path
 from isthmus.errors import NotFoundError
 
 TIMEOUT = 10.0
 
 
-def check_names(names: Iterable[str | None]) -> None:
-    """Refuse paths and built-in names that do not exist; without a network, leave hub ids to the local cache.
+def check_names(
+    models: Iterable[str | None],
+    tokenizers: Iterable[str | None] = (),
+    *,
+    argument: str = "model",
+    look: Iterable[str] | None = None,
+) -> None:
+    """Refuse what does not exist or cannot be opened; without a network, leave hub ids to the local cache.
 
     The hub's library asks for every file of a model six times before it gives up, which takes minutes. It reads
     HF_HUB_OFFLINE when it is imported, so this comes before.
 
+    Args:
+        models: Built-in names, folders or hub ids of models.
+        tokenizers: The same of tokenizers.
+        argument: What messages call a model.
+        look: The models whose files are looked at, None for all of them.
+
     Raises:
         NotFoundError: If a path does not exist, or an id is not in the local cache and the hub cannot be asked.
         UnknownNameError: If a name starts with ``isthmus/`` and is not built in.
+        EncoderError: If a folder is no model that can be opened.
+        TokenizerError: If a folder is no tokenizer that can be opened.
     """
-    remote = [name for name in names if name is not None and not Path(resolve_model(name)).exists()]
+    models, tokenizers = [[name for name in names if name is not None] for names in (models, tokenizers)]
+    remote = [name for name in (*models, *tokenizers) if stored_path(name, argument) is None]
+    for name in models if look is None else look:
+        check_stored(name, argument)
+    for name in tokenizers:
+        check_stored(name, "tokenizer", "tokenizer")
     if remote and "HF_HUB_OFFLINE" not in os.environ and not hub_answers():
         errors.print(
             f"the model hub cannot be reached; looking for {', '.join(remote)} among downloaded models",

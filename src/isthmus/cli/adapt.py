@@ -61,7 +61,7 @@ def command(
     read_documents(corpus)
     if options.questions is not None and not options.questions.exists():
         raise NotFoundError(f"{options.questions} does not exist; give a file of questions, or leave --questions out")
-    check_names([given["encoder"], given["bridge"], given["target_tokenizer"]])
+    check_names([given["encoder"], given["bridge"]], [given["target_tokenizer"]], argument="encoder")
     options = AdaptOptions.of(options, target_tokenizer=given["target_tokenizer"])
     check_place(folder, settings_of(options, str(given["encoder"]), str(given["bridge"])), overwrite=overwrite)
     with working("loading libraries", quiet=json):

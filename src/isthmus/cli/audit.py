@@ -44,8 +44,11 @@ def command(
     """
     if html is not None and html.is_dir():
         raise OutputError(f"{html} is a folder; give the file that --html is to write")
-    check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    named = [model for model in models if model.lower() != "bm25"]
+    # Later ones are looked at in their turn: what is found of the first is worth having without them.
+    check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
     running, loaded = prepare(models, collection, listed(languages), options)
+    print_notes(running.collection.notes)
     with working("loading libraries", quiet=json):
         quiet_libraries()
     try:
@@ -57,7 +60,6 @@ def command(
 
 
 def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
-    print_notes(result.notes)
     if json:
         print_json(result.to_rows())
     else:

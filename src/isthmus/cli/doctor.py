@@ -12,7 +12,6 @@ from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
 from isthmus.reading.texts import check_texts, read_samples
-from isthmus.token_map import TokenMap
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
@@ -43,26 +42,22 @@ def command(
 
     Example: isthmus doctor splade-ko --texts corpus.jsonl
     """
-    check_names([model])
+    check_names([model], look=())
     check_texts([] if texts is None else [texts])
     with working("loading libraries", quiet=json):
-        from isthmus.diagnostics import diagnose
-        from isthmus.encoders.load import load_encoder, local_folder, transfer_folder
+        from isthmus.diagnostics import diagnose_stored
 
         quiet_libraries()
     lines = None if texts is None else read_samples(texts)
-    folder = local_folder(model)
     with working("loading the encoder", quiet=json):
-        encoder = load_encoder(model, trust_remote_code=trust_remote_code)
-    findings = diagnose(
-        encoder,
-        lines,
-        TokenMap.find(transfer_folder(model)),
-        folder=folder,
-        batch_size=batch_size,
-        seed=seed,
-        show_progress_bar=False if json else None,
-    )
+        findings = diagnose_stored(
+            model,
+            lines,
+            batch_size=batch_size,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            show_progress_bar=False if json else None,
+        )
     if json:
         print_json(finding.to_dict() for finding in findings)
     else:

@@ -65,7 +65,9 @@ def command(
     missing = next((run for run in runs or [] if not run.is_file()), None)
     if missing is not None:
         raise NotFoundError(f"{missing} does not exist; give a TREC run")
-    check_names([*(model for model in models if model.lower() != "bm25"), options.tokenizer])
+    named = [model for model in models if model.lower() != "bm25"]
+    # Later ones are looked at in their turn: what is found of the first is worth having without them.
+    check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
     pool = isthmus.load_collection(
         collection,
         language=options.language,

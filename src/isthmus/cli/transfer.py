@@ -67,7 +67,8 @@ def command(
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
     context.with_resource(reserved_folder(folder, overwrite=overwrite, marker="modules.json"))
-    check_names([request.encoder, *request.target_tokenizers, request.bridge])
+    tokenizers = () if texts else request.target_tokenizers
+    check_names([request.encoder, request.bridge], tokenizers, argument="encoder")
     # Training a tokenizer takes minutes: what can be told without one is told before.
     request = replace(request, given=read_late(request.given, TransferOptions, MethodOptions))
     options = request.options()

@@ -9,8 +9,9 @@ from isthmus._lazy import lazy_names
 if TYPE_CHECKING:
     from isthmus.diagnostics.diagnosis import diagnose
     from isthmus.diagnostics.finding import Finding, Level
+    from isthmus.diagnostics.stored import diagnose_stored
 
-__all__ = ["Finding", "Level", "diagnose"]
+__all__ = ["Finding", "Level", "diagnose", "diagnose_stored"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -18,5 +19,6 @@ __getattr__, __dir__ = lazy_names(
         "Finding": ".finding",
         "Level": ".finding",
         "diagnose": ".diagnosis",
+        "diagnose_stored": ".stored",
     },
 )

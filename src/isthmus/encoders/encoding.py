@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,14 +14,11 @@ from sentence_transformers.util import batch_to_device, select_max_active_dims
 from torch import Tensor
 
 from isthmus._progress import progress, wanted
-from isthmus.errors import InputError
+from isthmus.encoders.prompts import Role, prompt_for, warn_without_prompts
+from isthmus.errors import EncoderError, InputError
 from isthmus.modules.fuse import fused_view
 from isthmus.modules.max_head import ActiveEntries
 from isthmus.options import EncodeOptions
-
-Role = Literal["query", "document"]
-
-PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def encode_texts(
@@ -34,8 +31,8 @@ def encode_texts(
     because half precision is slow on processors.
 
     Args:
-        encoder: A ``sentence_transformers.SparseEncoder``; its prompts and routes for ``role`` are honoured and it is
-            not modified.
+        encoder: A ``sentence_transformers.SparseEncoder``; its prompts, unless ``options`` has others, and its routes
+            for ``role`` are honoured and it is not modified.
         texts: What to encode; sorted by length inside, so batches hold little padding.
         options: How; None takes the defaults.
         role: Whether the texts are queries or documents.
@@ -46,9 +43,11 @@ def encode_texts(
 
     Raises:
         InputError: If an argument is out of its range.
+        EncoderError: If the tokenizer has tokens that the encoder has no row for.
     """
     options = EncodeOptions.of(options, **changes)
     _check(texts, role)
+    warn_without_prompts(encoder, role, options)
     encoder = full_precision(encoder)
     if options.max_active_dims is None:
         options = EncodeOptions.of(options, max_active_dims=encoder.max_active_dims)
@@ -62,13 +61,14 @@ def encode_texts(
             if view is None:
                 return _encode_stock(encoder, texts, role, options)
             return _encode_fused(view, texts, role, options)
+    except IndexError as error:
+        raise rowless(error) from error
     finally:
         encoder.train(was_training)
 
 
 def _encode_fused(view: Any, texts: Sequence[str], role: Role, options: EncodeOptions) -> csr_matrix:
-    name = prompt_name(view, role)
-    prompt = None if name is None else view.prompts[name]
+    prompt = prompt_for(view, role, options) or None
     order = np.argsort([-len(text) for text in texts], kind="stable")
     batches = [order[start : start + options.batch_size] for start in range(0, len(order), options.batch_size)]
     parts = [csr_matrix((0, view.get_embedding_dimension() or 0), dtype=np.float32)]
@@ -84,17 +84,6 @@ def _encode_fused(view: Any, texts: Sequence[str], role: Role, options: EncodeOp
         else:
             parts.append(_to_csr(_limited(vectors, options.max_active_dims)))
     return vstack(parts, format="csr")[np.argsort(order)]
-
-
-def prompt_name(encoder: Any, role: Role) -> str | None:
-    """Name of the encoder's prompt for the texts of a role, or None.
-
-    As in sentence-transformers, but an empty prompt gives way to another of the same role: sentence-transformers adds
-    an empty ``document`` to the prompts of an encoder that was saved with ``passage`` alone.
-    """
-    names: list[str] = [name for name in PROMPT_NAMES[role] if name in encoder.prompts]
-    name = next((name for name in names if encoder.prompts[name]), None)
-    return name or (names[0] if names else encoder.default_prompt_name)
 
 
 def _gather(active: ActiveEntries, shape: tuple[int, int], max_active_dims: int | None) -> csr_matrix:
@@ -120,7 +109,7 @@ def _encode_stock(encoder: Any, texts: Sequence[str], role: Role, options: Encod
     encode = encoder.encode_query if role == "query" else encoder.encode_document
     vectors = encode(
         list(texts),
-        prompt_name=prompt_name(encoder, role),
+        prompt=prompt_for(encoder, role, options),
         batch_size=options.batch_size,
         convert_to_tensor=True,
         convert_to_sparse_tensor=True,
@@ -140,6 +129,14 @@ def _to_csr(values: Tensor) -> csr_matrix:
     indptr: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts)])
     data = values[rows, columns].float().cpu().numpy()
     return csr_matrix((data, columns.to(torch.int32).cpu().numpy(), indptr), shape=tuple(values.shape))
+
+
+def rowless(error: IndexError) -> EncoderError:
+    """What it means that an embedding table is too short."""
+    return EncoderError(
+        f"encoder must have an embedding row for every token of its tokenizer, got {error}; isthmus doctor names the "
+        "tokens without one"
+    )
 
 
 def full_precision(encoder: Any) -> Any:

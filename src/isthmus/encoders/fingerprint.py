@@ -114,7 +114,7 @@ def open_encoder(model: Any, options: OpenOptions | None = None, **changes: Any)
     from isthmus.encoders.encoding import encode_texts
 
     # Some encoders know their number of dimensions only once they have run.
-    size = encode_texts(model, ["."], role="document", show_progress_bar=False).shape[1]
+    size = encode_texts(model, ["."], role="document", document_prompt="", show_progress_bar=False).shape[1]
     return OpenEncoder(model, identify(model, name), size)
 
 

@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import EncoderError, NotFoundError, TokenizerError
+from isthmus.encoders.explain import OWN_CODE, explain, hub_advice
+from isthmus.encoders.faults import AGAIN, Fault
+from isthmus.encoders.preflight import MERGE, Kind, find_faults, is_adapter, refusal, stored_path
+from isthmus.errors import EncoderError, IsthmusError, NotFoundError, TokenizerError
 from isthmus.token_map import FILES, Fate, TokenMap
 
 # What a transfer writes beside an encoder; it stays true of a trained one.
@@ -78,7 +81,13 @@ def kept_tokens(name: str | Path) -> list[int]:
 
 
 def load_encoder(
-    name: str | Path, *, trust_remote_code: bool = False, argument: str = "encoder", besides: str = ""
+    name: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    argument: str = "encoder",
+    besides: str = "",
+    dense: bool = False,
+    whole: bool = False,
 ) -> Any:
     """Open a SparseEncoder or a SentenceTransformer, whichever is stored.
 
@@ -87,26 +96,68 @@ def load_encoder(
         trust_remote_code: Run code that comes with the model.
         argument: What the caller calls ``name``, for messages.
         besides: What else the caller takes there, for messages, with a comma behind it.
+        dense: Open a SentenceTransformer whatever is stored.
+        whole: Refuse a LoRA adapter, whose base would not be saved with it.
 
     Raises:
         NotFoundError: If it is neither there nor can be downloaded.
         EncoderError: If it is there but is no model.
     """
+    encoder, faults = try_encoder(
+        name, trust_remote_code=trust_remote_code, argument=argument, besides=besides, dense=dense
+    )
+    if faults:
+        raise _refuse(argument, name, faults[0], "encoder") from faults[0].cause
+    if whole:
+        check_whole(encoder, name, argument)
+    return encoder
+
+
+def try_encoder(
+    name: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    argument: str = "encoder",
+    besides: str = "",
+    dense: bool = False,
+) -> tuple[Any, list[Fault]]:
+    """An encoder, or what keeps it from being opened; arguments as for :func:`load_encoder`.
+
+    Raises:
+        NotFoundError: If it is neither there nor can be downloaded.
+    """
+    path = stored_path(name, argument)
+    faults = [] if path is None else find_faults(path)
+    if faults:
+        return None, faults
     from sentence_transformers import SentenceTransformer, SparseEncoder
 
-    folder = local_folder(name)
-    path = str(folder or name)
+    place = str(path or name)
+    # A local model needs nothing from the hub, unless its own code or its base lives there.
+    local = path is not None and not trust_remote_code and not is_adapter(path)
     try:
-        kind = SparseEncoder if stored_as_sparse(path) else SentenceTransformer
-        # A local model needs nothing from the hub, unless its own code lives there.
-        return kind._load_with_module_classes(
-            path,
-            _own_classes(),
-            trust_remote_code=trust_remote_code,
-            local_files_only=folder is not None and not trust_remote_code,
+        kind = SparseEncoder if not dense and stored_as_sparse(place) else SentenceTransformer
+        encoder = kind._load_with_module_classes(
+            place, _own_classes(), trust_remote_code=trust_remote_code, local_files_only=local
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise _explain(argument, name, folder, error, EncoderError, besides) from error
+    except Exception as error:  # The libraries raise whatever comes.
+        return None, [_explained(argument, name, path, error, "encoder", besides)]
+    if path is None or _reads(getattr(encoder, "tokenizer", None)):
+        return encoder, []
+    return None, [_EMPTY]
+
+
+def check_whole(encoder: Any, name: str | Path, argument: str = "encoder") -> None:
+    """Refuse an encoder that is a LoRA adapter over another one.
+
+    Raises:
+        EncoderError: If it is.
+    """
+    adapted = (
+        hasattr(part, "peft_type") or getattr(part, "_hf_peft_config_loaded", False) for part in encoder.modules()
+    )
+    if any(adapted):
+        raise EncoderError(f"{argument} must hold all its weights, got {name}, a LoRA adapter; {MERGE}")
 
 
 def _own_classes() -> dict[str, Any]:
@@ -137,41 +188,76 @@ def stored_as_sparse(path: str) -> bool:
     return any(architecture.endswith("ForMaskedLM") for architecture in architectures or ())
 
 
-def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False, argument: str = "target_tokenizer") -> Any:
     """Open a tokenizer; arguments as for :func:`load_encoder`.
 
     Raises:
         NotFoundError: If it is neither there nor can be downloaded.
         TokenizerError: If it is there but is no tokenizer.
     """
+    tokenizer, faults = try_tokenizer(name, trust_remote_code=trust_remote_code, argument=argument)
+    if faults:
+        raise _refuse(argument, name, faults[0], "tokenizer") from faults[0].cause
+    return tokenizer
+
+
+def try_tokenizer(
+    name: str | Path, *, trust_remote_code: bool = False, argument: str = "target_tokenizer"
+) -> tuple[Any, list[Fault]]:
+    """A tokenizer, or what keeps it from being opened; arguments as for :func:`load_encoder`.
+
+    Raises:
+        NotFoundError: If it is neither there nor can be downloaded.
+    """
+    path = stored_path(name, argument)
+    faults = [] if path is None else find_faults(path, "tokenizer")
+    if faults:
+        return None, faults
     from transformers import AutoTokenizer
 
-    folder = local_folder(name)
     try:
-        return AutoTokenizer.from_pretrained(
-            str(folder or name),
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(path or name),
             trust_remote_code=trust_remote_code,
-            local_files_only=folder is not None and not trust_remote_code,
+            local_files_only=path is not None and not trust_remote_code,
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise _explain("target_tokenizer", name, folder, error, TokenizerError) from error
+    except Exception as error:  # The libraries raise whatever comes.
+        return None, [_explained(argument, name, path, error, "tokenizer")]
+    return (tokenizer, []) if _reads(tokenizer) else (None, [_EMPTY])
 
 
-def _explain(
-    argument: str,
-    name: str | Path,
-    folder: Path | None,
-    error: Exception,
-    damaged: type[EncoderError | TokenizerError],
-    besides: str = "",
-) -> Exception:
-    # transformers appends advice by the paragraph; the first sentence says what happened.
-    reason = " ".join(str(error).split()).split(". ")[0]
-    if "trust_remote_code" in reason:
-        return damaged(f"{argument} {str(name)!r} brings its own code; read it, then pass trust_remote_code=True")
-    if folder is not None:
-        return damaged(f"{argument} must be a folder that transformers opens, got {folder} ({reason}); save it again")
-    return NotFoundError(
+# transformers makes an empty tokenizer where it finds no vocabulary, in which every word is unknown.
+_EMPTY = Fault("tokenizer", "its tokenizer knows special tokens alone", AGAIN)
+
+
+def _reads(tokenizer: Any) -> bool:
+    if not hasattr(tokenizer, "all_special_ids") or not hasattr(tokenizer, "__len__"):
+        return True
+    return len(tokenizer) > len(tokenizer.all_special_ids)
+
+
+def _refuse(argument: str, name: str | Path, fault: Fault, kind: Kind) -> EncoderError | TokenizerError:
+    if fault.message == OWN_CODE:
+        error = EncoderError if kind == "encoder" else TokenizerError
+        return error(f"{argument} {str(name)!r} {fault.message}; {fault.remedy}")
+    return refusal(argument, stored_path(name) or name, fault, kind)
+
+
+def _explained(
+    argument: str, name: str | Path, folder: Path | None, error: Exception, kind: Kind, besides: str = ""
+) -> Fault:
+    """What an error means of which the files are to blame.
+
+    Raises:
+        NotFoundError: If it is not: the hub did not give the model.
+    """
+    if isinstance(error, IsthmusError):
+        raise error
+    fault = explain(error, folder, kind)
+    advice = hub_advice(error)
+    if folder is not None or advice is None:
+        return fault
+    raise NotFoundError(
         f"{argument} must be {besides}a built-in name, a folder or a hub id, got {str(name)!r}, which is no folder and "
-        f"could not be downloaded ({reason}); check the name and the network, or give the path of a downloaded copy"
-    )
+        f"could not be downloaded ({fault.message}); {advice}"
+    ) from error

@@ -46,16 +46,15 @@ class BM25:
         self.b = b
         self.tokenizer_name = str(tokenizer) if isinstance(tokenizer, (str, Path)) else type(tokenizer).__name__
         if isinstance(tokenizer, (str, Path)):
-            from transformers import AutoTokenizer
+            from isthmus.encoders.load import try_tokenizer
 
-            path = assets.resolve_model(tokenizer)
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-            except (OSError, ValueError, KeyError) as error:
+            name = tokenizer
+            tokenizer, faults = try_tokenizer(name, trust_remote_code=trust_remote_code, argument="tokenizer")
+            for fault in faults[:1]:
                 raise NotFoundError(
                     "tokenizer must be a built-in name, or the folder or hub id of a tokenizer, got "
-                    f"{str(tokenizer)!r} ({str(error).splitlines()[0]})"
-                ) from error
+                    f"{str(name)!r} ({fault.message}); {fault.remedy}"
+                ) from fault.cause
         self.tokenizer = _with_special_tokens(tokenizer)
 
     @classmethod

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._progress import wanted
 from isthmus.encoders.load import load_encoder
+from isthmus.encoders.prompts import Role, prompt_for, warn_without_prompts
 from isthmus.errors import EncoderError
 from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.options import EncodeOptions
-
-Role = Literal["query", "document"]
 
 
 def load_model(
@@ -76,7 +75,7 @@ def encode(
         A float32 CSR matrix, or for dense models a float32 array of unit vectors, so that dot products are cosines.
 
     Raises:
-        EncoderError: If ``model`` is of another kind.
+        EncoderError: If ``model`` is of another kind, or has no row for some token.
     """
     options = EncodeOptions.of(options, **changes)
     if isinstance(model, BM25):
@@ -93,35 +92,32 @@ def settings_of(model: Any, options: EncodeOptions) -> dict[str, Any]:
     if isinstance(model, BM25):
         return model.settings()
     sparse = is_sparse(model)
-    stated = {"dtype": options.dtype, "max_seq_length": model.max_seq_length, "prompts": _prompts(model)}
+    prompts = {role: prompt_for(model, role, options) or None for role in get_args(Role)}
+    stated = {"dtype": options.dtype, "max_seq_length": model.max_seq_length, "prompts": prompts}
     if sparse:
         limit = model.max_active_dims if options.max_active_dims is None else options.max_active_dims
         stated |= {"stock_head": options.stock_head, "max_active_dims": limit}
     return stated
 
 
-def _prompts(model: Any) -> dict[str, str | None]:
-    """What is put before the texts of each role, None for nothing."""
-    from isthmus.encoders.encoding import prompt_name
-
-    names = {role: prompt_name(model, role) for role in get_args(Role)}
-    return {role: None if name is None else model.prompts[name] or None for role, name in names.items()}
-
-
 def _encode_dense(model: Any, texts: Sequence[str], role: Role, options: EncodeOptions) -> NDArray[np.float32]:
     import torch
 
-    from isthmus.encoders.encoding import full_precision, prompt_name
+    from isthmus.encoders.encoding import full_precision, rowless
 
+    warn_without_prompts(model, role, options)
     model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
-    with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=options.dtype == "bfloat16"):
-        vectors = encode_role(
-            list(texts),
-            prompt_name=prompt_name(model, role),
-            batch_size=options.batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=wanted(options.show_progress_bar),
-        )
+    try:
+        with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=options.dtype == "bfloat16"):
+            vectors = encode_role(
+                list(texts),
+                prompt=prompt_for(model, role, options),
+                batch_size=options.batch_size,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=wanted(options.show_progress_bar),
+            )
+    except IndexError as error:
+        raise rowless(error) from error
     return np.asarray(vectors, dtype=np.float32)

@@ -33,6 +33,7 @@ from isthmus.errors import InputError, OutputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
+from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Corpus, Document, in_windows
 from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
@@ -237,18 +238,13 @@ class Inline:
 
 
 def check_begun(folder: Path) -> None:
-    """Refuse a folder that holds something else than parts, before anything is loaded; writes nothing.
-
-    Raises:
-        OutputError: If it does.
-        IndexFileError: If its header is damaged or of a later version.
-    """
+    """Refuse a folder that holds something else than parts, before anything is loaded; writes nothing."""
     if (folder / HEADER).exists():
         read_encoding(folder)
-    elif folder.is_dir():
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if set(others) - {TOKENS}:
-            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
+        return
+    others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    if set(others) - {TOKENS}:
+        raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
 
 
 def write_parts(
@@ -306,6 +302,8 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
     found = read_encoding(folder)
+    # Options that came later were not stated, and had their defaults.
+    found = replace(found, settings=EncodeOptions.of(None, **found.settings).to_dict())
     found.identity.check(encoding.identity, f"the vectors in {folder}")
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         if getattr(found, name) != getattr(encoding, name):

@@ -145,6 +145,10 @@ class QueryOptions(ModelOptions):
     Attributes:
         any_model: Accept a model that did not make the index; of two that write the same columns, the one with more of
             them must leave the others empty.
+        query_prompt: Put before queries; None takes what the index was made with, else the model's own, "" none.
     """
 
     any_model: bool = option(False, help="Accept a model that did not make the index.")
+    query_prompt: str | None = option(
+        None, help="Put before queries; default: as the index was made, else the model's own prompt."
+    )

@@ -12,6 +12,7 @@ from isthmus.encoders.fingerprint import OpenEncoder, open_encoder
 from isthmus.errors import InputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import QueryOptions
+from isthmus.options import EncodeOptions
 
 
 class QueryEncoder:
@@ -51,6 +52,17 @@ class QueryEncoder:
     def is_open(self) -> bool:
         """Whether a text was encoded already."""
         return self._opened is not None
+
+    @property
+    def encoding(self) -> EncodeOptions:
+        """How texts become vectors that meet the stored ones: as those did, but for a prompt of queries given."""
+        stored, prompt = self.header.settings, self.options.query_prompt
+        return EncodeOptions(
+            dtype=stored.get("dtype", "float32"),
+            query_prompt=stored.get("query_prompt") if prompt is None else prompt,
+            document_prompt=stored.get("document_prompt"),
+            show_progress_bar=False,
+        )
 
     def open(self) -> OpenEncoder:
         """Open the encoder that was given, or the one that the header names.
@@ -96,8 +108,7 @@ class QueryEncoder:
         if not issparse(queries):
             from isthmus.encoders.encoding import encode_texts
 
-            encoder, dtype = self.open().encoder, self.header.settings.get("dtype", "float32")
-            queries = encode_texts(encoder, list(queries), role="query", dtype=dtype, show_progress_bar=False)
+            queries = encode_texts(self.open().encoder, list(queries), self.encoding, role="query")
             if self.options.any_model:
                 queries = _fitted(queries, self.header.vocabulary_size)
         self.check_columns(queries)

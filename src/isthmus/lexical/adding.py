@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from isthmus.encoders.cards import carry_card
-from isthmus.encoders.encoding import Role, encode_texts
+from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.fingerprint import check_sparse, lexical_block
+from isthmus.encoders.prompts import Role
 from isthmus.errors import EncoderError, InputError
 from isthmus.lexical.options import POWER, WEIGHT, AddLexicalOptions, LexicalOptions
 from isthmus.lexical.statistics import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from isthmus._progress import progress
-from isthmus.encoders.encoding import prompt_name
+from isthmus.encoders.prompts import prompt_name
 from isthmus.errors import InputError
 from isthmus.lexical.options import AddLexicalOptions
 from isthmus.modules.lexical import Lexical

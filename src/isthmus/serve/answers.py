@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 import isthmus
-from isthmus.encoders.encoding import Role
+from isthmus.encoders.prompts import Role
 from isthmus.engines import Engine
 from isthmus.engines.server import left_out
 from isthmus.errors import IndexFileError, InputError

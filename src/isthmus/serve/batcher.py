@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.encoding import Role
+from isthmus.encoders.prompts import Role
 
 Encode = Callable[[Sequence[str], Role], csr_matrix]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.encoding import Role, encode_texts, full_precision
+from isthmus.encoders.encoding import encode_texts, full_precision
 from isthmus.encoders.load import transfer_folder
+from isthmus.encoders.prompts import Role
 from isthmus.engines import Engine
 from isthmus.errors import EngineError, IndexFileError, NotFoundError
 from isthmus.index.options import QueryOptions
@@ -59,7 +60,7 @@ class Library:
         try:
             self.name = self._source.name
             queries = QueryEncoder(self._source.header, f"the index {url}", options)
-            opened = queries.open()
+            opened, self._encoding = queries.open(), queries.encoding
             self.encoder = full_precision(opened.encoder)
             self._source.admit(queries)
             name = opened.identity.name
@@ -76,16 +77,8 @@ class Library:
 
     def encode(self, texts: Sequence[str], role: Role) -> csr_matrix:
         """Vectors of texts, shape (texts, vocabulary), computed as those of the index."""
-        dtype = self._source.header.settings.get("dtype", "float32")
-        return encode_texts(
-            self.encoder,
-            texts,
-            role=role,
-            batch_size=len(texts),
-            dtype=dtype,
-            stock_head=sum(map(len, texts)) <= _SHORT,
-            show_progress_bar=False,
-        )
+        short = sum(map(len, texts)) <= _SHORT
+        return encode_texts(self.encoder, texts, self._encoding, role=role, batch_size=len(texts), stock_head=short)
 
     def index(self) -> Engine:
         """The index as it is now; of a folder, the one before where that cannot be used, with the reason in the log.

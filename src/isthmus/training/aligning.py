@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isthmus.encoders.encoding import PROMPT_NAMES, Role
+from isthmus.encoders.prompts import PROMPT_NAMES, Role
 from isthmus.errors import InputError
 from isthmus.losses.base import AlignmentLoss
 from isthmus.losses.clear import CachedCLEARLoss, CLEARLoss

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from isthmus.encoders.encoding import Role
+from isthmus.encoders.prompts import Role
 from isthmus.errors import InputError
 from isthmus.evaluation.models import encode, is_sparse
 from isthmus.index import search, search_dense

@@ -82,7 +82,7 @@ def _run_reserved(model: str | Path, task: Task, folder: Path, options: TrainerO
     if development is not None and not isinstance(development, Collection):
         development = load_collection(development, language=options.language)
     options = replace(options, bf16=resolve_bf16(options.bf16), development=development)
-    encoder = load_encoder(model, trust_remote_code=options.trust_remote_code).float()
+    encoder = load_encoder(model, trust_remote_code=options.trust_remote_code, whole=True).float()
     _check_encoder(encoder, options)
     warned = _lexical_warnings(encoder)
     if is_first_process():

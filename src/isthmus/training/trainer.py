@@ -22,7 +22,7 @@ from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
 from transformers import PrinterCallback
 
-from isthmus.encoders.encoding import Role, prompt_name
+from isthmus.encoders.prompts import Role, prompt_name
 from isthmus.errors import InputError
 from isthmus.losses.roles import is_query
 from isthmus.training.batching import BatchCollator, OwnTextsBatchSampler, RowCount

@@ -71,7 +71,7 @@ def transfer(
             raise InputError(f"target_tokenizer must name every tokenizer once, got {str(name)!r} twice; leave one out")
     folder, tokenizer_folders = local_folder(encoder), [local_folder(name) for name in names]
     trusted = options.trust_remote_code
-    loaded = load_encoder(encoder, trust_remote_code=trusted)
+    loaded = load_encoder(encoder, trust_remote_code=trusted, whole=True)
     tokenizers = [load_tokenizer(name, trust_remote_code=trusted) for name in names]
 
     def make_vectors(source: Vocabulary, target: Vocabulary) -> BridgeVectors:

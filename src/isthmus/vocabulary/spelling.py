@@ -13,6 +13,8 @@ from isthmus._lookup import byte_alphabet
 from isthmus.errors import TokenizerError
 
 START = "▁"
+# Tokenizers that need words found by a program of the language: MeCab, Sudachi, VnCoreNLP, jieba, Moses.
+_SEGMENTERS = ("BertJapanese", "Phobert", "Cpm", "RoFormer", "XLMTokenizer", "Flaubert")
 FAMILIES = ("wordpiece", "byte-bpe", "unigram", "bpe", "wordlevel")
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -155,9 +157,19 @@ def backend_of(tokenizer: Any) -> Any:
     if not hasattr(backend, "to_str"):
         raise TokenizerError(
             f"tokenizer must be a transformers tokenizer with a tokenizers backend, got {type(tokenizer).__name__}; "
-            "convert it to a tokenizer.json and load that with AutoTokenizer.from_pretrained"
+            f"{_remedy(type(tokenizer).__name__)}"
         )
     return backend
+
+
+def _remedy(kind: str) -> str:
+    """What to do with a tokenizer that has no tokenizer.json."""
+    if not kind.startswith(_SEGMENTERS):
+        return "convert it to a tokenizer.json and load that with AutoTokenizer.from_pretrained"
+    return (
+        "a program finds its words first, which no tokenizer.json can do: train a tokenizer on text of the language "
+        "instead (--target-text); if that text is split into words beforehand, so must be what the encoder reads"
+    )
 
 
 def pipeline_of(tokenizer: Any) -> dict[str, Any]:
