@@ -9,7 +9,7 @@ object.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -40,6 +40,8 @@ class Flag:
         metavar: What stands for the value in the help.
         kind: Type of the flag where it is another than the field's: a file of the texts that the field takes.
         read: Makes the field's value of the flag's.
+        check: Refuses a value of the flag at once where ``read`` takes long, and other checks may come before it.
+        complete: The values that the shell completes, where they are no Literal.
         recorded: Whether reports and result files state it.
     """
 
@@ -54,6 +56,8 @@ class Flag:
     metavar: str | None = None
     kind: Any = None
     read: Callable[[Any], Any] | None = None
+    check: Callable[[Any], None] | None = None
+    complete: Callable[[], Iterable[str]] | None = None
     recorded: bool = True
 
     def range(self) -> str:

@@ -124,6 +124,18 @@ def test_inspect_splits_a_word_into_its_tokens(run, transferred):
     assert [json.loads(line)["token"] for line in out.splitlines()] == ["학교", "##의"]
 
 
+def test_inspect_shows_no_padding(run, transferred):
+    path = transferred / "tokenizer.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    padding = {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None}
+    stored["padding"] = padding | {"pad_id": 3, "pad_type_id": 0, "pad_token": "[PAD]"}
+    stored["truncation"] = {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0}
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    code, out, err = run("inspect", transferred, "학교의", "--json")
+    assert code == 0, err
+    assert [json.loads(line)["token"] for line in out.splitlines()] == ["학교", "##의"]
+
+
 def test_inspect_refuses_what_neither_vocabulary_knows(run, transferred):
     code, _, err = run("inspect", transferred, "☃")
     assert code == 2
@@ -300,6 +312,7 @@ def test_without_a_network_hub_ids_are_left_to_the_cache(monkeypatch, capsys, an
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(_hub, "hub_answers", lambda: answers)
+    monkeypatch.setattr(_hub, "_check_downloaded", lambda names: None)
     _hub.check_names(["isthmus/tokenizer-ko", None])
     assert "HF_HUB_OFFLINE" not in os.environ
     _hub.check_names(["somebody/something"])

@@ -25,7 +25,8 @@ def hub(monkeypatch, folders):
         opened.append(name)
         return load_vectors(folders / "vectors.safetensors", source, target)
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("isthmus.cli._hub.hub_answers", lambda: True)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("isthmus.transferring.pipeline.load_encoder", encoder)
     monkeypatch.setattr("isthmus.transferring.pipeline.load_tokenizer", tokenizer)
     monkeypatch.setattr("isthmus.transferring.pipeline.open_bridge", lambda name, **_: name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from isthmus.adapting.adaptation_folder import Run, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.adapting.outcome import YARDSTICK, Adaptation, ArmResult, choose
 from isthmus.adapting.questions import asked_by_a_person, collection_of, made_of_text, read_questions
@@ -20,16 +17,14 @@ from isthmus.adapting.teaching import steps_that_fit, teach
 from isthmus.collections import Collection
 from isthmus.diagnostics.model_card import write_card
 from isthmus.encoders.load import carry_transfer, kept_tokens, load_encoder, load_tokenizer
-from isthmus.errors import EncoderError, InputError, OutputError
+from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation import BM25, evaluate_model
 from isthmus.index import SparseIndex, build_index
 from isthmus.lexical import add_lexical
-from isthmus.reading.storage import atomic_folder, atomic_write, read_json
+from isthmus.reading.storage import atomic_folder, read_json
 from isthmus.transferring import transfer_encoder
 from isthmus.vocabulary import train_tokenizer
 
-STATE = "adapt.json"
-ARMS = "arms"
 # Texts that statistics of words are made from, and that the tokenizer of a transfer is measured on.
 FITTED, SAMPLED = 20_000, 500
 
@@ -75,8 +70,8 @@ def adapt(
     """
     options = AdaptOptions.of(options, **changes)
     folder = Path(folder)
-    asked = {"encoder": str(encoder), "bridge": str(bridge), **{k: str(v) for k, v in options.to_dict().items()}}
-    run = _Run(folder, asked, overwrite=overwrite)
+    asked = settings_of(options, encoder, bridge)
+    run = Run(folder, asked, overwrite=overwrite)
     finished = run.finished()
     if finished is not None:
         return finished
@@ -130,77 +125,11 @@ def _questions(sample: Sample, rows: list[tuple[str, str]], options: AdaptOption
     return given or made_of_text(sample, pool=options.pool, seed=options.seed)
 
 
-class _Run:
-    """The folder of an adaptation: arms that are finished stay, so that it can be broken off."""
-
-    def __init__(self, folder: Path, asked: dict[str, str], *, overwrite: bool) -> None:
-        self.folder = folder
-        self._started = time.perf_counter()
-        key = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
-        known = read_json(folder / STATE) if (folder / STATE).is_file() else None
-        if folder.exists() and any(folder.iterdir()) and (known is None or known.get("key") != key):
-            if not overwrite or known is None:
-                raise OutputError(
-                    f"{folder} already holds something else than this adaptation; choose another folder"
-                    f"{' or pass overwrite (--overwrite)' if known is not None else ''}"
-                )
-            for name in (ARMS, "encoder", "index"):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            known = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._state: dict[str, Any] = known or {"key": key, "done": {}, "seconds": 0.0}
-        self._before = float(self._state["seconds"])
-
-    def seconds(self) -> float:
-        """Wall time, that of earlier runs included."""
-        return self._before + time.perf_counter() - self._started
-
-    def finished(self) -> Adaptation | None:
-        """The outcome, if this very run was finished before and its encoder is there."""
-        found = self._state.get("finished")
-        if found is None or not (self.folder / "encoder" / "modules.json").is_file():
-            return None
-        arms = tuple(arm for told in found["arms"] if (arm := self.done(told["name"])) is not None)
-        kept = {name: value for name, value in found.items() if name != "verdict"}
-        return Adaptation(**{**kept, "arms": arms, "warnings": tuple(found["warnings"])})
-
-    def done(self, name: str) -> ArmResult | None:
-        """The result of an arm, if it is finished."""
-        found = self._state["done"].get(name)
-        return None if found is None else ArmResult(**{**found, "per_query": tuple(found["per_query"])})
-
-    def record(self, arm: ArmResult) -> ArmResult:
-        """Remember a finished arm."""
-        self._state["done"][arm.name] = asdict(arm)
-        self._write()
-        return arm
-
-    def place(self, name: str) -> Path:
-        """Folder of an arm's encoder."""
-        return self.folder / ARMS / name.replace(", ", "-").replace(" ", "-")
-
-    def keep(self, name: str) -> None:
-        """Put the encoder of an arm where it is asked for; the arms stay until the run is finished."""
-        with atomic_folder(self.folder / "encoder", overwrite=True) as written:
-            shutil.copytree(self.place(name), written, dirs_exist_ok=True)
-
-    def finish(self, found: Adaptation) -> None:
-        """Write what was found, and remove the arms."""
-        self._state |= {"finished": found.to_dict()}
-        self._write()
-        shutil.rmtree(self.folder / ARMS, ignore_errors=True)
-
-    def _write(self) -> None:
-        self._state["seconds"] = self.seconds()
-        content = json.dumps(self._state, ensure_ascii=False, indent=1)
-        atomic_write(self.folder / STATE, (content + "\n").encode())
-
-
 class _Maker:
     """Makes and measures arms, each from the folder of the one before."""
 
     def __init__(
-        self, run: _Run, sample: Sample, questions: Collection, options: AdaptOptions, encoder: str, bridge: str
+        self, run: Run, sample: Sample, questions: Collection, options: AdaptOptions, encoder: str, bridge: str
     ) -> None:
         self._run, self._sample, self._questions, self._options = run, sample, questions, options
         self._encoder, self._bridge = encoder, bridge

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from isthmus.assets import tokenizer_names
 from isthmus.options import EncodeOptions, OpenOptions, RunOptions, option
 
 Arm = Literal["as it is", "transferred", "echo", "hybrid", "taught", "taught, echo"]
@@ -32,7 +33,10 @@ class AdaptOptions(EncodeOptions, OpenOptions, RunOptions):
 
     language: str | None = option(None, help="ISO 639-1 code of the corpus.", shown="what documents or script tell")
     target_tokenizer: str | None = option(
-        None, help="Tokenizer of the language: name, folder or hub id.", shown="one trained on the corpus"
+        None,
+        help="Tokenizer of the language: name, folder or hub id.",
+        shown="one trained on the corpus",
+        complete=tokenizer_names,
     )
     vocabulary_size: int = option(24_000, help="Entries of a tokenizer that is trained.", panel="Method", at_least=100)
     keep_source: bool | None = option(

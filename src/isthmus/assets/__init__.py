@@ -22,6 +22,16 @@ def names() -> list[str]:
     )
 
 
+def model_names() -> list[str]:
+    """Names of the built-in models."""
+    return [name for name in names() if name.startswith(f"{PREFIX}mini-")]
+
+
+def tokenizer_names() -> list[str]:
+    """Names of the built-in tokenizers."""
+    return [name for name in names() if name.startswith(f"{PREFIX}tokenizer-")]
+
+
 def resolve(name: str) -> Path:
     """Return the folder of a built-in asset.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.assets import tokenizer_names
 from isthmus.auditing.pools import DEFAULT_POOLS
 from isthmus.options import EncodeOptions, OpenOptions, ReadOptions, RunOptions, option
 
@@ -68,7 +69,11 @@ class AuditOptions(EncodeOptions, OpenOptions, RunOptions, ReadOptions):
         False, help="A copy of its passage for each question, not one document per text.", panel="Method"
     )
     tokenizer: str | None = option(
-        None, help="Tokenizer of BM25; default: isthmus/mini-bridge.", panel="Method", recorded=False
+        None,
+        complete=tokenizer_names,
+        help="Tokenizer of BM25; default: isthmus/mini-bridge.",
+        panel="Method",
+        recorded=False,
     )
     resamples: int = option(RESAMPLES, help="Bootstrap resamples of every interval.", panel="Method", at_least=1)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.options import OpenOptions, RunOptions, option
-from isthmus.reading.texts import read_samples
+from isthmus.reading.texts import check_texts, read_samples
 from isthmus.vocabulary.options import ReleasedOptions
 
 # Embedding these takes e5-small a minute on two cores; longer ones say less of each token.
@@ -50,6 +50,7 @@ class BridgeOptions(ReleasedOptions, OpenOptions, RunOptions):
         panel="Method",
         kind=list[Path],
         read=read_all,
+        check=check_texts,
         recorded=False,
     )
     bridge_source_texts: Sequence[str] | None = option(
@@ -58,6 +59,7 @@ class BridgeOptions(ReleasedOptions, OpenOptions, RunOptions):
         panel="Method",
         kind=list[Path],
         read=read_all,
+        check=check_texts,
         recorded=False,
     )
     batch_size: int = 256

@@ -6,9 +6,11 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from pathlib import Path
 
 from isthmus.cli._printing import errors
 from isthmus.encoders.preflight import check_stored, stored_path
+from isthmus.errors import NotFoundError
 
 TIMEOUT = 10.0
 
@@ -32,7 +34,7 @@ def check_names(
         look: The models whose files are looked at, None for all of them.
 
     Raises:
-        NotFoundError: If a path does not exist.
+        NotFoundError: If a path does not exist, or an id is not in the local cache and the hub cannot be asked.
         UnknownNameError: If a name starts with ``isthmus/`` and is not built in.
         EncoderError: If a folder is no model that can be opened.
         TokenizerError: If a folder is no tokenizer that can be opened.
@@ -50,6 +52,23 @@ def check_names(
             markup=False,
         )
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        _check_downloaded(remote)
+
+
+def _check_downloaded(names: Iterable[str]) -> None:
+    from huggingface_hub import constants
+
+    caches = [os.environ.get("SENTENCE_TRANSFORMERS_HOME"), constants.HF_HUB_CACHE]
+    for name in names:
+        # Short names are those of the library's own models.
+        ids = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+        folders = [Path(cache) / f"models--{one.replace('/', '--')}" for cache in caches if cache for one in ids]
+        if not any((folder / "snapshots").is_dir() for folder in folders):
+            raise NotFoundError(
+                f"{name} does not exist: it is no folder, and not among the models downloaded to "
+                f"{constants.HF_HUB_CACHE}; check the name, or go online to download it"
+            )
 
 
 def hub_answers() -> bool:

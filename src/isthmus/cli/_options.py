@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from isthmus.cli._completion import completing
 from isthmus.options import Flag, Options, flag_of, kinds_of
 
 PANELS = ("Common", "Method", "Ablation", "Output")
@@ -33,7 +34,8 @@ def flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command a flag for every option of its parameters that are annotated with an option class.
 
     The command receives the object; a parameter annotated ``Annotated[dict, OptionClass]`` receives only what the
-    command line said, by name of field. With ``--json`` nothing shows its progress.
+    command line said, by name of field, with files that take long unread, see :func:`read_late`. With ``--json``
+    nothing shows its progress.
     """
     signature = inspect.signature(command, eval_str=True)
     bundles = {name: found for name, made in signature.parameters.items() if (found := _class_of(made.annotation))}
@@ -51,20 +53,32 @@ def flags(command: Callable[..., None]) -> Callable[..., None]:
             values.pop(CONTEXT)
         for name, options in bundles.items():
             taken = [(entry.name, flag, values.pop(entry.name)) for entry, flag in _flags_of(options)]
+            late = _is_given(signature.parameters[name].annotation)
             given = {
-                field: value if flag.read is None else flag.read(value)
+                field: _value(flag, value, late=late)
                 for field, flag, value in taken
                 if context.get_parameter_source(field).name != "DEFAULT"
             }
             if values.get("json") and "show_progress_bar" in kinds_of(options):
                 given["show_progress_bar"] = False
-            values[name] = given if _is_given(signature.parameters[name].annotation) else options(**given)
+            values[name] = given if late else options(**given)
         command(**values)
 
     del run.__wrapped__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def read_late(given: Mapping[str, Any], *bundles: type[Options]) -> dict[str, Any]:
+    """Read the files that were only looked for when the command line was parsed.
+
+    Args:
+        given: What a command was given, by name of field.
+        *bundles: Classes of these fields.
+    """
+    late = {entry.name: flag.read for cls in bundles for entry, flag in _flags_of(cls) if flag.check and flag.read}
+    return {name: late[name](value) if name in late else value for name, value in given.items()}
 
 
 class PanelCommand(TyperCommand):
@@ -85,6 +99,15 @@ class PanelCommand(TyperCommand):
             if records:
                 with formatter.section("Options" if named == [title] else title):
                     formatter.write_dl(records)
+
+
+def _value(flag: Flag, value: Any, *, late: bool) -> Any:
+    """The field's value of the flag's, which stays as it is where it is read later."""
+    if flag.check is not None:
+        flag.check(value)
+        if late:
+            return value
+    return value if flag.read is None else flag.read(value)
 
 
 def _flags_of(options: Any) -> list[tuple[Field[Any], Flag]]:
@@ -118,6 +141,7 @@ def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect
         rich_help_panel=flag.panel,
         show_default=flag.shown or entry.default not in (None, MISSING),
         metavar=flag.metavar,
+        autocompletion=None if flag.complete is None else completing(flag.complete),
     )
     default = None if flag.kind is not None else entry.default
     if entry.default is MISSING:

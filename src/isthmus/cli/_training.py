@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._printing import console, errors, print_json, print_report, publish_result
+from isthmus.collections import load as load_collection
 from isthmus.errors import InputError
+from isthmus.reading.corpus import STDIN
+from isthmus.reading.training_rows import rows_file
+from isthmus.training.options import TrainerOptions
+from isthmus.training.output import check_start
 from isthmus.training.task import is_first_process
+from isthmus.training.unlabelled import read_documents
 
 if TYPE_CHECKING:
     from isthmus.encoders.publishing import PublishOptions
     from isthmus.training.paper_recipes import Command
     from isthmus.training.run_report import TrainingReport
 
+Options = TypeVar("Options", bound=TrainerOptions)
 Model = Annotated[
-    str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
+    str,
+    typer.Argument(
+        help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+    ),
 ]
 Folder = Annotated[
     Path,
@@ -53,6 +65,31 @@ def check_alone(text: Mapping[str, Any]) -> None:
         flag = "mine-negatives" if name == "negatives" else name.replace("_", "-")
         remedy = "; `isthmus mine` adds negatives to pairs" if name == "negatives" else "; leave it out"
         raise InputError(f"--{flag} must come with --self-supervised, got {value!r} without{remedy}")
+
+
+def check_places(folder: Path, options: Options, *, train: str | None, corpus: str | None = None) -> Options:
+    """Look for what a run reads and where it writes, before libraries load.
+
+    Args:
+        folder: Where the result goes.
+        options: Those of the run.
+        train: File of rows, or the id of a hub dataset.
+        corpus: File of documents, instead.
+
+    Returns:
+        The options with the collection of ``--eval`` read.
+
+    Raises:
+        IsthmusError: If something is not there, is of another kind, or cannot be written.
+    """
+    check_start(folder, overwrite=options.overwrite)
+    if train is not None:
+        rows_file(train)
+    if corpus is not None and corpus != STDIN:
+        read_documents(corpus)
+    if options.development is None:
+        return options
+    return replace(options, development=load_collection(options.development, language=options.language))
 
 
 def recipe_options(command: Command, given: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import typer
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import quiet_libraries, working
-from isthmus.cli._training import Folder, Model, check_together, print_run, recipe_options
+from isthmus.cli._training import Folder, Model, check_places, check_together, print_run, recipe_options
 from isthmus.encoders.publishing import PublishOptions
 from isthmus.losses.options import AnyLossOptions
 from isthmus.training.options import AlignOptions
@@ -35,6 +35,7 @@ def command(
     given |= of_loss
     options = AlignOptions.of(None, **given) if "recipe" not in given else recipe_options("align", given)
     check_names([model])
+    options = check_places(folder, options, train=train)
     with working("loading libraries", quiet=json):
         from isthmus.training.aligning import align
 

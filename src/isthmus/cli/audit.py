@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
+from isthmus.cli._completion import MEASURED, PARALLEL
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 @flags
 def command(
-    models: Annotated[list[str], typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")],
-    collection: Annotated[str, typer.Option(help="demo, xquad, belebele, or a folder with a file per language.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
+    ],
+    collection: Annotated[
+        str, typer.Option(help="demo, xquad, belebele, or a folder with a file per language.", autocompletion=PARALLEL)
+    ],
     languages: Annotated[str, typer.Option(help="Two or more ISO 639-1 codes: en,ko.")],
     options: AuditOptions,
     html: Annotated[
@@ -29,18 +36,21 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Ask in every language and search pools of one and of several: who finds what, and whose passages come first."""
+    """Ask in every language, and search pools of one and of several.
+
+    Who finds what, and whose passages come first?
+
+    Example: isthmus audit BAAI/bge-m3 --collection xquad --languages en,zh
+    """
     if html is not None and html.is_dir():
         raise OutputError(f"{html} is a folder; give the file that --html is to write")
     named = [model for model in models if model.lower() != "bm25"]
     # Later ones are looked at in their turn: what is found of the first is worth having without them.
     check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
-    with working("loading libraries", quiet=json):
-        from isthmus.auditing.audits import prepare
-
-        quiet_libraries()
     running, loaded = prepare(models, collection, listed(languages), options)
     print_notes(running.collection.notes)
+    with working("loading libraries", quiet=json):
+        quiet_libraries()
     try:
         running.run(loaded)
     finally:

@@ -8,15 +8,20 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.reading.texts import check_texts, read_samples
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Sparse or dense encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+        ),
     ],
     texts: Annotated[
         Path | None,
@@ -31,11 +36,16 @@ def command(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line per finding.")] = False,
 ) -> None:
-    """Check an encoder, and with texts whether it is ready for their language; exit code 1 when something is broken."""
+    """Check an encoder; exit code 1 if something is broken.
+
+    With texts, also whether it is ready for their language.
+
+    Example: isthmus doctor splade-ko --texts corpus.jsonl
+    """
     check_names([model], look=())
+    check_texts([] if texts is None else [texts])
     with working("loading libraries", quiet=json):
         from isthmus.diagnostics import diagnose_stored
-        from isthmus.reading.texts import read_samples
 
         quiet_libraries()
     lines = None if texts is None else read_samples(texts)

@@ -10,14 +10,19 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, print_notes, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.errors import InputError
+from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
 from isthmus.index.options import EncodeCorpusOptions
+from isthmus.lexical.new_encoder import check_place, new_encoder
 from isthmus.lexical.options import NewEncoderOptions
 from isthmus.options import ReadOptions
+from isthmus.reading.corpus import STDIN, Corpus, CorpusSource, StandardInput
+from isthmus.reading.notes import Notes
 
 Kind = Literal["jsonl", "csv", "tsv", "parquet"]
 Format = Annotated[
@@ -30,7 +35,10 @@ Format = Annotated[
 
 @flags
 def command(
-    model: Annotated[str, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS),
+    ],
     corpus: Annotated[
         str, typer.Argument(help=".jsonl, .csv, .tsv or .parquet file, a folder, or - for stdin.", metavar="CORPUS")
     ],
@@ -49,14 +57,16 @@ def command(
     added = read_lexical(NewEncoderOptions, lexical)
     check_names([model])
     source = source_of(corpus, format, reading)
+    check_corpus(source)
+    check_begun(folder)
+    place = None if added is None else place_for_encoder(str(folder), added.lexical_folder, corpus)
+    if added is not None and place is not None:
+        check_place(model, place, added, options, resume=True)
     with working("loading libraries", quiet=json):
         from isthmus.index import encode_corpus
 
         quiet_libraries()
-    if added is not None:
-        from isthmus.lexical.new_encoder import new_encoder
-
-        place = place_for_encoder(str(folder), added.lexical_folder, corpus)
+    if added is not None and place is not None:
         step = functools.partial(working, quiet=json)
         # In place before the parts are, which may be continued after an interruption.
         with new_encoder(model, source, place, added, options, resume=True, step=step):
@@ -83,16 +93,24 @@ def command(
     )
 
 
+def check_corpus(source: Any) -> None:
+    """Look for a corpus, or an encoded one, before libraries load; ``source`` as :func:`source_of` gives it.
+
+    Raises:
+        IsthmusError: If it is not there, or of another kind.
+    """
+    if isinstance(source, str):
+        read_encoding(Path(source))
+    elif source is not None and isinstance(source.source, str) and source.source != STDIN:
+        Corpus(source.unnoted())
+
+
 def source_of(corpus: str | None, format: Kind | None, reading: ReadOptions) -> Any:
     """CORPUS as the library takes it, with what ``--format``, ``--strict`` and the names of fields say.
 
     Raises:
         InputError: If a format is said of a file, whose name tells.
     """
-    from isthmus.index.encoded_files import HEADER
-    from isthmus.reading.corpus import STDIN, CorpusSource, StandardInput
-    from isthmus.reading.notes import Notes
-
     if format is not None and corpus != STDIN:
         got = "no CORPUS" if corpus is None else f"the CORPUS {corpus}"
         raise InputError(f"--format must come with - (stdin), got it with {got}; leave it out: a file's name tells")

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+import isthmus
+from isthmus.cli._completion import COLLECTIONS, MEASURED
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import (
@@ -22,7 +24,7 @@ from isthmus.cli._printing import (
     quiet_libraries,
     working,
 )
-from isthmus.errors import InputError
+from isthmus.errors import InputError, NotFoundError
 from isthmus.evaluation.options import EvaluateOptions
 
 COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "time")
@@ -31,11 +33,16 @@ COLUMNS = ("model", "ndcg@10", "mrr@10", "recall@100", "flops", "dims q/d", "tim
 @flags
 def command(
     collection: Annotated[
-        str, typer.Option(help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.")
+        str,
+        typer.Option(
+            help="BEIR, MIRACL or TREC folder, SQuAD JSON file, or a name: demo, xquad, miracl/ko.",
+            autocompletion=COLLECTIONS,
+        ),
     ],
     options: EvaluateOptions,
     models: Annotated[
-        list[str] | None, typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL")
+        list[str] | None,
+        typer.Argument(help="Built-in names, folders, hub ids, or BM25.", metavar="MODEL", autocompletion=MEASURED),
     ] = None,
     runs: Annotated[
         list[Path] | None,
@@ -43,24 +50,24 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Search the whole pool exactly and print nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions.
+    """Measure how well models retrieve from a collection.
 
-    With --run, what another engine found is measured by the same judgments.
+    The whole pool is searched exactly: nDCG@10, MRR@10, Recall@100, FLOPS and active dimensions. With --run, what
+    another engine found is measured by the same judgments.
+
+    Example: isthmus evaluate splade-ko BM25 --collection demo --language ko
     """
     models = models or []
     if not models and not runs:
         raise InputError("MODEL or --run must be given, got neither; name what to measure")
     if options.max_distractors is not None and options.distractors is None:
         raise InputError("--max-distractors must come with --distractors, got it alone; name the file to draw from")
+    missing = next((run for run in runs or [] if not run.is_file()), None)
+    if missing is not None:
+        raise NotFoundError(f"{missing} does not exist; give a TREC run")
     named = [model for model in models if model.lower() != "bm25"]
     # Later ones are looked at in their turn: what is found of the first is worth having without them.
     check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
-    with working("loading libraries", quiet=json):
-        import isthmus
-        from isthmus.evaluation import EvaluationResult
-        from isthmus.evaluation.runs import evaluate_run
-
-        quiet_libraries()
     pool = isthmus.load_collection(
         collection,
         language=options.language,
@@ -74,6 +81,11 @@ def command(
     if pool.language is None and options.tokenizer is None and any(model.lower() == "bm25" for model in models):
         said = "BM25 counts the subwords of isthmus/mini-bridge; --language takes a tokenizer of that language"
         errors.print(f"[bold]note:[/] {said}", soft_wrap=True)
+    with working("loading libraries", quiet=json):
+        from isthmus.evaluation import EvaluationResult
+        from isthmus.evaluation.runs import evaluate_run
+
+        quiet_libraries()
     rows: list[list[object]] = []
     try:
         measured = (isthmus.evaluate(model, pool, options, language=None, distractors=None) for model in models)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, working
-from isthmus.cli.search import read_queries
+from isthmus.cli._queries import read_queries
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError
 

@@ -6,18 +6,25 @@ import functools
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES, MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
-from isthmus.cli.encode import Format, source_of, told_of
+from isthmus.cli.encode import Format, check_corpus, source_of, told_of
+from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 from isthmus.errors import InputError
+from isthmus.index import SparseIndex
+from isthmus.index.folder import check_free
+from isthmus.index.format import read_manifest
 from isthmus.index.options import ChangeOptions, IndexOptions
+from isthmus.lexical.new_encoder import check_place
 from isthmus.lexical.options import NewEncoderOptions
 from isthmus.options import ReadOptions
 
@@ -33,13 +40,20 @@ class _IndexOptions(IndexOptions, ChangeOptions):
 @flags
 def command(
     folder: Annotated[
-        str, typer.Option("--folder", "-o", help="The index: a folder, or opensearch://HOST:PORT/INDEX and the like.")
+        str,
+        typer.Option(
+            "--folder",
+            "-o",
+            help="The index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            autocompletion=INDEXES,
+        ),
     ],
     options: _IndexOptions,
     lexical: Annotated[dict[str, Any], NewEncoderOptions],
     reading: ReadOptions,
     model: Annotated[
-        str | None, typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL")
+        str | None,
+        typer.Argument(help="Sparse encoder: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS),
     ] = None,
     corpus: Annotated[
         str | None,
@@ -66,18 +80,14 @@ def command(
     source = source_of(corpus, format, reading)
     started = time.perf_counter()
     check_names([model])
-    with working("loading libraries", quiet=json):
-        from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url
-
-        if corpus is not None:
+    place = _look(folder, model, corpus, source, options, added, changing=changing, verify=verify)
+    if corpus is not None:
+        with working("loading libraries", quiet=json):
             quiet_libraries()
-    if verify and is_engine_url(folder):
-        raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
     change = None
     if changing:
         change = change_engine(folder, options, model=model, corpus=source)
-    elif added is not None and model is not None and corpus is not None:
-        place = place_for_encoder(folder, added.lexical_folder, corpus)
+    elif added is not None and place is not None and model is not None:
         step = functools.partial(working, quiet=json)
         change = build_lexical_engine(folder, model, source, place, added, options, step=step)
         if not json:
@@ -95,10 +105,38 @@ def command(
         _show(folder, summary, change, time.perf_counter() - started, verified=verify)
 
 
-def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
-    from isthmus.engines import open_engine
-    from isthmus.index import SparseIndex
+def _look(
+    folder: str,
+    model: str | None,
+    corpus: str | None,
+    source: Any,
+    options: _IndexOptions,
+    added: NewEncoderOptions | None,
+    *,
+    changing: bool,
+    verify: bool,
+) -> Path | None:
+    """Look for what is read and at what is written, before libraries load; the place of a new encoder.
 
+    Raises:
+        IsthmusError: If something is not there, is of another kind, or must not be replaced.
+    """
+    elsewhere = is_engine_url(folder)
+    if verify and elsewhere:
+        raise InputError(f"--verify must come with a folder, got {folder}; isthmus parity compares it with one")
+    check_corpus(source)
+    if not elsewhere and (changing or verify):
+        read_manifest(Path(folder))
+    elif not elsewhere:
+        check_free(Path(folder), options.overwrite)
+    if added is None or model is None or corpus is None:
+        return None
+    place = place_for_encoder(folder, added.lexical_folder, corpus)
+    check_place(model, place, added, options, overwrite=options.overwrite)
+    return place
+
+
+def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
     if verify:
         return SparseIndex.open(folder, verify_files=True).summary()
     with closing(open_engine(folder)) as index:

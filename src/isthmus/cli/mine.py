@@ -8,17 +8,24 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
 from isthmus.errors import OutputError
 from isthmus.options import OpenOptions
+from isthmus.reading.training_rows import rows_file
 from isthmus.training.mine_options import MineOptions
 
 
 @flags
 def command(
-    model: Annotated[str, typer.Argument(help="Encoder that ranks: built-in name, folder or hub id.", metavar="MODEL")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Encoder that ranks: built-in name, folder or hub id.", metavar="MODEL", autocompletion=MODELS
+        ),
+    ],
     train: Annotated[str, typer.Option(help="Pairs, as for `isthmus train`.")],
     file: Annotated[Path, typer.Option("--file", "-o", help="JSONL file to write.", rich_help_panel="Output")],
     options: MineOptions,
@@ -35,6 +42,7 @@ def command(
     if file.is_dir() or (file.exists() and not overwrite):
         raise OutputError(f"{file} already exists; choose another file or pass --overwrite")
     check_names([model])
+    rows_file(train)
     with working("loading libraries", quiet=json):
         from isthmus.encoders.load import load_encoder
         from isthmus.training.data import read_training_data

@@ -9,18 +9,24 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, print_json, quiet_libraries, working
-from isthmus.cli.search import read_queries
+from isthmus.cli._queries import read_queries
+from isthmus.engines import open_engine
+from isthmus.engines.comparison import compare, sample_queries
 from isthmus.engines.options import ParityOptions
+from isthmus.index import SparseIndex
 from isthmus.index.options import ModelOptions
 
 
 @flags
 def command(
     folder: Annotated[Path, typer.Argument(help="The exact index.", metavar="IDX")],
-    url: Annotated[str, typer.Argument(help="The engine to compare, as for isthmus search.", metavar="URL")],
+    url: Annotated[
+        str, typer.Argument(help="The engine to compare, as for isthmus search.", metavar="URL", autocompletion=INDEXES)
+    ],
     options: ParityOptions,
     opening: ModelOptions,
     queries: Annotated[
@@ -38,17 +44,13 @@ def command(
     """
     texts = None if queries is None else [text for _, text in read_queries(queries)][:sample]
     check_names([opening.model])
-    with working("loading libraries", quiet=json):
-        from isthmus.engines import open_engine
-        from isthmus.engines.comparison import compare, sample_queries
-        from isthmus.index import SparseIndex
-
-        quiet_libraries()
     index = SparseIndex.open(folder, **vars(opening))
-    if texts is not None and opening.model is None:
-        check_names([index.summary()["model"]])
-    vectors = sample_queries(index, sample) if texts is None else index.vectors(texts)
     with closing(open_engine(url)) as engine:
+        if texts is not None and opening.model is None:
+            check_names([index.summary()["model"]])
+        with working("loading libraries", quiet=json):
+            quiet_libraries()
+        vectors = sample_queries(index, sample) if texts is None else index.vectors(texts)
         found = compare(index, engine, vectors, options)
     if json:
         print_json([{"index": str(folder), "engine": url, "top_k": options.top_k, **found.to_dict()}])

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from isthmus import assets
+from isthmus.cli._completion import completing
 from isthmus.cli._printing import (
     console,
     print_json,
@@ -46,14 +47,25 @@ WORDS = {
 SEARCHES = (("q052", "en", ""), ("q061", "", "en"), ("q066", "", ""))
 
 
+def _languages() -> list[str]:
+    return sorted(name.removeprefix(TOKENIZER) for name in assets.tokenizer_names())
+
+
 def command(
-    language: Annotated[str, typer.Argument(help="ar, hi, ko, ru or zh.")] = "ko",
+    language: Annotated[
+        str, typer.Argument(help="ar, hi, ko, ru or zh.", autocompletion=completing(_languages))
+    ] = "ko",
     folder: Annotated[Path | None, typer.Option("--folder", "-o", help="Keep the new encoder in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder in the output folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Let the English mini encoder read another language too, search both at once and measure it."""
-    known = sorted(name.removeprefix(TOKENIZER) for name in assets.names() if name.startswith(TOKENIZER))
+    """Carry the mini encoder into another language, search and measure.
+
+    It reads English as before. Offline, in about a minute.
+
+    Example: isthmus quickstart ko -o splade-ko
+    """
+    known = _languages()
     if language not in known:
         raise UnknownNameError("LANGUAGE", language, known)
     if folder is not None:

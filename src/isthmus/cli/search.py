@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,30 +12,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, errors, print_json, print_wrapped, quiet_libraries, working
-from isthmus.errors import InputError
+from isthmus.cli._printing import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._queries import ask, asks, read_queries
+from isthmus.engines import open_engine
+from isthmus.errors import InputError, IsthmusError
 from isthmus.index.options import QueryOptions
-from isthmus.reading.lines import read_lines
+from isthmus.index.segments import wanted_values
 
 if TYPE_CHECKING:
+    from isthmus.engines import Engine
     from isthmus.index import Hit
 
 _AT_ONCE = 256
 _MATCHES_SHOWN = 8
 _CHARACTERS_SHOWN = 160
+_VALUES_SHOWN = 10
 
 
 @flags
 def command(
     folder: Annotated[
-        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+        str,
+        typer.Argument(
+            help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            metavar="IDX",
+            autocompletion=INDEXES,
+        ),
     ],
     options: QueryOptions,
-    query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
+    query: Annotated[
+        str | None, typer.Argument(help="What to search for; without, queries are asked for.", metavar="QUERY")
+    ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text.")
+        Path | None, typer.Option(help="File of queries: one a line, or .jsonl with id and text; - for lines of stdin.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Hits at most.")] = 10,
     filter: Annotated[
@@ -52,48 +65,39 @@ def command(
 ) -> None:
     """Search an index; a folder exactly, equal scores in corpus order.
 
+    Without a query it asks for one after another, until an empty line.
+
     Example: isthmus search idx "Where is the capital?" --top-k 3 --explain
     """
-    if (query is None) == (queries is None):
-        raise InputError(f"QUERY or --queries must be given, got {'neither' if query is None else 'both'}; give one")
+    asking = query is None and queries is None and asks()
+    if (query is None) == (queries is None) and not asking:
+        got = "neither, and stdin is no terminal to ask at" if query is None else "both"
+        raise InputError(f"QUERY or --queries must be given, got {got}; give one (--queries - reads stdin)")
     wanted = _filter(filter or [])
-    texts = read_queries(queries) if queries is not None else iter([(None, query or "")])
+    texts = iter([(None, query or "")]) if queries is None else read_queries(queries)
     check_names([options.model])
-    with working("loading libraries", quiet=json):
-        from isthmus.engines import open_engine
-        from isthmus.engines.server import left_out
-        from isthmus.lexical import scale_lexical
-
-        quiet_libraries()
     with closing(open_engine(folder, options)) as index:
         if options.model is None:
             check_names([index.summary()["model"]])
-        while window := list(islice(texts, _AT_ONCE)):
-            vectors = index.vectors([text for _, text in window])
-            if lexical_weight is not None:
-                vectors = [scale_lexical(index.encoder(), vector, lexical_weight) for vector in vectors]
-            for (identifier, text), vector in zip(window, vectors, strict=True):
-                if show_request:
-                    _show_request(index, folder, vector, top_k, wanted)
-                    continue
-                hits = index.search(vector, top_k, filter=wanted)
-                matches = [index.explain(vector, hit.id) for hit in hits] if explain else []
-                omitted = left_out(index, vector, wanted)
-                if json:
-                    told = {"left_out": omitted} if omitted else {}
-                    print_json([_row(identifier, text, hits, matches) | told])
-                else:
-                    _show(text if queries is not None else None, hits, matches)
-                    _show_left_out(omitted, vector.nnz)
+        _tell_values(index, wanted)
+        with working("loading libraries", quiet=json):
+            quiet_libraries()
+        asked = _Asked(folder, top_k, wanted, explain, lexical_weight, show_request, json)
+        if asking:
+            _converse(index, asked)
+        while not asking and (window := list(islice(texts, _AT_ONCE))):
+            _answer(index, window, asked, headed=queries is not None)
 
 
-def _show_request(index: Any, folder: str, vector: Any, top_k: int, wanted: Mapping[str, Any]) -> None:
+def _show_request(index: Engine, vector: Any, asked: _Asked) -> None:
     """One line of JSON on stdout, as curl takes it; where it goes, on stderr."""
     from isthmus.engines.server import ServerEngine
 
     if not isinstance(index, ServerEngine):
-        raise InputError(f"--show-request must come with opensearch:// or elasticsearch://, got {folder}; leave it out")
-    request = index.request(vector, top_k, filter=wanted)
+        raise InputError(
+            f"--show-request must come with opensearch:// or elasticsearch://, got {asked.folder}; leave it out"
+        )
+    request = index.request(vector, asked.top_k, filter=asked.filter)
     errors.print(f"{request.method} {request.path}", markup=False, soft_wrap=True)
     print_json([request.body])
     _show_left_out(request.left_out, vector.nnz)
@@ -107,14 +111,63 @@ def _show_left_out(omitted: int, dimensions: int) -> None:
         )
 
 
-def read_queries(path: Path) -> Iterator[tuple[str | None, str]]:
-    """Ids, where there are any, and texts of a file of queries."""
-    from isthmus.reading.corpus import Corpus
-    from isthmus.reading.records import kind_of
+@dataclass(frozen=True)
+class _Asked:
+    """What every query of a call is asked with, see the options of :func:`command`."""
 
-    if kind_of(path) is not None:
-        return ((row.id, row.text) for row in Corpus(path, role="query"))
-    return ((None, line.strip()) for _, line in read_lines(path))
+    folder: str
+    top_k: int
+    filter: Mapping[str, Sequence[str]]
+    explain: bool
+    lexical_weight: float | None
+    show_request: bool
+    json: bool
+
+
+def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Asked, *, headed: bool = False) -> None:
+    """Print the hits of some queries, each under its query if ``headed``."""
+    from isthmus.engines.server import left_out
+
+    vectors = index.vectors([text for _, text in window])
+    if asked.lexical_weight is not None:
+        from isthmus.lexical import scale_lexical
+
+        vectors = [scale_lexical(index.encoder(), vector, asked.lexical_weight) for vector in vectors]
+    for (identifier, text), vector in zip(window, vectors, strict=True):
+        if asked.show_request:
+            _show_request(index, vector, asked)
+            continue
+        hits = index.search(vector, asked.top_k, filter=asked.filter)
+        matches = [index.explain(vector, hit.id) for hit in hits] if asked.explain else []
+        omitted = left_out(index, vector, asked.filter)
+        if asked.json:
+            print_json([_row(identifier, text, hits, matches) | ({"left_out": omitted} if omitted else {})])
+        else:
+            _show(text if headed else None, hits, matches)
+            _show_left_out(omitted, vector.nnz)
+
+
+def _converse(index: Engine, asked: _Asked) -> None:
+    """Answer one query after another, with the model loaded."""
+    with working("loading the encoder", quiet=asked.json):
+        index.encoder()
+    for text in ask():
+        try:
+            _answer(index, [(None, text)], asked)
+        except IsthmusError as error:
+            # The next one may do better.
+            fail(error, 1)
+
+
+def _tell_values(index: Engine, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Say on stderr which values a field has, where no document has the one that is wanted."""
+    for field, values in wanted.items():
+        known = index.field_values(field)
+        for value in values:
+            if known is not None and not set(wanted_values(value)) & set(known):
+                more = f", and {len(known) - _VALUES_SHOWN:,} more" if len(known) > _VALUES_SHOWN else ""
+                there = ", ".join(known[:_VALUES_SHOWN]) + more or "no values"
+                errors.print(f"no document has {escape(f'{field}={value}; {field} has {there}')}", soft_wrap=True)
 
 
 def _filter(pairs: Sequence[str]) -> dict[str, list[str]]:

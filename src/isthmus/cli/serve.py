@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
+from isthmus.engines import is_engine_url, open_engine
 from isthmus.errors import MissingExtraError
 from isthmus.serve.options import ServeOptions
 
@@ -23,7 +25,12 @@ KEY = "ISTHMUS_API_KEY"
 @flags
 def command(
     folder: Annotated[
-        str, typer.Argument(help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.", metavar="IDX")
+        str,
+        typer.Argument(
+            help="An index: a folder, or opensearch://HOST:PORT/INDEX and the like.",
+            metavar="IDX",
+            autocompletion=INDEXES,
+        ),
     ],
     options: ServeOptions,
     json: Json = False,
@@ -38,17 +45,16 @@ def command(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "serve")
     check_names([options.model])
+    if options.model is None or not is_engine_url(folder):
+        with closing(open_engine(folder)) as index:
+            check_names([options.model or index.summary()["model"]])
     with working("loading libraries", quiet=json):
-        from isthmus.engines import open_engine
         from isthmus.serve.access_log import write_line
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
 
         quiet_libraries()
-    if options.model is None:
-        with closing(open_engine(folder)) as index:
-            check_names([index.summary()["model"]])
     with working("loading the encoder", quiet=json):
         library = Library(folder, options)
     host = options.host

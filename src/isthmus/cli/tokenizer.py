@@ -12,6 +12,7 @@ from rich.markup import escape
 from isthmus.cli._options import Folder, Json, Overwrite, flags
 from isthmus.cli._printing import console, print_json, print_report, quiet_libraries, working
 from isthmus.reading.storage import atomic_folder, check_folder
+from isthmus.reading.texts import read_texts
 from isthmus.vocabulary.options import TokenizerOptions
 from isthmus.vocabulary.train_tokenizer import TokenizerReport
 
@@ -53,12 +54,12 @@ def command(
 
 def train_into(folder: Path, texts: Sequence[str | Path], options: TokenizerOptions) -> TokenizerReport:
     """Train a tokenizer on files and save it with its card and report."""
+    found = read_texts(texts)
     with working("loading libraries", quiet=options.show_progress_bar is False):
-        from isthmus.reading.texts import read_texts
         from isthmus.vocabulary import train_tokenizer
 
         quiet_libraries()
-    tokenizer, report = train_tokenizer(read_texts(texts), options)
+    tokenizer, report = train_tokenizer(found, options)
     tokenizer.save_pretrained(str(folder))
     report.save(folder)
     return report

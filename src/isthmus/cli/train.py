@@ -9,7 +9,7 @@ import typer
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import quiet_libraries, working
-from isthmus.cli._training import Folder, Model, check_alone, check_together, print_run, recipe_options
+from isthmus.cli._training import Folder, Model, check_alone, check_places, check_together, print_run, recipe_options
 from isthmus.encoders.publishing import PublishOptions
 from isthmus.errors import InputError
 from isthmus.training.options import TrainOptions
@@ -60,6 +60,7 @@ def command(
     options = TrainOptions(**given) if "recipe" not in given else recipe_options("train", given)
     check_teacher(teacher)
     check_names([model] if teacher is None or teacher in OWN_TEACHERS else [model, teacher])
+    options = check_places(folder, options, train=train, corpus=self_supervised)
     with working("loading libraries", quiet=json):
         from isthmus import training
 

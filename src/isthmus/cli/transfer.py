@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
-from isthmus.cli._options import Folder, Json, Overwrite, flags
+from isthmus.cli._options import Folder, Json, Overwrite, flags, read_late
 from isthmus.cli._printing import (
     console,
     errors,
@@ -27,6 +29,7 @@ from isthmus.errors import InputError
 from isthmus.initializers import MethodOptions
 from isthmus.lexical.options import LexicalOptions
 from isthmus.reading.storage import atomic_folder, reserved_folder
+from isthmus.reading.texts import check_texts, read_samples
 from isthmus.token_map import Fate
 from isthmus.transferring.options import TransferOptions
 from isthmus.transferring.request import PartOptions, TransferRequest, place_for_tokenizer
@@ -41,7 +44,9 @@ def command(
     of_method: Annotated[dict[str, Any], MethodOptions],
     lexical: Annotated[dict[str, Any], LexicalOptions],
     publishing: PublishOptions,
-    encoder: Annotated[str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER")] = None,
+    encoder: Annotated[
+        str | None, typer.Argument(help="Built-in name, folder or hub id.", metavar="ENCODER", autocompletion=MODELS)
+    ] = None,
     lexical_texts: Annotated[Path | None, typer.Option(help="Texts of what will be searched (--lexical).")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -53,23 +58,26 @@ def command(
     added = read_lexical(LexicalOptions, lexical, lexical_texts=lexical_texts)
     if added is not None and lexical_texts is None:
         raise InputError(f"--lexical-texts must come with --lexical {added.mode}, got none; name a file of texts")
+    check_texts([] if lexical_texts is None else [lexical_texts])
+    parts.check_files()
     texts = parts.target_text
     trained = context.with_resource(place_for_tokenizer(given.get("language"))) if texts else None
     request = TransferRequest.of(encoder, parts, trained, **given, **of_method)
+    request.check_method()
     for note in request.notes:
         errors.print(f"{parts.preset}: {note}", soft_wrap=True, markup=False)
     context.with_resource(reserved_folder(folder, overwrite=overwrite, marker="modules.json"))
     tokenizers = () if texts else request.target_tokenizers
     check_names([request.encoder, request.bridge], tokenizers, argument="encoder")
+    # Training a tokenizer takes minutes: what can be told without one is told before.
+    request = replace(request, given=read_late(request.given, TransferOptions, MethodOptions))
+    options = request.options()
+    words = [] if lexical_texts is None else read_samples(lexical_texts)
     with working("loading libraries", quiet=json):
         import isthmus
         from isthmus.diagnostics.model_card import write_card
-        from isthmus.reading.texts import read_samples
 
         quiet_libraries()
-    words = [] if lexical_texts is None else read_samples(lexical_texts)
-    # Training a tokenizer takes minutes: what can be told without one is told before.
-    options = request.options()
     if added is not None:
         from isthmus.encoders.load import load_encoder
         from isthmus.lexical.adding import add_lexical, check_transfer

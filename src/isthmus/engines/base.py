@@ -54,6 +54,9 @@ class Engine(Protocol):
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """The tokens that query and document share."""
 
+    def field_values(self, field: str) -> list[str] | None:
+        """The values that a metadata field has, most frequent first; None where the engine does not tell."""
+
     def document(self, identifier: str) -> Document:
         """The stored document with this id."""
 

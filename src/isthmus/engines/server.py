@@ -56,6 +56,10 @@ class ServerEngine:
         """As :meth:`isthmus.index.SparseIndex.vectors`."""
         return self._queries.vectors(queries)
 
+    def field_values(self, field: str) -> list[str] | None:
+        """None: not every server counts them."""
+        return None
+
     def encoder(self) -> Any:
         """The loaded encoder of the queries."""
         return self._queries.open().encoder

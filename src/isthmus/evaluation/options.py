@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.assets import tokenizer_names
 from isthmus.options import EncodeOptions, OpenOptions, ReadOptions, RunOptions, option
 
 
@@ -27,6 +28,7 @@ class EvaluateOptions(EncodeOptions, OpenOptions, RunOptions, ReadOptions):
     max_distractors: int | None = option(None, help="Take at most this many, drawn by seed.", at_least=0)
     tokenizer: str | None = option(
         None,
+        complete=tokenizer_names,
         help="Tokenizer of BM25; default: that of --language, or isthmus/mini-bridge.",
         panel="Method",
         recorded=False,

@@ -237,6 +237,16 @@ class Inline:
         return future
 
 
+def check_begun(folder: Path) -> None:
+    """Refuse a folder that holds something else than parts, before anything is loaded; writes nothing."""
+    if (folder / HEADER).exists():
+        read_encoding(folder)
+        return
+    others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    if set(others) - {TOKENS}:
+        raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
+
+
 def write_parts(
     corpus: Corpus,
     folder: Path,
@@ -285,10 +295,8 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
     for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
         for unfinished in folder.glob(pattern):
             unfinished.unlink(missing_ok=True)
+    check_begun(folder)
     if not (folder / HEADER).exists():
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if set(others) - {TOKENS}:
-            raise OutputError(f"{folder} must be empty or an encoded corpus, got {others[0]}; choose another folder")
         content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
         atomic_write(folder / TOKENS, content)
         atomic_write(folder / HEADER, encoding.to_bytes())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from isthmus.assets import model_names
 from isthmus.encoders.options import CorpusOptions
 from isthmus.errors import InputError
 from isthmus.options import OpenOptions, Options, option
@@ -132,7 +133,9 @@ class ModelOptions(OpenOptions):
             is opened by the first query that is a text.
     """
 
-    model: Any = option(None, kind=str, help="Encoder of the queries; default: the one the index names.")
+    model: Any = option(
+        None, kind=str, help="Encoder of the queries; default: the one the index names.", complete=model_names
+    )
 
 
 @dataclass(frozen=True)

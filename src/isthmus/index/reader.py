@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,21 @@ class Segment:
 
     def codes(self, field: str, values: Sequence[str]) -> NDArray[np.int32]:
         """The numbers that stand for ``values`` of a field; those that no document has are left out."""
+        known = self._codes_by_value(field)
+        return np.array([known[value] for value in values if value in known], dtype=np.int32)
+
+    def count_values(self, field: str) -> Counter[str]:
+        """How many documents have each value of a field."""
+        names = list(self._codes_by_value(field))
+        if not names:
+            return Counter()
+        rows, codes = self._rows_and_codes(field)
+        if not rows_within(codes, len(names)):
+            raise self.damaged("field_codes.npy")
+        counts = np.bincount(codes[self.live()[rows]], minlength=len(names))
+        return Counter({name: int(count) for name, count in zip(names, counts, strict=True) if count})
+
+    def _codes_by_value(self, field: str) -> dict[str, int]:
         if self._value_codes is None:
             lines = bytes(self._values).splitlines()
             try:
@@ -195,8 +211,7 @@ class Segment:
                 self._value_codes = dict(zip(self.entry.fields, found, strict=True))
             except (ValueError, TypeError) as error:
                 raise self.damaged("field_values.jsonl") from error
-        known = self._value_codes.get(field, {})
-        return np.array([known[value] for value in values if value in known], dtype=np.int32)
+        return self._value_codes.get(field, {})
 
     def mask(self, filter: Filter) -> NDArray[np.bool_]:
         """Which documents have, in every field of ``filter``, one of its values; kept for the next query."""
@@ -214,13 +229,18 @@ class Segment:
         """Which documents have one of some values in a field."""
         having = np.zeros(self.documents, dtype=np.bool_)
         if len(codes):
-            place = self.entry.fields.index(field)
-            span = slice(*self._field_starts[place : place + 2].tolist())
-            rows = self._field_rows[span][np.isin(self._field_codes[span], codes)]
-            if not rows_within(rows, self.documents):
-                raise self.damaged("field_rows.npy")
-            having[rows] = True
+            rows, found = self._rows_and_codes(field)
+            having[rows[np.isin(found, codes)]] = True
         return having
+
+    def _rows_and_codes(self, field: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The documents that have a field, and the number of the value of each."""
+        place = self.entry.fields.index(field)
+        span = slice(*self._field_starts[place : place + 2].tolist())
+        rows, codes = self._field_rows[span], self._field_codes[span]
+        if not rows_within(rows, self.documents):
+            raise self.damaged("field_rows.npy")
+        return rows, codes
 
     def live(self) -> NDArray[np.bool_]:
         """Which documents are not deleted."""

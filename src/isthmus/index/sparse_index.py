@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,16 @@ class SparseIndex:
                 fields = ", ".join(sorted(known)) or "none"
                 raise InputError(f"filter must name a metadata field of the documents ({fields}), got {field!r}")
         return {field: wanted_values(value) for field, value in filter.items()}
+
+    def field_values(self, field: str) -> list[str]:
+        """The values that a metadata field of the documents has, most frequent first.
+
+        Raises:
+            InputError: If no document has such a field.
+        """
+        self._filter({field: ()})
+        counted = sum((segment.count_values(field) for segment in self._segments), Counter[str]())
+        return [value for value, _ in counted.most_common()]
 
     def _find(self, identifier: str) -> tuple[Segment, int]:
         for segment in self._segments:

@@ -29,7 +29,7 @@ from isthmus.initializers.static_space import fasttext_vectors, ppmi_vectors
 from isthmus.initializers.word_vectors import check_file
 from isthmus.options import Options, option
 from isthmus.reading.lines import read_lines
-from isthmus.reading.texts import read_samples
+from isthmus.reading.texts import check_text, read_samples
 from isthmus.token_map import Sampling, TokenMap
 
 Space = Literal["fasttext", "ppmi"]
@@ -57,6 +57,7 @@ class Focus(Options):
         panel="Method",
         kind=Path,
         read=read_samples,
+        check=check_text,
     )
     space: Space = option("fasttext", help="Space of tokens, fasttext needs the extra `focus`", panel="Method")
     dim: int = option(100, help="Dimension of that space", panel="Method", at_least=1)

@@ -14,7 +14,6 @@ from isthmus.encoders.fingerprint import OpenEncoder, identify, open_encoder
 from isthmus.encoders.load import carry_transfer, kept_tokens, load_encoder, local_folder, transfer_folder
 from isthmus.encoders.options import CorpusOptions
 from isthmus.errors import InputError, OutputError
-from isthmus.lexical.adding import add_lexical
 from isthmus.lexical.options import LexicalOptions
 from isthmus.options import OpenOptions
 from isthmus.reading.corpus import Corpus, CorpusSource
@@ -57,20 +56,12 @@ def new_encoder(
         InputError: If the corpus does not do.
         OutputError: If the folder is taken, or was made of something else, or cannot be written.
     """
-    own = local_folder(model)
-    if own is not None and own.absolute() == folder.absolute():
-        raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
+    added = check_place(model, folder, lexical, options, overwrite=overwrite, resume=resume)
     # Read again for its vectors, and what is noted then is enough.
     source = Corpus(corpus.unnoted() if isinstance(corpus, CorpusSource) else corpus)
-    added = lexical.part(LexicalOptions).to_dict() | {"batch_size": options.batch_size, "dtype": options.dtype}
     # As JSON has it, to be compared with what it will have become.
     asked = json.loads(json.dumps(added))
     resumed = resume and folder.exists()
-    if resumed:
-        # The cheap part of what is compared comes first.
-        _check_made_of(folder, asked)
-    else:
-        check_folder(folder, overwrite=overwrite, marker="modules.json")
     with step("loading the model"):
         encoder = load_encoder(model, trust_remote_code=options.trust_remote_code, argument="model")
     identity = identify(encoder)
@@ -84,6 +75,8 @@ def new_encoder(
             _check_made_of(folder, {"texts": texts.read_all()})
         yield folder
         return
+    from isthmus.lexical.adding import add_lexical
+
     result = add_lexical(encoder, texts, known=known, show_progress_bar=options.show_progress_bar, **added)
     # Names are for people, who cannot read a digest; without folders, because a local path is nobody else's business.
     names = {"model": Path(model).name, "corpus": Path(str(corpus)).name}
@@ -93,6 +86,36 @@ def new_encoder(
         carry_transfer(beside, written)
         (written / SETTINGS).write_text(json.dumps(made_of, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         yield written
+
+
+def check_place(
+    model: str,
+    folder: Path,
+    lexical: LexicalOptions,
+    options: CorpusOptions,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Tell before libraries load what :func:`new_encoder` would refuse of its folder; arguments as there.
+
+    Returns:
+        What is asked for, by name.
+
+    Raises:
+        InputError: If the folder is the model's own.
+        OutputError: If it is taken, or was made of something else, or cannot be written.
+    """
+    own = local_folder(model)
+    if own is not None and own.absolute() == folder.absolute():
+        raise InputError(f"--lexical-folder must not be that of MODEL, got {folder}; name another one")
+    added = lexical.part(LexicalOptions).to_dict() | {"batch_size": options.batch_size, "dtype": options.dtype}
+    if resume and folder.exists():
+        # The cheap part of what is compared.
+        _check_made_of(folder, json.loads(json.dumps(added)))
+    else:
+        check_folder(folder, overwrite=overwrite, marker="modules.json")
+    return added
 
 
 def open_as(written: Path, folder: Path, options: OpenOptions) -> OpenEncoder:

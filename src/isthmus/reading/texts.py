@@ -28,6 +28,21 @@ def read_texts(paths: Iterable[str | Path]) -> Iterator[str]:
     return _checked(names, [_open(Path(name)) for name in names])
 
 
+def check_texts(paths: Iterable[str | Path]) -> None:
+    """Refuse what :func:`read_texts` does not read by its name, without reading it.
+
+    Raises:
+        IsthmusError: As :func:`read_texts`.
+    """
+    for path in paths:
+        _open(Path(path))
+
+
+def check_text(path: str | Path) -> None:
+    """As :func:`check_texts`, of one file."""
+    check_texts([path])
+
+
 def read_samples(path: str | Path) -> list[str]:
     """Read all texts of one file as :func:`read_texts` does, without blank ones and the white space around them.
 

@@ -40,15 +40,28 @@ def read_rows(source: str | Path) -> Iterator[Row]:
         InputError: If it is no such file, or damaged, or a list holds anything but texts.
         MissingExtraError: If a package that reads the format is not installed.
     """
+    path = rows_file(source)
+    if path is None:
+        return _one_by_one(_hub_rows(str(source)))
+    return _one_by_one(_texts_alone(read_records(path, columns=COLUMNS, places=TRIPLE)))
+
+
+def rows_file(source: str | Path) -> Path | None:
+    """The file that :func:`read_rows` reads, without reading it; None for the id of a hub dataset.
+
+    Raises:
+        NotFoundError: If it is not there.
+        InputError: If it is no such file.
+    """
     path = Path(source)
     kind = kind_of(path)
     if path.is_dir() or (path.exists() and kind is None):
         raise InputError(f"training data must be a file of {', '.join(KINDS)} or a hub id, got {path}; convert it")
     if kind is None:
-        return _one_by_one(_hub_rows(str(source)))
+        return None
     if not path.exists():
         raise NotFoundError(f"{path} does not exist")
-    return _one_by_one(_texts_alone(read_records(path, columns=COLUMNS, places=TRIPLE)))
+    return path
 
 
 def _texts_alone(rows: Iterator[Row]) -> Iterator[Row]:

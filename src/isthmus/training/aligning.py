@@ -21,7 +21,8 @@ from isthmus.training.align_data import AlignData, read_align_data
 from isthmus.training.mining import find_negatives
 from isthmus.training.objective import regularizers
 from isthmus.training.options import AlignOptions
-from isthmus.training.recipe import check_start, run_task
+from isthmus.training.output import check_start
+from isthmus.training.recipe import run_task
 from isthmus.training.run_report import TrainingReport
 from isthmus.training.task import Prepared, Task
 

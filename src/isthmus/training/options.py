@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,12 @@ Self = TypeVar("Self", bound="AlignOptions")
 COSMETIC = ("logging_steps", "recipe")
 # As many as in the recipe of CLEAR; the proximity paper has none.
 NEGATIVES = {"clear": 5, "proximity": 0, "infonce": 5}
+
+
+def _recipes() -> Iterable[str]:
+    from isthmus.training.paper_recipes import RECIPES
+
+    return RECIPES
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ class TrainerOptions(OpenOptions, RunOptions):
     )
     patience: int = option(3, help="Evaluations without progress before stopping.", at_least=1)
     recipe: str | None = option(
-        None, help="Settings of a paper, see `isthmus recipes`; what is given beside it comes first.", panel="Method"
+        None,
+        help="Settings of a paper, see `isthmus recipes`; what is given beside it comes first.",
+        panel="Method",
+        complete=_recipes,
     )
     development: Any = option(
         None,

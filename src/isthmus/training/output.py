@@ -7,14 +7,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from isthmus.diagnostics.model_card import write_card
 from isthmus.encoders.load import carry_transfer
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import InputError, MissingExtraError, OutputError
 from isthmus.reading.disk import reserved
 from isthmus.reading.storage import atomic_folder, atomic_write, check_folder, read_json
 from isthmus.training.run_report import TrainingReport
@@ -22,6 +20,19 @@ from isthmus.training.task import is_first_process
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
+
+
+def check_start(folder: str | Path, *, overwrite: bool) -> None:
+    """Refuse before anything is read what a run would fail of at its end.
+
+    Raises:
+        MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
+        OutputError: If the folder holds something else, or cannot be written.
+    """
+    for package in ("accelerate", "datasets"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+    check_output(Path(folder), overwrite=overwrite)
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -106,6 +117,8 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
     Raises:
         OutputError: If it cannot be written; the checkpoints stay.
     """
+    from isthmus.diagnostics.model_card import write_card
+
     with atomic_folder(folder, overwrite=True) as written:
         encoder.save_pretrained(str(written))
         carry_transfer(source, written)
@@ -115,6 +128,8 @@ def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Pat
 
 def weights_digest(encoder: Any) -> str:
     """Hash of all weights by name."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())

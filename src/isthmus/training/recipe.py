@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from isthmus.collections import Collection
 from isthmus.collections import load as load_collection
 from isthmus.encoders.cards import read_license
 from isthmus.encoders.load import load_encoder, local_folder, transfer_folder
-from isthmus.errors import InputError, MissingExtraError, TrainingError
+from isthmus.errors import InputError, TrainingError
 from isthmus.evaluation.results import versions
 from isthmus.training import output
 from isthmus.training.data import read_training_data
@@ -65,24 +64,11 @@ def train(
         >>> report = train("splade-ko", "pairs.jsonl", "splade-ko-ft", steps=60)  # doctest: +SKIP
     """
     options = TrainOptions.of(options, **changes)
-    check_start(folder, overwrite=options.overwrite)
+    output.check_start(folder, overwrite=options.overwrite)
     from isthmus.training.objective import choose_loss, training_task
 
     data = read_training_data(train_data, limit=options.limit_rows)
     return run_task(model, training_task(data, choose_loss(options, data), options), folder, options)
-
-
-def check_start(folder: str | Path, *, overwrite: bool) -> None:
-    """Refuse before anything is read what a run would fail of at its end.
-
-    Raises:
-        MissingExtraError: If ``accelerate`` or ``datasets`` is not installed.
-        OutputError: If the folder holds something else, or cannot be written.
-    """
-    for package in ("accelerate", "datasets"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "train")
-    output.check_output(Path(folder), overwrite=overwrite)
 
 
 def run_task(model: str | Path, task: Task, folder: str | Path, options: TrainerOptions) -> TrainingReport:

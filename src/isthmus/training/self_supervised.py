@@ -16,8 +16,8 @@ from isthmus.training.mine_options import MineOptions
 from isthmus.training.mining import find_negatives
 from isthmus.training.objective import Chosen, choose_loss, training_task
 from isthmus.training.options import TrainOptions
-from isthmus.training.output import weights_digest
-from isthmus.training.recipe import check_start, resolve_bf16, run_task
+from isthmus.training.output import check_start, weights_digest
+from isthmus.training.recipe import resolve_bf16, run_task
 from isthmus.training.run_report import TrainingReport
 from isthmus.training.task import Prepared, Task
 from isthmus.training.teacher import check_stored, check_student, load_teacher, with_scores

@@ -65,5 +65,8 @@ def _pieces(token_map: TokenMap, model: Path, token: str) -> list[int]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    # Some are stored with a fixed length, up to which they pad.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     ids = tokenizer.encode(token, add_special_tokens=False).ids
     return [i for i in dict.fromkeys(ids) if token_map.target_tokens[i] not in ("[UNK]", "<unk>")]

@@ -14,7 +14,7 @@ from isthmus.bridge import BridgeOptions, BridgeVectors
 from isthmus.errors import BridgeError, InputError, UnknownNameError
 from isthmus.initializers import INITIALIZERS, Initializer, create
 from isthmus.options import Self, option
-from isthmus.reading.texts import read_samples
+from isthmus.reading.texts import check_text, read_samples
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
 from isthmus.vocabulary.options import OverlapOptions
@@ -61,7 +61,11 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     """
 
     method: str = option(
-        "sembridge", help="Initialisation method; see `isthmus methods`.", panel="Method", recorded=False
+        "sembridge",
+        help="Initialisation method; see `isthmus methods`.",
+        panel="Method",
+        complete=lambda: INITIALIZERS,
+        recorded=False,
     )
     method_options: Mapping[str, Any] = field(default_factory=dict)
     bias: Bias = option(
@@ -95,6 +99,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         ".zst: fertility and unknown tokens in the report, and --bias matched.",
         kind=Path,
         read=read_samples,
+        check=check_text,
         recorded=False,
     )
     idf_texts: Iterable[str] | None = option(
@@ -102,6 +107,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         help="Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
         kind=Path,
         read=read_samples,
+        check=check_text,
         recorded=False,
     )
     language: str | Sequence[str] | None = option(

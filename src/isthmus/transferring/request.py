@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import InputError
+from isthmus.assets import model_names, tokenizer_names
+from isthmus.errors import InputError, NotFoundError
 from isthmus.options import Options, option
+from isthmus.reading.texts import check_texts
 from isthmus.transferring.options import TransferOptions, check_options
 from isthmus.transferring.origin import languages_of
-from isthmus.transferring.preset import find_preset
+from isthmus.transferring.preset import PRESETS, find_preset
 from isthmus.vocabulary.options import TokenizerOptions
 
 
@@ -31,12 +33,15 @@ class PartOptions(Options):
     """
 
     preset: str | None = option(
-        None, help="Models that go together, see `isthmus presets`; what is given beside it comes first."
+        None,
+        help="Models that go together, see `isthmus presets`; what is given beside it comes first.",
+        complete=lambda: PRESETS,
     )
     target_tokenizer: Sequence[str] | None = option(
         None,
         help="Tokenizer of the target language: name, folder or hub id; with --keep-source any number.",
         kind=list[str],
+        complete=tokenizer_names,
     )
     target_text: Sequence[Path] | None = option(
         None,
@@ -46,7 +51,7 @@ class PartOptions(Options):
     vocabulary_size: int | None = option(
         None, help="Entries of that tokenizer.", at_least=1, shown="24000 with --target-text"
     )
-    bridge: str | None = option(None, help="Multilingual dense model: name, folder or hub id.")
+    bridge: str | None = option(None, help="Multilingual dense model: name, folder or hub id.", complete=model_names)
     vectors: Path | None = option(
         None, help="Bridge vectors computed elsewhere: safetensors with `source` and `target`."
     )
@@ -63,6 +68,16 @@ class PartOptions(Options):
             raise InputError(
                 f"--vocabulary-size must come with --target-text, got {self.vocabulary_size} alone; name the text"
             )
+
+    def check_files(self) -> None:
+        """Look for the files.
+
+        Raises:
+            IsthmusError: If one is not there, or of another kind.
+        """
+        check_texts(self.target_text or ())
+        if self.vectors is not None and not self.vectors.is_file():
+            raise NotFoundError(f"{self.vectors} does not exist; give a .safetensors or .npz file")
 
     def tokenizer_options(self, options: TransferOptions) -> TokenizerOptions:
         """How the tokenizer of a transfer is trained."""
@@ -133,6 +148,18 @@ class TransferRequest:
             given=given,
             notes=tuple(notes),
         )
+
+    def check_method(self) -> None:
+        """Look at the method and its own options, before texts are read for the others.
+
+        Raises:
+            UnknownNameError: If there is no such method.
+            InputError: If one of its options does not fit.
+        """
+        others = {entry.name for entry in fields(TransferOptions)} - {"method"}
+        _ = TransferOptions.of(
+            None, **{name: value for name, value in self.given.items() if name not in others}
+        ).initializer
 
     def others(self) -> dict[str, Any]:
         """What :func:`isthmus.transfer` takes beside the encoder and the options."""
