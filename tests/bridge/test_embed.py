@@ -209,14 +209,15 @@ def test_a_rare_unknown_token_has_no_vector(source):
 
 def test_trust_remote_code_reaches_the_loader(source, target, monkeypatch, tmp_path):
     asked = {}
+    static_bridge().save_pretrained(str(tmp_path))
 
-    def loader(name, **options):
+    def loader(name, classes, **options):
         asked.update(name=name, **options)
         return static_bridge()
 
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", loader)
+    monkeypatch.setattr(sentence_transformers.SentenceTransformer, "_load_with_module_classes", loader)
     embed_vocabularies(str(tmp_path), source, target, cache=False)
-    assert asked == {"name": str(tmp_path), "trust_remote_code": False}
+    assert asked == {"name": str(tmp_path), "trust_remote_code": False, "local_files_only": True}
     embed_vocabularies(tmp_path, source, target, cache=False, trust_remote_code=True)
     assert asked["trust_remote_code"] is True
 
@@ -225,14 +226,14 @@ def test_trust_remote_code_reaches_the_loader(source, target, monkeypatch, tmp_p
     ("error", "raised", "match"),
     [
         (OSError("no such repository"), NotFoundError, "no such repository"),
-        (ValueError("x"), BridgeError, "trust_remote_code=True"),
+        (ValueError("set trust_remote_code=True to allow custom code"), BridgeError, "trust_remote_code=True"),
     ],
 )
 def test_loading_errors_say_what_to_do(error, raised, match, source, target, monkeypatch):
-    def loader(name, **options):
+    def loader(name, classes, **options):
         raise error
 
-    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", loader)
+    monkeypatch.setattr(sentence_transformers.SentenceTransformer, "_load_with_module_classes", loader)
     with pytest.raises(raised, match=match):
         embed_vocabularies("someone/bridge", source, target, cache=False)
 
