@@ -225,7 +225,7 @@ def test_trust_remote_code_reaches_the_loader(source, target, monkeypatch, tmp_p
 @pytest.mark.parametrize(
     ("error", "raised", "match"),
     [
-        (OSError("no such repository"), NotFoundError, "no such repository"),
+        (OSError("We couldn't connect to the hub"), NotFoundError, "could not be downloaded"),
         (ValueError("set trust_remote_code=True to allow custom code"), BridgeError, "trust_remote_code=True"),
     ],
 )

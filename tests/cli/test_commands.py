@@ -246,7 +246,9 @@ def test_nothing_is_written_before_the_transfer_is_done(run, folders, tmp_path, 
 
     monkeypatch.setattr("isthmus.transfer", transfer, raising=False)
     assert run(*transfer_arguments(folders, tmp_path / "out"))[0] == 130
-    assert seen == []
+    # What tells other writers to keep away is no result, and goes with the command.
+    assert [path for path in seen if not path.name.startswith(".")] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_cuts_no_option_off(run):
