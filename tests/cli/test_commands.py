@@ -315,7 +315,7 @@ def test_without_a_network_hub_ids_are_left_to_the_cache(monkeypatch, capsys, an
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(_hub, "hub_answers", lambda: answers)
     monkeypatch.setattr(_hub, "_check_downloaded", lambda names: None)
-    _hub.check_names(["isthmus/tokenizer-ko", None])
+    _hub.check_names([None], ["isthmus/tokenizer-ko", None])
     assert "HF_HUB_OFFLINE" not in os.environ
     _hub.check_names(["somebody/something"])
     assert os.environ.get("HF_HUB_OFFLINE") == offline
