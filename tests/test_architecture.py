@@ -103,3 +103,16 @@ def test_start_up_does_not_load_torch(module):
 def test_modules_stay_readable():
     long = {path.name: n for path in FILES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 350}
     assert not long
+
+
+def test_a_name_means_one_thing():
+    stems: dict[str, list[str]] = {}
+    classes: dict[str, list[str]] = {}
+    for path in FILES:
+        place = str(path.relative_to(ROOT))
+        if path.stem not in ("__init__", "base", "options"):
+            stems.setdefault(path.stem, []).append(place)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes.setdefault(node.name, []).append(place)
+    assert {name: places for name, places in (stems | classes).items() if len(places) > 1} == {}

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from isthmus.diagnostics.activity import check_vectors
-from isthmus.diagnostics.broken import look_into
+from isthmus.diagnostics.inspected import look_into
 from isthmus.diagnostics.known_item import check_known_item, draw_snippets, read_part
 from isthmus.diagnostics.segmentation import check_reading, is_spaceless
 from isthmus.encoders.encoding import encode_texts

@@ -22,7 +22,7 @@ _JUDGEMENTS = (".tsv", ".txt", ".trec", ".qrels", *KINDS)
 
 
 @dataclass
-class Parts:
+class BeirParts:
     """What a folder holds.
 
     Attributes:
@@ -84,7 +84,7 @@ def read_parts(
     options: ReadOptions | None = None,
     corpus: Path | None = None,
     placed: bool = False,
-) -> Parts:
+) -> BeirParts:
     """Read what :func:`read_beir` reads, with the metadata of passages and queries, and where each stands."""
     options = options or ReadOptions()
     notes = Notes(options.strict)
@@ -96,7 +96,7 @@ def read_parts(
     queries = _by_id(Corpus(source, role="query"), places)
     judgements = (judgement for path in judged_in for judgement in read_judgements(path, queries, notes))
     qrels = parse_qrels(judgements, documents, queries, notes, f"{judged_in[0]}")
-    return Parts(folder.resolve().name, documents, queries, qrels, notes, places or {})
+    return BeirParts(folder.resolve().name, documents, queries, qrels, notes, places or {})
 
 
 def from_rows(

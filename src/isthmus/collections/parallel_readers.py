@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isthmus import assets
-from isthmus.collections.beir import Parts, is_beir, read_beir, read_parts
+from isthmus.collections.beir import BeirParts, is_beir, read_beir, read_parts
 from isthmus.collections.belebele import is_belebele, load_belebele, read_belebele
 from isthmus.collections.distractors import read_distractors
 from isthmus.collections.named import load
@@ -197,7 +197,7 @@ def _mixed_beir(folder: Path, languages: tuple[str, ...], split: str, options: R
     )
 
 
-def _keys(parts: Parts, role: Role) -> dict[str, tuple[str, str]]:
+def _keys(parts: BeirParts, role: Role) -> dict[str, tuple[str, str]]:
     """(language, parallel id) by id."""
     keys = {}
     for identifier, document in (parts.documents if role == "passage" else parts.queries).items():

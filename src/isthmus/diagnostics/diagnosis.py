@@ -10,8 +10,8 @@ import numpy as np
 from scipy.sparse import issparse
 
 from isthmus.diagnostics.activity import check_vectors
-from isthmus.diagnostics.broken import Parts, look_into
 from isthmus.diagnostics.finding import Finding
+from isthmus.diagnostics.inspected import InspectedParts, look_into
 from isthmus.diagnostics.known_item import check_known_item, read_part
 from isthmus.diagnostics.mapped import check_token_map
 from isthmus.diagnostics.segmentation import check_reading
@@ -101,7 +101,7 @@ def sample(texts: Sequence[str], count: int, seed: int = 0) -> list[str]:
 
 
 def _with_vectors(
-    parts: Parts,
+    parts: InspectedParts,
     texts: list[str],
     ids: list[list[int]] | None,
     seed: int,

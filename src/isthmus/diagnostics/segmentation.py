@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isthmus.diagnostics.broken import Parts
 from isthmus.diagnostics.finding import Finding, Level
+from isthmus.diagnostics.inspected import InspectedParts
 from isthmus.vocabulary import coverage
 
 UNKNOWN = 0.01
@@ -26,7 +26,7 @@ def is_spaceless(texts: Sequence[str]) -> bool:
     return sum(map(len, words)) > SPACELESS * len(words)
 
 
-def check_reading(parts: Parts, texts: Sequence[str]) -> list[Finding]:
+def check_reading(parts: InspectedParts, texts: Sequence[str]) -> list[Finding]:
     """Check unknown tokens, fertility and truncation; texts are not empty."""
     tokenizer = parts.tokenizer
     found = coverage(tokenizer, texts)

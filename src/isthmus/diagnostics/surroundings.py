@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.nn import Embedding
 
-from isthmus.diagnostics.broken import Parts
 from isthmus.diagnostics.finding import Finding, some
+from isthmus.diagnostics.inspected import InspectedParts
 from isthmus.encoders.heads import Head
 from isthmus.vocabulary import Vocabulary
 
@@ -18,7 +18,7 @@ NO_LENGTH = 10**9
 ROLES = ("pad", "unk", "cls", "sep")
 
 
-def check_settings(parts: Parts) -> list[Finding]:
+def check_settings(parts: InspectedParts) -> list[Finding]:
     """Check the settings of an encoder; reads no weights but their shapes."""
     findings = [_similarity(parts), *_pooling(parts)]
     for module, head in zip(parts.transformers, parts.heads, strict=True):
@@ -38,7 +38,7 @@ def check_settings(parts: Parts) -> list[Finding]:
     return [*findings, _specials(parts)]
 
 
-def _similarity(parts: Parts) -> Finding:
+def _similarity(parts: InspectedParts) -> Finding:
     name = parts.encoder.similarity_fn_name
     if parts.sparse and name != "dot":
         return Finding(
@@ -50,7 +50,7 @@ def _similarity(parts: Parts) -> Finding:
     return Finding("similarity", "ok", f"vectors are compared by {name}")
 
 
-def _pooling(parts: Parts) -> list[Finding]:
+def _pooling(parts: InspectedParts) -> list[Finding]:
     if parts.sparse and not parts.splade:
         found = some(type(module).__name__ for module in parts.encoder.children())
         if any(module.transformer_task == "fill-mask" for module in parts.transformers):
@@ -85,7 +85,7 @@ def _pooling(parts: Parts) -> list[Finding]:
     return [_splade_pooling(parts, pooling) for pooling in parts.splade]
 
 
-def _splade_pooling(parts: Parts, pooling: Any) -> Finding:
+def _splade_pooling(parts: InspectedParts, pooling: Any) -> Finding:
     rows = {head.rows for head in parts.heads if head is not None}
     columns = pooling.embedding_dimension
     if columns is not None and rows and columns not in rows:
@@ -171,7 +171,7 @@ def _rows(vocabulary: Vocabulary, module: Any) -> Finding:
     return Finding("vocabulary", "ok", f"every one of {len(vocabulary)} tokens has an embedding row", value=0)
 
 
-def _specials(parts: Parts) -> Finding:
+def _specials(parts: InspectedParts) -> Finding:
     vocabulary, tokenizer = parts.vocabulary, parts.tokenizer
     if vocabulary is None or not parts.transformers:
         return Finding("special-tokens", "ok", "no Transformer that would need them")

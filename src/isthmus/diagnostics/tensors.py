@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from isthmus.diagnostics.broken import SILENCED, Parts, biases
 from isthmus.diagnostics.finding import Finding, some
+from isthmus.diagnostics.inspected import SILENCED, InspectedParts, biases
 from isthmus.encoders.heads import Head
 from isthmus.vocabulary.token import TEXT_KINDS, Token
 
@@ -19,7 +19,7 @@ RELOAD = "download the checkpoint again, or load it in float32"
 BACKBONE = "start from a checkpoint with a trained MLM head (its architecture ends in ForMaskedLM)"
 
 
-def check_weights(parts: Parts, folder: Path | None = None) -> list[Finding]:
+def check_weights(parts: InspectedParts, folder: Path | None = None) -> list[Finding]:
     """Check everything that needs the weights alone.
 
     Args:
@@ -56,7 +56,7 @@ def _modern(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _finite(parts: Parts) -> Finding:
+def _finite(parts: InspectedParts) -> Finding:
     bad = [
         name
         for name, tensor in parts.encoder.state_dict().items()
@@ -134,7 +134,7 @@ def _tied(model: Any, head: Head) -> Finding:
     )
 
 
-def _bias(parts: Parts, model: Any, head: Head) -> Finding:
+def _bias(parts: InspectedParts, model: Any, head: Head) -> Finding:
     found = biases(model, head)
     if not found:
         return Finding("bias", "ok", "the decoder has no bias")

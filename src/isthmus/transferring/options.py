@@ -80,7 +80,7 @@ class TransferOptions(OverlapOptions, BridgeOptions):
     )
     own_direction: float = option(
         0.0,
-        help="Random direction added to mixed rows, in their lengths; for encoders to be trained.",
+        help="Random direction added to mixed rows, in their lengths; before training, and not with every encoder.",
         panel="Method",
         at_least=0,
     )

@@ -19,7 +19,7 @@ SILENCED = -20.0
 
 
 @dataclass(frozen=True)
-class Parts:
+class InspectedParts:
     """What the checks look at.
 
     Attributes:
@@ -58,7 +58,7 @@ class Parts:
         return found
 
 
-def look_into(encoder: Any) -> Parts:
+def look_into(encoder: Any) -> InspectedParts:
     """Find the parts of an encoder.
 
     Raises:
@@ -79,7 +79,7 @@ def look_into(encoder: Any) -> Parts:
         vocabulary = None if tokenizer is None else Vocabulary.from_tokenizer(tokenizer)
     except TokenizerError:
         vocabulary = None
-    return Parts(
+    return InspectedParts(
         encoder=encoder,
         sparse=sparse,
         transformers=transformers,
