@@ -363,10 +363,12 @@ class TestRealOpenSearch:
     def test_a_block_is_told(self, asking: Http, cluster: str, encoder: Path, block: str) -> None:
         url = f"opensearch://{cluster.removeprefix('http://')}/real-block"
         build_engine(url, encoder, TEXTS, overwrite=True)
+        # What is there with the same text would not be sent.
+        changed = [row | {"text": row["text"] + " again"} for row in TEXTS]
         asking.ask("PUT", "/real-block/_settings", {f"index.blocks.{block}": True})
         try:
             with pytest.raises(EngineError, match=r"takes no documents: .*blocked by: \[.*; .*lift the block"):
-                change_engine(url, corpus=TEXTS, update=True)
+                change_engine(url, corpus=changed, update=True)
         finally:
             asking.ask("PUT", "/real-block/_settings", {f"index.blocks.{block}": None})
-        assert change_engine(url, corpus=TEXTS, update=True).added == 2
+        assert change_engine(url, corpus=changed, update=True).added == 2

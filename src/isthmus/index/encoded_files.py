@@ -301,9 +301,7 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
         atomic_write(folder / TOKENS, content)
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
-    found = read_encoding(folder)
-    # Options that came later were not stated, and had their defaults.
-    found = replace(found, settings=EncodeOptions.of(None, **found.settings).to_dict())
+    found, encoding = _stated_in_full(read_encoding(folder)), _stated_in_full(encoding)
     found.identity.check(encoding.identity, f"the vectors in {folder}")
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         if getattr(found, name) != getattr(encoding, name):
@@ -311,6 +309,11 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
                 f"{folder} was begun with {name} {getattr(found, name)!r}, got {getattr(encoding, name)!r}; use the "
                 "same, or choose another folder"
             )
+
+
+def _stated_in_full(header: EncodedHeader) -> EncodedHeader:
+    """Options that came later than a header were not stated there, and had their defaults."""
+    return replace(header, settings=EncodeOptions.of(None, **header.settings).to_dict())
 
 
 def _finished(
