@@ -201,7 +201,7 @@ def test_damaged_archives_and_other_spaces_are_refused(problem, vec, tmp_path):
     whole = gzip.compress(vec.read_bytes())
     damaged = tmp_path / "words.vec.gz"
     damaged.write_bytes(whole[:-12])
-    with pytest.raises(InputError, match="cannot be read after line"):
+    with pytest.raises(InputError, match="is damaged after line"):
         OFA(word_vectors=damaged).token_map(problem)
     other = tmp_path / "en.vec"
     other.write_text("1 2\nhouse 1 2\n", encoding="utf-8")

@@ -42,7 +42,7 @@ def plain_card(monkeypatch):
     def write_card(folder, encoder, *, section):
         storage.atomic_write(folder / "README.md", section.encode())
 
-    monkeypatch.setattr(output, "write_card", write_card)
+    monkeypatch.setattr("isthmus.diagnostics.model_card.write_card", write_card)
 
 
 @pytest.fixture
