@@ -210,6 +210,6 @@ def test_texts_get_the_prompts_that_the_encoder_searches_with(tmp_path, write):
 
 
 def test_a_missing_extra_is_named(sparse_folder, pairs, tmp_path, settings, monkeypatch):
-    monkeypatch.setattr("isthmus.training.recipe.find_spec", lambda name: None if name == "accelerate" else name)
+    monkeypatch.setattr("isthmus.training.output.find_spec", lambda name: None if name == "accelerate" else name)
     with pytest.raises(MissingExtraError, match=r"accelerate is not installed; run: .*pip install .*\[train\]'"):
         train(sparse_folder, pairs, tmp_path / "out", settings())

@@ -11,6 +11,7 @@ from typing import Any
 from isthmus import __version__
 from isthmus.diagnostics.diagnosis import diagnose
 from isthmus.encoders.cards import license_warning, read_front_matter
+from isthmus.errors import TokenMapError
 from isthmus.reading.storage import atomic_write, read_json
 from isthmus.token_map import Fate, TokenMap
 
@@ -60,8 +61,14 @@ def write_card(
     folder = Path(folder)
     saved = (folder / "README.md").read_text(encoding="utf-8")
     head = read_front_matter(saved)
-    token_map = TokenMap.find(folder)
+    try:
+        token_map = TokenMap.find(folder)
+    except TokenMapError:
+        # A damaged map is carried along as it is, and tells nothing.
+        token_map = None
     transfer, training = (_record(folder / f"{kind}_report.json") for kind in ("transfer", "training"))
+    if "fates" not in transfer:
+        transfer = {}
     languages = [str(code) for code in head.get("language") or ()]
     query, passage = EXAMPLES.get(next((code for code in languages if code != "en"), "en"), EXAMPLES["en"])
     methods = [transfer.get("method"), (training.get("settings") or {}).get("loss")]
