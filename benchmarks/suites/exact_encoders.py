@@ -69,11 +69,9 @@ def shuffle_mixed(token_map: TokenMap, seed: int) -> TokenMap:
     return replace(token_map, weights=token_map.weights[rows])
 
 
-INITIALIZERS["shuffled"] = Shuffled
-
-
 def method_of(token_map: str, vocabulary: str) -> tuple[str, Row]:
     """Name of a transfer, and its options."""
+    INITIALIZERS.setdefault("shuffled", Shuffled)
     options: Row = METHODS.get(token_map, {"method": token_map})
     if vocabulary == "target":
         return token_map, options

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from isthmus.initializers import INITIALIZERS
+
 
 @pytest.fixture(autouse=True)
 def data_stays(monkeypatch):
@@ -12,3 +14,12 @@ def data_stays(monkeypatch):
     monkeypatch.setenv("ISTHMUS_DATA", before or "")
     if before is None:
         del os.environ["ISTHMUS_DATA"]
+
+
+@pytest.fixture(autouse=True)
+def methods_stay():
+    """A suite may add methods of its own; other tests know those of the package alone."""
+    before = dict(INITIALIZERS)
+    yield
+    INITIALIZERS.clear()
+    INITIALIZERS.update(before)
