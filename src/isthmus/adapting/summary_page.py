@@ -9,6 +9,7 @@ from isthmus.adapting.outcome import Adaptation
 from isthmus.collections import Collection
 from isthmus.diagnostics.model_card import made_of
 from isthmus.reading.storage import atomic_write
+from isthmus.reading.templates import templates_of
 from isthmus.token_map import TokenMap
 
 SEARCHES = 10
@@ -28,15 +29,7 @@ def write_page(found: Adaptation, folder: Path, questions: Collection, index: An
     Raises:
         OutputError: If it cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("isthmus.adapting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("isthmus.adapting")
     token_map = TokenMap.find(folder / "encoder")
     top = max(arm.score for arm in found.arms) or 1.0
     html = environment.get_template("adapt.html.j2").render(

@@ -12,6 +12,7 @@ from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, Po
 from isthmus.auditing.measures import ENGLISH, METRICS, MIX_DEPTH, SPLIT
 from isthmus.auditing.wording import language_name
 from isthmus.reading.storage import atomic_write
+from isthmus.reading.templates import templates_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -192,15 +193,7 @@ def _clipped(text: str) -> str:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("isthmus.auditing"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("isthmus.auditing")
     environment.globals |= {
         "METRICS": METRICS,
         "SPLIT": SPLIT,

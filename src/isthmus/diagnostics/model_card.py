@@ -13,6 +13,7 @@ from isthmus.diagnostics.diagnosis import diagnose
 from isthmus.encoders.cards import license_warning, read_front_matter
 from isthmus.errors import TokenMapError
 from isthmus.reading.storage import atomic_write, read_json
+from isthmus.reading.templates import templates_of
 from isthmus.token_map import Fate, TokenMap
 
 TOKENS = 10
@@ -135,12 +136,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    # Markdown, not HTML; what could be markup comes from the folder of the model itself.
-    environment = Environment(
-        loader=PackageLoader("isthmus.diagnostics"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates_of("isthmus.diagnostics", html=False)
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.filters["last_part"] = lambda name: Path(str(name)).name
     environment.filters["listed"] = _listed

@@ -301,19 +301,16 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
         atomic_write(folder / TOKENS, content)
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
-    found, encoding = _stated_in_full(read_encoding(folder)), _stated_in_full(encoding)
-    found.identity.check(encoding.identity, f"the vectors in {folder}")
+    begun = read_encoding(folder)
+    begun.identity.check(encoding.identity, f"the vectors in {folder}")
+    # Options that came later than a header were not stated there, and had their defaults.
+    both = [replace(one, settings=EncodeOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
-        if getattr(found, name) != getattr(encoding, name):
+        found, asked = (getattr(one, name) for one in both)
+        if found != asked:
             raise InputError(
-                f"{folder} was begun with {name} {getattr(found, name)!r}, got {getattr(encoding, name)!r}; use the "
-                "same, or choose another folder"
+                f"{folder} was begun with {name} {found!r}, got {asked!r}; use the same, or choose another folder"
             )
-
-
-def _stated_in_full(header: EncodedHeader) -> EncodedHeader:
-    """Options that came later than a header were not stated there, and had their defaults."""
-    return replace(header, settings=EncodeOptions.of(None, **header.settings).to_dict())
 
 
 def _finished(
