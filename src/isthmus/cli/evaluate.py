@@ -68,15 +68,9 @@ def command(
     named = [model for model in models if model.lower() != "bm25"]
     # Later ones are looked at in their turn: what is found of the first is worth having without them.
     check_names(named, [options.tokenizer], look=[model for model in models[:1] if model in named])
-    pool = isthmus.load_collection(
-        collection,
-        language=options.language,
-        split=options.split,
-        distractors=options.distractors,
-        max_distractors=options.max_distractors,
-        seed=options.seed,
-        options=options,
-    )
+    from isthmus.evaluation.retrieval import load_pool
+
+    pool = load_pool(collection, options)
     print_notes(pool.notes)
     if pool.language is None and options.tokenizer is None and any(model.lower() == "bm25" for model in models):
         said = "BM25 counts the subwords of isthmus/mini-bridge; --language takes a tokenizer of that language"

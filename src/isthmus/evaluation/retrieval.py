@@ -43,15 +43,7 @@ def evaluate(
     """
     options = EvaluateOptions.of(options, **changes)
     if not isinstance(collection, Collection):
-        collection = load(
-            collection,
-            language=options.language,
-            split=options.split,
-            distractors=options.distractors,
-            max_distractors=options.max_distractors,
-            seed=options.seed,
-            options=options,
-        )
+        collection = load_pool(collection, options)
     elif options.language is not None or options.distractors is not None:
         raise InputError(
             "language and distractors must be left out for a loaded collection; see isthmus.collections.load"
@@ -61,6 +53,24 @@ def evaluate(
         trusted = options.trust_remote_code
         model = load_model(name, collection.language, tokenizer=options.tokenizer, trust_remote_code=trusted)
     return evaluate_model(model, collection, options, name=name)
+
+
+def load_pool(collection: str | Path, options: EvaluateOptions) -> Collection:
+    """The collection of an evaluation, with its distractors.
+
+    Raises:
+        NotFoundError: If it is not there.
+        CollectionError: If it is malformed.
+    """
+    return load(
+        collection,
+        language=options.language,
+        split=options.split,
+        distractors=options.distractors,
+        max_distractors=options.max_distractors,
+        seed=options.seed,
+        options=options,
+    )
 
 
 def evaluate_model(
