@@ -46,6 +46,11 @@ def resolve(name: str) -> Path:
     return _ROOT / name.removeprefix(PREFIX)
 
 
+def english_words() -> Path:
+    """Return the list of English words that ships with the package; ``english.md`` beside it says where from."""
+    return _ROOT / "english.txt.xz"
+
+
 def cache_folder() -> Path:
     """``$ISTHMUS_CACHE``, or ``~/.cache/isthmus`` where the variable is not set."""
     return Path(os.environ.get("ISTHMUS_CACHE") or "~/.cache/isthmus").expanduser()

@@ -32,9 +32,10 @@ def command(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Train a WordPiece tokenizer on raw text, a target for a transfer.
+    """Train a tokenizer on raw text, a target for a transfer.
 
-    Every 50th line is not trained on, and measured on.
+    WordPiece, or Unigram for a language that writes no spaces (Japanese, Thai, Khmer, Lao, Burmese). Every 50th line is
+    not trained on, and measured on.
 
     Example: isthmus tokenizer wiki.de.txt -o tokenizer-de --language de
     """

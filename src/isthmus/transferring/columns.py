@@ -41,12 +41,16 @@ class TargetTokenizer:
         kept: The source's own tokens, which stay.
         foreign: Tokens of the source with letters of other scripts; None where they are as good as others.
         unwritten: Columns that must not be written.
+        english_unchanged: Share of texts of the source's language that get the ids they had, 0..1.
+        english_checked: How many texts that was found on.
     """
 
     tokenizer: Any
     kept: NDArray[np.bool_] | None = None
     foreign: NDArray[np.bool_] | None = None
     unwritten: NDArray[np.bool_] | None = None
+    english_unchanged: float | None = None
+    english_checked: int | None = None
 
 
 def make_target(
@@ -86,9 +90,10 @@ def make_target(
         if not options.reads_beside:
             return TargetTokenizer(tokenizers[0])
         return TargetTokenizer(tokenizers[0], foreign=foreign_letters(Vocabulary.from_tokenizer(parts.tokenizer)))
-    joined = join_tokenizers(parts.tokenizer, tokenizers, names)
+    joined = join_tokenizers(parts.tokenizer, tokenizers, names, options.source_texts or ())
     kept = (np.arange(len(joined.known)) < joined.source_size) & ~joined.handed_over
-    return TargetTokenizer(joined.tokenizer, kept, joined.foreign, unwritten_columns(options.output_in_effect, joined))
+    unwritten = unwritten_columns(options.output_in_effect, joined)
+    return TargetTokenizer(joined.tokenizer, kept, joined.foreign, unwritten, joined.unchanged, joined.checked)
 
 
 def read_beside(

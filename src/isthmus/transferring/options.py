@@ -46,8 +46,8 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         own_direction: Add a random direction to every mixed row, this many times as long, and scale the row back to
             its length: for encoders that will be trained, which hardly tell rows with the same mixture apart.
         keep_source: Keep the source vocabulary and add the target tokens to it: the result reads all languages, and
-            the source's own as before. Needs WordPiece tokenizers of other scripts. Single letters of those scripts
-            in the source's vocabulary are made anew like the added tokens.
+            the source's own as before (:func:`isthmus.vocabulary.join_tokenizers` tells which can be joined). Single
+            letters of other scripts in the source's vocabulary are made anew like the added tokens.
         output: Vocabulary that a sparse result writes; with ``keep_source`` ``source`` (None: the best), ``target``
             or ``both``. Without, ``target`` (None), or ``source``: it reads the target tokenizer, of any family and
             script, and writes the source's columns, so that its vectors meet the source encoder's in one index.
@@ -55,6 +55,8 @@ class TransferOptions(OverlapOptions, BridgeOptions):
             folds none. None is the one that measured best: 0.8 with ``keep_source`` and an output other than
             ``source``, else 1.
         sample_texts: Target texts to measure fertility and unknown tokens on, and rates of activation with ``matched``.
+        source_texts: Texts of the source's language that ``keep_source`` must leave as they are, and is checked on.
+            Their words stay beside those of a built-in English list. None checks the English that is at hand.
         idf_texts: Target documents to compute the query weights of an inference-free encoder from; without them the
             source's weights go through the map.
         language: Languages of the result for its card, ISO 639-1; None takes what the tokenizer's card says.
@@ -102,6 +104,14 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         check=check_text,
         recorded=False,
     )
+    source_texts: Sequence[str] | None = option(
+        None,
+        help="English text, a file like --sample-texts, that --keep-source must split as before, and is checked on.",
+        kind=Path,
+        read=read_samples,
+        check=check_text,
+        recorded=False,
+    )
     idf_texts: Iterable[str] | None = option(
         None,
         help="Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
@@ -125,6 +135,10 @@ class TransferOptions(OverlapOptions, BridgeOptions):
             raise InputError(
                 f"sample_texts must be {MIN_TEXTS} or more with bias 'matched', got {found}; pass texts of the new "
                 "language, in which activations are counted"
+            )
+        if self.source_texts is not None and not self.keep_source:
+            raise InputError(
+                f"source_texts must come with keep_source, got {len(self.source_texts)} texts without; leave them out"
             )
         pool = self.method_options.get("pool")
         if (self.keep_source or self.reads_beside) and (self.as_released or pool == "all"):

@@ -45,6 +45,8 @@ class TransferReport:
         warnings: What the result may suffer from.
         settings: How vocabularies were matched and what was done to rows and bias; the method's options are in
             ``token_map.info``.
+        english_unchanged: With the source kept, the share of texts in its language that get the ids they had, 0..1.
+        english_checked: How many texts that was found on: those given, or the built-in English passages and words.
         read: Tokens that the result reads beside the source's, which it writes; None where it reads what it writes.
         seconds: Wall time, without loading models.
     """
@@ -65,6 +67,8 @@ class TransferReport:
     refinement: Refinement | None = None
     warnings: tuple[str, ...] = field(default=())
     settings: dict[str, Any] = field(default_factory=dict)
+    english_unchanged: float | None = None
+    english_checked: int | None = None
     read: int | None = None
     seconds: float = 0.0
 
@@ -103,7 +107,7 @@ class TransferReport:
             f"  copied      {self._share(self.copied)}: {copies}",
             f"  bridged     {self._share(bridged)}" + self._bridged() * bool(bridged),
             f"  other       {background} share the background row, {sampled} sampled{self._pairs()}",
-            f"  texts       {self._coverage()}",
+            f"  texts       {self._coverage()}{self._unchanged()}",
             f"  warnings    {'; '.join(self.warnings) or 'none'}",
         ]
         return "\n".join(lines)
@@ -144,6 +148,11 @@ class TransferReport:
             f"unknown {self.target_coverage.unk_rate:.1%} (source {self.source_coverage.unk_rate:.1%})"
         )
 
+    def _unchanged(self) -> str:
+        if self.english_unchanged is None:
+            return ""
+        return f"; {self.english_unchanged:.2%} of {self.english_checked} English texts read as before"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; the keys are stable."""
         coverages = {"source": self.source_coverage, "target": self.target_coverage}
@@ -159,6 +168,8 @@ class TransferReport:
             "output": self.settings.get("output"),
             "read": self.read if self.read is not None else self.target_tokens,
             "kept": self.kept,
+            "english_unchanged": self.english_unchanged,
+            "english_checked": self.english_checked,
             "copied": self.copied,
             "bridged": self.counts["bridged"],
             "sampled": self.counts["sampled"],

@@ -111,6 +111,8 @@ def run_transfer(
         settings=settings,
         source_coverage=coverages[0],
         target_coverage=coverages[1],
+        english_unchanged=made.english_unchanged,
+        english_checked=made.english_checked,
         license=license,
         origin=origin.to_dict(),
         warnings=tuple(warning for warning in warnings if warning is not None),

@@ -15,7 +15,12 @@ from isthmus.vocabulary.token import Kind, Vocabulary
 _SAMPLE = 2000
 _UNREACHABLE = 0.1
 _BATCH = 256
-_CHARACTER = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+# Chinese characters and kana; Thai, Lao, Tibetan, Burmese and Khmer letters with the marks on them.
+_LETTER = "[\u0e01-\u0fff\u1000-\u109f\u1780-\u17ff]"
+_CHARACTER = (
+    "(?:[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    rf"|{_LETTER}(?:(?!\w){_LETTER})*)"
+)
 _WORD = re.compile(rf"{_CHARACTER}|(?:(?!{_CHARACTER})\S)+")
 _CHARACTER_WORD = re.compile(_CHARACTER)
 
@@ -79,7 +84,7 @@ def unreachable(tokenizer: Any, vocabulary: Vocabulary, sample: int = _SAMPLE) -
     if not changed:
         return count, []
     lead = " " if vocabulary.family == "byte-bpe" else ""
-    encoded = _encode(tokenizer, [lead + token.surface for token, _ in changed])
+    encoded = encode(tokenizer, [lead + token.surface for token, _ in changed])
     return count, [
         (token.surface, text) for (token, text), ids in zip(changed, encoded, strict=True) if token.id not in ids
     ]
@@ -90,11 +95,12 @@ class Coverage:
     """How a tokenizer splits a sample of texts.
 
     Attributes:
-        words: Words: runs between white space, in which every Chinese character and kana is a word of its own.
+        words: Words: runs between white space, in which every character of a language without spaces (Chinese,
+            Japanese, Thai, Lao, Khmer, Burmese) is a word of its own.
         tokens: Tokens, without special ones around the text.
         fertility: Tokens per word.
         unk_rate: Share of the tokens that are unknown, 0..1.
-        per_character: Whether more than half of the words are Chinese characters or kana: fertility is then in effect
+        per_character: Whether more than half of the words are such characters: fertility is then in effect
             tokens per character and not comparable with languages that write spaces.
     """
 
@@ -103,6 +109,11 @@ class Coverage:
     fertility: float
     unk_rate: float
     per_character: bool
+
+
+def is_character_word(text: str) -> bool:
+    """Whether ``text`` is one character of a language without spaces, which counts as a word."""
+    return _CHARACTER_WORD.fullmatch(text) is not None
 
 
 def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
@@ -123,7 +134,7 @@ def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
         for text in batch:
             words += len(_WORD.findall(text))
             characters += len(_CHARACTER_WORD.findall(text))
-        for ids in _encode(tokenizer, batch):
+        for ids in encode(tokenizer, batch):
             tokens += len(ids)
             unknowns += ids.count(unknown)
     if not words:
@@ -131,7 +142,8 @@ def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
     return Coverage(words, tokens, tokens / words, unknowns / tokens if tokens else 0.0, characters > words / 2)
 
 
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """The ids of whole texts, without special ones around them."""
     encoded: list[list[int]] = tokenizer(
         texts, add_special_tokens=False, truncation=False, padding=False, verbose=False
     )["input_ids"]  # fmt: skip

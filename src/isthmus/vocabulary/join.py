@@ -1,10 +1,8 @@
-"""One WordPiece tokenizer that reads a source language as before and other languages in their own scripts."""
+"""One tokenizer that reads a source language as before, and other languages beside it."""
 
 from __future__ import annotations
 
-import functools
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, TokenizerError
-from isthmus.vocabulary.charsmap import every_character, probe, table_normalizers
-from isthmus.vocabulary.spelling import Spelling, backend_of, pipeline_of, wrap_backend
-from isthmus.vocabulary.token import TEXT_KINDS, Token, Vocabulary
-
-_FEW = 20
-_SHARE = 0.05
-# First words of names that are no script: Latin letters, marks and digits of any text, and letters used as symbols.
-_SOURCES = frozenset(
-    "LATIN COMBINING DIGIT FULLWIDTH ALEF ANGSTROM BET BLACK CARON DALET DOUBLE EULER FEMININE GIMEL INFORMATION "
-    "KELVIN MASCULINE MATHEMATICAL MICRO MODIFIER OHM PLANCK ROMAN SCRIPT SUBSCRIPT SUPERSCRIPT TURNED".split()
+from isthmus.vocabulary.charsmap import probe
+from isthmus.vocabulary.joined_model import EXTENDED, add_to_model, spell, spell_start
+from isthmus.vocabulary.joined_normalizer import described, joined_normalizer, owned_normalizer, spanning_steps
+from isthmus.vocabulary.ownership import (
+    is_latin,
+    is_latin_vocabulary,
+    latin_letters,
+    letter_scripts,
+    own_scripts,
+    script_of,
+    script_owners,
+    text_tokens,
 )
+from isthmus.vocabulary.protected import (
+    english_lines,
+    english_words,
+    plain_words,
+    shadowing,
+    unchanged_share,
+    words_of,
+)
+from isthmus.vocabulary.spelling import Spelling, backend_of, pipeline_of, wrap_backend
+from isthmus.vocabulary.token import Token, Vocabulary
+
 _INSTEAD = (
-    "transfer without keep_source, which replaces the vocabulary and takes tokenizers of any family, or use a "
-    "WordPiece tokenizer of that language (built in: isthmus/tokenizer-ar, -hi, -ko, -ru, -zh)"
+    "write the source's columns beside it, output='source' without keep_source (--output source without "
+    "--keep-source), which reads a tokenizer of any family and script; or train a WordPiece tokenizer on text of the "
+    "language (isthmus tokenizer)"
 )
 
 
@@ -45,6 +57,9 @@ class Joined:
         added: Tokens added per target tokenizer; a token that two of them have counts for the first.
         left_out: Text tokens of each target tokenizer that the joined one has not.
         scripts: Index of the target tokenizer that reads each script ("HANGUL"); the source reads the others.
+        letters: The same of letters of the Latin script that the source does not use.
+        unchanged: Share of texts of the source language, 0..1, that get the source's ids.
+        checked: How many texts that was found on: those given, or the English that is at hand.
     """
 
     tokenizer: Any
@@ -55,30 +70,39 @@ class Joined:
     added: tuple[int, ...]
     left_out: tuple[int, ...]
     scripts: dict[str, int]
+    letters: dict[str, int]
+    unchanged: float
+    checked: int
 
 
-def join_tokenizers(source: Any, targets: Sequence[Any], names: Sequence[str] | None = None) -> Joined:
-    """Join a source tokenizer and target tokenizers of languages in other scripts into one.
+def join_tokenizers(
+    source: Any, targets: Sequence[Any], names: Sequence[str] | None = None, texts: Sequence[str] = ()
+) -> Joined:
+    """Join a source tokenizer and target tokenizers of other languages into one.
 
     Every script belongs to the tokenizer with most tokens in it, Latin always to the source. Characters are normalised
     as their owner does, and the tokens of a target that hold a character of its own are added after the source's ids,
     so that text without such characters gets the source's ids. Where the source has pieces in a target's script that
     the target lacks, they stay, and words may be split at them.
 
+    Of a language in the Latin script, the letters that its words are spelled with beyond a-z are kept, but in English
+    words that carry them (café), and all tokens are added that split no English word anew
+    (:func:`isthmus.vocabulary.protected.shadowing`).
+
     Args:
-        source: A WordPiece tokenizer. Its special tokens, template and limits are those of the result.
-        targets: WordPiece tokenizers with the source's pre-tokenizer. Normalizers are taken to treat characters alone,
-            up to composition.
+        source: A WordPiece, byte-level BPE, BPE or Unigram tokenizer. Its special tokens, template and limits are those
+            of the result.
+        targets: Tokenizers. For a WordPiece source they are WordPiece with its pre-tokenizer, and normalizers that
+            treat characters alone, up to composition; for another source of any family, in other scripts than Latin.
         names: What messages call the targets; None numbers them.
+        texts: Texts of the source language whose words stay split as they are, beside the built-in English words.
 
     Returns:
         An ordinary tokenizer, which needs no code of this package, and what it was made of.
 
     Raises:
         InputError: If there are no targets.
-        TokenizerError: If a tokenizer is not WordPiece, or its continuation prefix or pre-tokenizer is not the
-            source's; if a target is in the Latin script (fewer than 20 or less than 5 % of its text tokens would be
-            added, and more than half of them are Latin), or has nothing to add because others own its scripts.
+        TokenizerError: If tokenizers cannot be joined, or one has nothing to add because others own its scripts.
 
     Example:
         >>> join_tokenizers(english, [korean]).tokenizer.save_pretrained("en-ko")  # doctest: +SKIP
@@ -87,214 +111,191 @@ def join_tokenizers(source: Any, targets: Sequence[Any], names: Sequence[str] | 
     if not targets:
         raise InputError("targets must hold at least one tokenizer, got none; pass a tokenizer of the new language")
     names = [f"targets[{index}]" for index in range(len(targets))] if names is None else list(names)
-    _check(source, dict(zip(names, targets, strict=True)))
+    spelling = Spelling.of(pipeline_of(source))
     vocabularies = [Vocabulary.from_tokenizer(tokenizer) for tokenizer in (source, *targets)]
-    owners = _owners(vocabularies)
+    _check(source, spelling, dict(zip(names, targets, strict=True)), vocabularies[1:])
+    owners = script_owners(vocabularies)
     backend = backend_of(source)
-    readers = tuple(json.dumps(pipeline_of(tokenizer)["normalizer"]) for tokenizer in (source, *targets))
-    normalizer = _normalizer(readers, tuple(sorted(owners.items())))
+    latin = [is_latin_vocabulary(vocabulary) for vocabulary in vocabularies[1:]]
+    letters: dict[str, int] = {}
+    for index, vocabulary in enumerate(vocabularies[1:], start=1):
+        if latin[index - 1]:
+            letters = dict.fromkeys(latin_letters(vocabulary), index) | letters
+    normalizer = _normalizer(source, targets, owners, letters)
+    protected = words_of((*english_words(), *texts), backend) if any(latin) else set()
 
     raws = vocabularies[0].raw_tokens()
     have = set(raws)
+    pipeline = pipeline_of(source)
     added = []
-    for index, vocabulary in enumerate(vocabularies[1:]):
-        own = [
-            token
-            for token in _text_tokens(vocabulary)
-            if token.raw not in have and any(owners.get(_script(character)) == index + 1 for character in token.surface)
-        ]
-        taken = _reachable(own, normalizer, backend.pre_tokenizer)
-        _check_share(names, index, vocabulary, len(taken), owners)
-        raws += taken
-        have.update(taken)
-        added.append(len(taken))
-    foreign, handed_over = np.zeros((2, len(raws)), dtype=np.bool_)
-    for token in _text_tokens(vocabularies[0]):
-        letters = _letters(token)
-        foreign[token.id] = bool(letters)
-        handed_over[token.id] = any(owners[script] for script in letters)
-    elsewhere = {token.raw for vocabulary in vocabularies[1:] for token in vocabulary.tokens}
-    return Joined(
-        tokenizer=_assemble(source, raws, normalizer),
-        source_size=vocabularies[0].size,
-        known=np.array([raw in elsewhere for raw in raws], dtype=np.bool_),
-        foreign=foreign,
-        handed_over=handed_over,
-        added=tuple(added),
-        left_out=tuple(
-            sum(token.raw not in have for token in _text_tokens(vocabulary)) for vocabulary in vocabularies[1:]
-        ),
-        scripts={script: owner - 1 for script, owner in sorted(owners.items()) if owner},
-    )
+    for index, vocabulary in enumerate(vocabularies[1:], start=1):
+        scripts = own_scripts(vocabulary, index, owners)
+        own = {
+            raw: token
+            for token in text_tokens(vocabulary)
+            if (raw := spell(token, spelling)) not in have and _is_own(token, scripts, latin=latin[index - 1])
+        }
+        taken = _reachable(own, spelling, normalizer, backend.pre_tokenizer)
+        if latin[index - 1]:
+            split = shadowing(taken, protected, backend.model, spelling.prefix)
+            taken = [raw for raw in taken if raw not in split]
+        if not taken:
+            raise TokenizerError(_nothing(names, index, vocabulary, owners))
+        new = add_to_model(pipeline["model"], raws, taken)
+        raws += new
+        have.update(new)
+        added.append(len(new))
+    joined = _assemble(pipeline, source, normalizer)
+    return _described(joined, source, vocabularies, raws, owners, letters, tuple(added), list(texts), spelling)
 
 
 def foreign_letters(source: Vocabulary) -> NDArray[np.bool_]:
     """Tokens with a letter of another script than Latin, shape (size,)."""
     found = np.zeros(source.size, dtype=np.bool_)
-    found[[token.id for token in _text_tokens(source) if _letters(token)]] = True
+    found[[token.id for token in text_tokens(source) if letter_scripts(token)]] = True
     return found
 
 
-def _check(source: Any, targets: Mapping[str, Any]) -> None:
+def _described(
+    tokenizer: Any,
+    source: Any,
+    vocabularies: list[Vocabulary],
+    raws: list[str],
+    owners: dict[str, int],
+    letters: dict[str, int],
+    added: tuple[int, ...],
+    texts: list[str],
+    spelling: Spelling,
+) -> Joined:
+    foreign, handed_over = np.zeros((2, len(raws)), dtype=np.bool_)
+    for token in text_tokens(vocabularies[0]):
+        scripts = letter_scripts(token)
+        foreign[token.id] = bool(scripts)
+        handed_over[token.id] = any(owners[script] for script in scripts)
+    theirs = [{spell(token, spelling) for token in vocabulary.tokens} for vocabulary in vocabularies[1:]]
+    texted = [{spell(token, spelling) for token in text_tokens(vocabulary)} for vocabulary in vocabularies[1:]]
+    elsewhere, have = set[str]().union(*theirs), set(raws)
+    checked = texts or english_lines(words=bool(letters))
+    return Joined(
+        tokenizer=tokenizer,
+        source_size=vocabularies[0].size,
+        known=np.array([raw in elsewhere for raw in raws], dtype=np.bool_),
+        foreign=foreign,
+        handed_over=handed_over,
+        added=added,
+        left_out=tuple(len(one - have) for one in texted),
+        scripts={script: owner - 1 for script, owner in sorted(owners.items()) if owner},
+        letters={letter: owner - 1 for letter, owner in sorted(letters.items())},
+        unchanged=unchanged_share(checked, source, tokenizer),
+        checked=len(checked),
+    )
+
+
+def _check(source: Any, spelling: Spelling, targets: Mapping[str, Any], vocabularies: Sequence[Vocabulary]) -> None:
     """Refuse tokenizers whose tokens cannot stand in one vocabulary."""
     wanted = pipeline_of(source)
-    prefix = Spelling.of(wanted).prefix
-    for name, tokenizer in {"source": source, **targets}.items():
+    if spelling.family not in EXTENDED or spelling.suffix or (spelling.family == "wordpiece" and not spelling.prefix):
+        raise TokenizerError(
+            f"source must be a WordPiece tokenizer with a continuation prefix, BPE or Unigram to be joined with "
+            f"others, got {spelling.family}; {_INSTEAD}"
+        )
+    if wanted["pre_tokenizer"] is None:
+        raise TokenizerError(f"source must split text into words before its model does, got None; {_INSTEAD}")
+    for (name, tokenizer), vocabulary in zip(targets.items(), vocabularies, strict=True):
         pipeline = pipeline_of(tokenizer)
-        spelling = Spelling.of(pipeline)
-        if spelling.family != "wordpiece" or not spelling.prefix:
+        theirs = Spelling.of(pipeline)
+        if spelling.family != "wordpiece":
+            if is_latin_vocabulary(vocabulary):
+                raise TokenizerError(
+                    f"{name} must be of a language in another script than Latin to be joined with a source whose "
+                    f"family is {spelling.family}, got a Latin one, whose pieces would split the source's language "
+                    f"anew; {_INSTEAD}"
+                )
+            continue
+        if theirs.family != "wordpiece" or not theirs.prefix:
             raise TokenizerError(
-                f"{name} must be a WordPiece tokenizer with a continuation prefix to be joined with others, got "
-                f"{spelling.family}; {_INSTEAD}"
+                f"{name} must be a WordPiece tokenizer with a continuation prefix to be joined with one, got "
+                f"{theirs.family}; {_INSTEAD}"
             )
-        if spelling.prefix != prefix:
+        if theirs.prefix != spelling.prefix:
             raise TokenizerError(
-                f"{name} must mark continuations as the source does, with {prefix!r}, got {spelling.prefix!r}; "
+                f"{name} must mark continuations as the source does, with {spelling.prefix!r}, got {theirs.prefix!r}; "
                 f"{_INSTEAD}"
             )
-        if pipeline["pre_tokenizer"] != wanted["pre_tokenizer"] or pipeline["pre_tokenizer"] is None:
+        if pipeline["pre_tokenizer"] != wanted["pre_tokenizer"]:
             raise TokenizerError(
                 f"{name} must split text into words as the source does, by the pre-tokenizer "
-                f"{wanted['pre_tokenizer'] or 'BertPreTokenizer'}, got {pipeline['pre_tokenizer']}; {_INSTEAD}"
+                f"{wanted['pre_tokenizer']}, got {pipeline['pre_tokenizer']}; {_INSTEAD}"
             )
-        longer = [step for step in _steps(pipeline["normalizer"]) if _spans_characters(step)]
+        longer = spanning_steps(pipeline["normalizer"])
         if longer:
             raise TokenizerError(
                 f"{name} must have a normalizer that treats every character alone, got the step {longer[0]}; {_INSTEAD}"
             )
 
 
-def _steps(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if normalizer is None:
-        return []
-    return [step for part in normalizer.get("normalizers", ()) for step in _steps(part)] or [normalizer]
+def _normalizer(source: Any, targets: Sequence[Any], owners: dict[str, int], letters: dict[str, int]) -> Any:
+    """What the joined tokenizer does to text before it is split."""
+    from tokenizers import normalizers
+
+    readers = tuple(described(pipeline_of(tokenizer)) for tokenizer in (source, *targets))
+    own = backend_of(source).normalizer
+    if Spelling.of(pipeline_of(source)).family == "wordpiece":
+        # Where the source tells e from é, so does the joined tokenizer, and no word needs an exception.
+        plain = plain_words(letters) if letters and probe(own, ["é"]) == ["e"] else ()
+        return joined_normalizer(readers, tuple(sorted(owners.items())), tuple(sorted(letters.items())), plain)
+    steps = owned_normalizer(readers, tuple(sorted(owners.items())))
+    return normalizers.Sequence([*steps, *([] if own is None else [own])])
 
 
-def _spans_characters(step: dict[str, Any]) -> bool:
-    """Whether a step is known to look at more than one character; of regular expressions it is not known."""
-    return step["type"] in ("Prepend", "Strip") or len(step.get("pattern", {}).get("String", "")) > 1
+def _is_own(token: Token, scripts: set[str], *, latin: bool) -> bool:
+    """Whether a token of a target is for the joined tokenizer: it has a character that the target brings."""
+    if any(script_of(character) in scripts for character in token.surface):
+        return True
+    return latin and all(map(is_latin, token.surface))
 
 
-def _check_share(names: Sequence[str], index: int, vocabulary: Vocabulary, added: int, owners: dict[str, int]) -> None:
-    """Refuse a target that would add next to nothing."""
-    tokens = _text_tokens(vocabulary)
-    if added < _FEW or added < _SHARE * len(tokens):
-        latin = sum(any(_is_latin(character) for character in token.surface) for token in tokens)
-        if 2 * latin > len(tokens):
-            raise TokenizerError(
-                f"{names[index]} must be of a language in another script than Latin, got {latin} Latin tokens of "
-                f"{len(tokens)}, which would split the source's language anew; transfer without keep_source, which "
-                "replaces the vocabulary"
-            )
-    if added:
-        return
-    counts = Counter(script for token in tokens for script in _letters(token))
+def _reachable(own: Mapping[str, Token], spelling: Spelling, normalizer: Any, pre_tokenizer: Any) -> list[str]:
+    """The raw tokens that text can give: what the normalizer leaves as it is, and the pre-tokenizer in one piece."""
+    if spelling.prefix:
+        # A continuation follows something; its own first character is of its script.
+        texts = {
+            raw: token.surface if token.raw == token.surface else token.surface[:1] + token.surface
+            for raw, token in own.items()
+        }
+        wanted = texts
+    else:
+        texts = {raw: token.surface for raw, token in own.items()}
+        wanted = {raw: spell_start(token, spelling) for raw, token in own.items()}
+    text = normalizer.normalize_str(" " + " ".join(texts.values()))
+    pieces = {piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)}
+    return [raw for raw in own if wanted[raw] in pieces]
+
+
+def _nothing(names: Sequence[str], index: int, vocabulary: Vocabulary, owners: dict[str, int]) -> str:
+    """Why a target, counted from 1, would add nothing."""
+    name = names[index - 1]
+    counts = Counter(script for token in text_tokens(vocabulary) for script in letter_scripts(token))
     others = [
         f"{script} by {names[owner - 1] if owner else 'the source'}"
         for script, _ in counts.most_common()
-        if (owner := owners[script]) != index + 1
+        if (owner := owners[script]) != index
     ]
     if others:
-        raise TokenizerError(
-            f"{names[index]} must have a script of its own, got one whose scripts others read with at least as many "
-            f"tokens: {', '.join(others[:5])}; leave it out"
+        return (
+            f"{name} must have a script of its own, got one whose scripts others read with at least as many tokens: "
+            f"{', '.join(others[:5])}; leave it out"
         )
-    raise TokenizerError(
-        f"{names[index]} must have tokens that text can give, got none that its normalizer leaves as they are; "
+    return (
+        f"{name} must have tokens that text can give and that split no word of the source's language anew, got none; "
         "choose another tokenizer"
     )
 
 
-def _text_tokens(vocabulary: Vocabulary) -> list[Token]:
-    return [token for token in vocabulary.tokens if token.kind in TEXT_KINDS]
-
-
-def _script(character: str) -> str:
-    """The script a character is named after, "" for those that are the source's in any case."""
-    if character.isascii():
-        return ""
-    name = unicodedata.name(character, "").replace("-", " ").partition(" ")[0]
-    return "" if name in _SOURCES else name
-
-
-@functools.lru_cache(maxsize=1 << 15)
-def _letter_script(character: str) -> str:
-    return _script(character) if unicodedata.category(character)[0] == "L" else ""
-
-
-def _is_latin(character: str) -> bool:
-    return character.isalpha() and (character.isascii() or unicodedata.name(character, "").startswith("LATIN "))
-
-
-def _letters(token: Token) -> set[str]:
-    """The scripts of a token's letters, without Latin."""
-    return {script for character in token.surface if (script := _letter_script(character))}
-
-
-def _owners(vocabularies: list[Vocabulary]) -> dict[str, int]:
-    """Script -> index of the vocabulary with most tokens that hold a letter of it, the first of several."""
-    counts = [
-        Counter(script for token in _text_tokens(vocabulary) for script in _letters(token))
-        for vocabulary in vocabularies
-    ]
-    scripts = set[str]().union(*counts)
-    return {script: max(range(len(counts)), key=lambda index: counts[index][script]) for script in scripts}
-
-
-@functools.lru_cache(maxsize=8)
-def _normalizer(descriptions: tuple[str, ...], owners: tuple[tuple[str, int], ...]) -> Any:
-    """The normalizer that treats every character as its owner among those described in JSON does."""
-    from tokenizers import normalizers
-
-    readers = [_read_normalizer(description) for description in descriptions]
-    owner_of = dict(owners)
-    owned: list[list[str]] = [[] for _ in readers]
-    for character in every_character():
-        owned[owner_of.get(_script(character), 0)].append(character)
-    table: dict[str, str] = {}
-    for reader, characters in zip(readers, owned, strict=True):
-        table.update(
-            (character, text)
-            for character, text in zip(characters, probe(reader, characters), strict=True)
-            if text != character
-        )
-    steps = []
-    composed, decomposed = probe(readers[0], ["\u00e9", "e\u0301"])
-    if composed == decomposed:
-        steps.append(normalizers.NFC())
-    pad = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
-    pads = table.get("中") == " 中 "
-    if pads:
-        # A hundred thousand ideographs are too many for the table, so their spaces come from a step of their own.
-        padded = {character: text.strip(" ") for character, text in table.items() if text[:1] == text[-1:] == " "}
-        for (character, bare), text in zip(padded.items(), probe(pad, list(padded.values())), strict=True):
-            if text == table[character]:
-                table[character] = bare
-    return normalizers.Sequence([*steps, *table_normalizers(table), *([pad] if pads else [])])
-
-
-def _read_normalizer(description: str) -> Any:
-    from tokenizers import Tokenizer, models
-
-    pipeline = json.loads(Tokenizer(models.WordPiece()).to_str())
-    return Tokenizer.from_str(json.dumps(pipeline | {"normalizer": json.loads(description)})).normalizer
-
-
-def _reachable(tokens: list[Token], normalizer: Any, pre_tokenizer: Any) -> list[str]:
-    """The raw tokens that text can give: what the normalizer leaves as it is, and the pre-tokenizer in one piece."""
-    # A continuation follows something; its own first character is of its script.
-    texts = [token.surface if token.raw == token.surface else token.surface[:1] + token.surface for token in tokens]
-    pieces = {piece for piece, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(" ".join(texts)))}
-    return [token.raw for token, text in zip(tokens, texts, strict=True) if text in pieces]
-
-
-def _assemble(source: Any, raws: list[str], normalizer: Any) -> Any:
+def _assemble(pipeline: dict[str, Any], source: Any, normalizer: Any) -> Any:
     """The source's tokenizer with a longer vocabulary and another normalizer."""
     from tokenizers import Tokenizer
 
-    pipeline = pipeline_of(source)
-    # Added tokens that the model does not have would be renumbered to come after the model's.
-    pipeline["model"]["vocab"].update((raw, id) for id, raw in enumerate(raws) if raw)
     backend = Tokenizer.from_str(json.dumps(pipeline))
     backend.normalizer = normalizer
     return wrap_backend(backend, source)

@@ -16,7 +16,8 @@ _OPTIONAL_MARKS = {
     "ARABIC": "[\u064b-\u065f\u0670\u0640]",
     "HEBREW": "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]",
 }
-WITHOUT_SPACES = frozenset("KHMER LAO MYANMAR THAI TIBETAN".split())
+# Chinese is written without spaces too, and its characters are words.
+WITHOUT_SPACES = frozenset("HIRAGANA KHMER LAO MYANMAR THAI TIBETAN".split())
 _DOTTED_I = ("tr", "az")
 _SCRIPT_SHARE = 0.1
 
@@ -24,7 +25,8 @@ _SCRIPT_SHARE = 0.1
 def main_script(texts: Iterable[str]) -> str:
     """The script most letters are of, as Unicode names it ("BENGALI"), Latin only where others have less than a tenth.
 
-    Text in other scripts quotes Latin names and code, hardly the other way round. "" where there is no letter.
+    Text in other scripts quotes Latin names and code, hardly the other way round. Chinese characters among kana are
+    Japanese ("HIRAGANA"). "" where there is no letter.
     """
     counts = Counter[str]()
     for character, count in _count_characters(texts).items():
@@ -32,6 +34,9 @@ def main_script(texts: Iterable[str]) -> str:
             counts[unicodedata.name(character, "UNKNOWN").replace("-", " ").partition(" ")[0]] += count
     total = sum(counts.values())
     latin = counts.pop("LATIN", 0)
+    kana = counts["HIRAGANA"] + counts["KATAKANA"]
+    if kana > _SCRIPT_SHARE * counts["CJK"]:
+        counts["HIRAGANA"] = kana + counts.pop("CJK", 0)
     script, count = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
     return script if count > _SCRIPT_SHARE * total else "LATIN" if latin else script
 
@@ -46,7 +51,8 @@ def normalizer_of(script: str, *, lowercase: bool = True, language: str | None =
     """What a tokenizer of a script does to text: Unicode form, case, and marks as its readers ignore them.
 
     Marks that belong to the spelling stay: Indic vowel signs, umlauts, the accents of Latin and Cyrillic letters. Only
-    the vowel marks of Arabic and Hebrew go, and tatweel, which writers leave out. Every Chinese character is a word.
+    the vowel marks of Arabic and Hebrew go, and tatweel, which writers leave out. Every Chinese character is a
+    word, but in Japanese.
 
     Args:
         script: As :func:`main_script` names it.
@@ -56,7 +62,8 @@ def normalizer_of(script: str, *, lowercase: bool = True, language: str | None =
     steps: list[Any] = [normalizers.NFKC() if script in _COMPATIBLE else normalizers.NFC()]
     if lowercase and language is not None and language.lower().split("-")[0] in _DOTTED_I:
         steps += [normalizers.Replace("\u0130", "i"), normalizers.Replace("I", "\u0131")]
-    steps.append(normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False))
+    apart = script not in WITHOUT_SPACES
+    steps.append(normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False, handle_chinese_chars=apart))
     if script in _OPTIONAL_MARKS:
         steps.append(normalizers.Replace(Regex(_OPTIONAL_MARKS[script]), ""))
     return normalizers.Sequence(steps)

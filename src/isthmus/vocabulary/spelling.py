@@ -43,7 +43,7 @@ class Spelling:
         family: One of ``FAMILIES``.
         byte_level: Tokens are written in the byte alphabet of byte-level BPE.
         prefix: Marker of continuation pieces ("##"), or "" where word starts are marked instead.
-        marker: Marker of word starts where ``prefix`` is "".
+        marker: Marker of word starts where ``prefix`` is ""; "" where nothing is marked, and every piece is a word.
         suffix: Marker of word ends ("</w>"), or "". Such a vocabulary does not tell word starts: pieces that end a word
             are mostly whole words and count as word starts, the others as continuations.
     """
@@ -72,6 +72,8 @@ class Spelling:
         parts = [part for name in ("normalizer", "pre_tokenizer", "decoder") for part in _parts(pipeline.get(name))]
         byte_level = any(part.get("type") == "ByteLevel" for part in parts)
         markers = [part["replacement"] for part in parts if part.get("type") == "Metaspace"]
+        if family == "unigram" and not markers and not any(raw.startswith(START) for raw, _ in model["vocab"]):
+            markers = [""]
         return cls(
             family="byte-bpe" if byte_level and family == "bpe" else family,
             byte_level=byte_level,
@@ -82,7 +84,7 @@ class Spelling:
 
     def read(self, raw: str) -> Piece:
         """Read an entry of the tokenizer's model."""
-        if self.family == "wordlevel":
+        if self.family == "wordlevel" or not self.marker:
             return Piece(raw, True)
         body, start = raw, False
         if self.prefix:
@@ -105,7 +107,7 @@ class Spelling:
         """Read a token that was added to the vocabulary: plain text that is found anywhere, so a word of its own."""
         if self.prefix and content.startswith(self.prefix) and content != self.prefix:
             return Piece(content[len(self.prefix) :], False)
-        text = content if self.byte_level else content.replace(self.marker, " ")
+        text = content if self.byte_level or not self.marker else content.replace(self.marker, " ")
         return Piece(text.removeprefix(" "), True)
 
     def _read_bytes(self, body: str, start: bool) -> Piece:

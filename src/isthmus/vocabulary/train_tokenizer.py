@@ -1,4 +1,4 @@
-"""A tokenizer for a language that has none: WordPiece trained on raw text, spelled as the script's readers spell."""
+"""A tokenizer for a language that has none, trained on raw text: WordPiece, or Unigram where words have no spaces."""
 
 from __future__ import annotations
 
@@ -47,9 +47,11 @@ class TokenizerReport:
         language: As given.
         held_out_lines: Lines kept out of training, on which the next two are measured.
         fertility: Tokens per word on them; None where there are none.
+        per_character: Whether words are characters there, because the language writes no spaces.
         unknown_characters: Share of their characters in words that are unknown, 0..1; None where there are none.
         seconds: Wall time.
         warnings: What is not as hoped.
+        model: "WordPiece", or "Unigram" for a language that writes no spaces.
     """
 
     lines: int
@@ -61,15 +63,18 @@ class TokenizerReport:
     language: str | None
     held_out_lines: int
     fertility: float | None
+    per_character: bool
     unknown_characters: float | None
     seconds: float
     warnings: tuple[str, ...]
+    model: str
 
     def __str__(self) -> str:
         found = "nothing measured: too few lines to keep some out"
         if self.fertility is not None and self.unknown_characters is not None:
             found = (
-                f"{self.held_out_lines} lines: {self.fertility:.2f} tokens per word, {self.unknown_characters:.2%} of "
+                f"{self.held_out_lines} lines: {self.fertility:.2f} tokens per "
+                f"{'character' if self.per_character else 'word'}, {self.unknown_characters:.2%} of "
                 "the characters unknown"
             )
         case = "lower case" if self.lowercase else "the case it has"
@@ -96,7 +101,7 @@ class TokenizerReport:
         folder = Path(folder)
         front = f"---\nlanguage: {json.dumps(self.language)}\n---\n" if self.language else ""
         text = (
-            f"A WordPiece tokenizer of {self.vocabulary_size} entries (script {self.script or 'none'}), trained by "
+            f"A {self.model} tokenizer of {self.vocabulary_size} entries (script {self.script or 'none'}), trained by "
             f"`isthmus tokenizer` on {self.lines} lines of text.\n"
         )
         atomic_write(folder / "README.md", (front + text).encode())
@@ -109,7 +114,10 @@ class TokenizerReport:
 def train_tokenizer(
     texts: Iterable[str], options: TokenizerOptions | None = None, **changes: Any
 ) -> tuple[Any, TokenizerReport]:
-    """Train a WordPiece tokenizer on raw text, as a target of a transfer.
+    """Train a tokenizer on raw text, as a target of a transfer.
+
+    It is WordPiece, which splits words between spaces; where a language writes none (Japanese, Thai, Lao, Khmer,
+    Burmese, Tibetan), it is a Unigram model (arXiv 1804.10959), which finds the words, each a token without marker.
 
     The texts are read once, as a stream; kept in memory are the first five million characters, which set the alphabet,
     and the counts of the distinct words. The same texts and options give the same tokenizer.
@@ -139,47 +147,53 @@ def train_tokenizer(
     if not head:
         raise InputError("texts must hold at least one line that is not blank, got none; pass text of the language")
     script = main_script(head)
-    backend = Tokenizer(models.WordPiece(unk_token=SPECIALS["unk_token"]))
+    spaceless = script in WITHOUT_SPACES
+    backend = Tokenizer(models.Unigram() if spaceless else models.WordPiece(unk_token=SPECIALS["unk_token"]))
     backend.normalizer = normalizer_of(script, lowercase=options.lowercase, language=options.language)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     single, continuing = alphabet(head, backend)
-    fixed = [*SPECIALS.values(), *(f"##{character}" for character in continuing)]
+    fixed = list(SPECIALS.values()) + ([] if spaceless else [f"##{character}" for character in continuing])
     if len(fixed) + len(single) > options.vocabulary_size:
         raise InputError(
             f"vocabulary_size must be at least {len(fixed) + len(single)} for the letters of these texts alone, got "
             f"{options.vocabulary_size}; raise it"
         )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=options.vocabulary_size,
-        min_frequency=options.min_frequency,
+    given: dict[str, Any] = {
+        "vocab_size": options.vocabulary_size,
         # Given ids, because those that the trainer finds come in another order every time, and decide between ties.
-        special_tokens=fixed,
-        initial_alphabet=single,
-        limit_alphabet=len(single),
-        show_progress=wanted(options.show_progress_bar),
+        "special_tokens": fixed,
+        "initial_alphabet": single,
+        "show_progress": wanted(options.show_progress_bar),
+    }
+    trainer = (
+        trainers.UnigramTrainer(unk_token=SPECIALS["unk_token"], **given)
+        if spaceless
+        else trainers.WordPieceTrainer(min_frequency=options.min_frequency, limit_alphabet=len(single), **given)
     )
     backend.train_from_iterator(itertools.chain(head, stream), trainer)
-    tokenizer = assemble(backend.get_vocab(), backend.normalizer)
+    tokenizer = assemble(backend.model if spaceless else backend.get_vocab(), backend.normalizer)
     return tokenizer, _report(tokenizer, reading, script, options, started)
 
 
-def assemble(vocabulary: dict[str, int], normalizer: Any) -> Any:
-    """A BERT-like transformers tokenizer over a WordPiece vocabulary.
+def assemble(vocabulary: Any, normalizer: Any) -> Any:
+    """A BERT-like transformers tokenizer.
 
     Args:
-        vocabulary: Entries and their ids, those of ``SPECIALS`` among them.
+        vocabulary: Entries of a WordPiece model and their ids, those of ``SPECIALS`` among them; or another model.
         normalizer: Of ``tokenizers``, as :func:`isthmus.vocabulary.script.normalizer_of` makes it.
     """
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIALS["unk_token"]))
+    words = isinstance(vocabulary, dict)
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIALS["unk_token"]) if words else vocabulary)
     backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
+    if words:
+        backend.decoder = decoders.WordPiece()
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+        special_tokens=[(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=_MAX_LENGTH, **SPECIALS)
 
@@ -228,9 +242,9 @@ def _head(stream: Iterator[str]) -> Iterator[str]:
 def _report(
     tokenizer: Any, reading: _Reading, script: str, options: TokenizerOptions, started: float
 ) -> TokenizerReport:
-    fertility = unknown = None
+    found = unknown = None
     if reading.held_out:
-        fertility = coverage(tokenizer, reading.held_out).fertility
+        found = coverage(tokenizer, reading.held_out)
         unknown = unknown_characters(tokenizer, reading.held_out)
     size = len(tokenizer)
     warnings = []
@@ -241,11 +255,6 @@ def _report(
         )
     if unknown is not None and unknown > _UNKNOWN_SHARE:
         warnings.append(f"{unknown:.1%} of the held-out characters are unknown; give more text of this kind")
-    if script in WITHOUT_SPACES:
-        warnings.append(
-            f"{script.title()} has no spaces between words, at which this tokenizer splits: let a word segmenter put "
-            "them in, into texts and queries, or take a tokenizer that was made for the language"
-        )
     if reading.stopped:
         warnings.append(
             f"only the first {reading.characters} characters were read; raise max_characters, or mix the text before"
@@ -259,10 +268,12 @@ def _report(
         lowercase=options.lowercase,
         language=options.language,
         held_out_lines=len(reading.held_out),
-        fertility=fertility,
+        fertility=None if found is None else found.fertility,
+        per_character=found is not None and found.per_character,
         unknown_characters=unknown,
         seconds=time.perf_counter() - started,
         warnings=tuple(warnings),
+        model="Unigram" if script in WITHOUT_SPACES else "WordPiece",
     )
 
 
