@@ -127,7 +127,8 @@ def join_tokenizers(
     raws = vocabularies[0].raw_tokens()
     have = set(raws)
     pipeline = pipeline_of(source)
-    added = []
+    added: list[int] = []
+    whole: list[str] = []
     for index, vocabulary in enumerate(vocabularies[1:], start=1):
         scripts = own_scripts(vocabulary, index, owners)
         own = {
@@ -135,16 +136,19 @@ def join_tokenizers(
             for token in text_tokens(vocabulary)
             if (raw := spell(token, spelling)) not in have and _is_own(token, scripts, latin=latin[index - 1])
         }
-        taken = _reachable(own, spelling, normalizer, backend.pre_tokenizer)
+        taken, words = _reachable(own, spelling, normalizer, backend.pre_tokenizer), list[str]()
         if latin[index - 1]:
             split = shadowing(taken, protected, backend.model, spelling.prefix)
             taken = [raw for raw in taken if raw not in split]
+            words = [raw for raw in own if raw in split - protected and not raw.startswith(spelling.prefix)]
         if not taken:
             raise TokenizerError(_nothing(names, index, vocabulary, owners))
         new = add_to_model(pipeline["model"], raws, taken)
         raws += new
-        have.update(new)
-        added.append(len(new))
+        whole += words
+        have.update(new, words)
+        added.append(len(new) + len(words))
+    raws += _add_whole(pipeline, len(raws), whole)
     joined = _assemble(pipeline, source, normalizer)
     return _described(joined, source, vocabularies, raws, owners, letters, tuple(added), list(texts), spelling)
 
@@ -270,6 +274,13 @@ def _reachable(own: Mapping[str, Token], spelling: Spelling, normalizer: Any, pr
     text = normalizer.normalize_str(" " + " ".join(texts.values()))
     pieces = {piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)}
     return [raw for raw in own if wanted[raw] in pieces]
+
+
+def _add_whole(pipeline: dict[str, Any], first: int, words: Sequence[str]) -> list[str]:
+    """Put words that are no part of others beside the model, in place; their ids start at ``first``."""
+    settings = {"single_word": True, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    pipeline["added_tokens"] += [{"id": id, "content": word, **settings} for id, word in enumerate(words, start=first)]
+    return list(words)
 
 
 def _nothing(names: Sequence[str], index: int, vocabulary: Vocabulary, owners: dict[str, int]) -> str:

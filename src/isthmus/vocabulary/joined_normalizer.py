@@ -88,9 +88,9 @@ def _table(readers: list[Any], owner_of: dict[str, int], letters: dict[str, int]
     table: dict[str, str] = {}
     for reader, characters in zip(readers, owned, strict=True):
         table.update(zip(characters, probe(reader, characters), strict=True))
-    for index, reader in enumerate(readers):
-        own = {letter for letter, owner in letters.items() if owner == index}
-        latin = [character for character in owned[0] if own and not character.isascii() and is_latin(character)]
+    latin = [character for character in owned[0] if letters and not character.isascii() and is_latin(character)]
+    for index in set(letters.values()):
+        reader, own = readers[index], {letter for letter, owner in letters.items() if owner == index}
         texts = zip(latin, probe(reader, latin), strict=True)
         table.update((character, text) for character, text in texts if text in own)
     return {character: text for character, text in table.items() if text != character}

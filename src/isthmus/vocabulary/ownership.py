@@ -14,8 +14,9 @@ _SOURCES = frozenset(
     "LATIN COMBINING DIGIT FULLWIDTH ALEF ANGSTROM BET BLACK CARON DALET DOUBLE EULER FEMININE GIMEL INFORMATION "
     "KELVIN MASCULINE MATHEMATICAL MICRO MODIFIER OHM PLANCK ROMAN SCRIPT SUBSCRIPT SUPERSCRIPT TURNED".split()
 )
-# Letters in fewer tokens are of foreign names: every vocabulary spells some.
-_LETTER_SHARE = 0.0005
+# Letters in fewer tokens are of foreign names: every vocabulary spells some. Letters beyond those of the large European
+# languages (Vietnamese tones) are in few names, and each of them in few words.
+_LETTER_SHARE, _RARE_LETTER_SHARE, _COMMON = 0.0009, 0.0002, "\u017f"
 
 
 def text_tokens(vocabulary: Vocabulary) -> list[Token]:
@@ -69,7 +70,11 @@ def latin_letters(vocabulary: Vocabulary) -> set[str]:
     """Letters beyond a-z that words of a language in the Latin script are spelled with."""
     tokens = text_tokens(vocabulary)
     counts = Counter(letter for token in tokens for letter in set(token.surface) if not letter.isascii())
-    return {letter for letter, count in counts.items() if is_latin(letter) and count >= _LETTER_SHARE * len(tokens)}
+    return {
+        letter
+        for letter, count in counts.items()
+        if is_latin(letter) and count >= (_LETTER_SHARE if letter <= _COMMON else _RARE_LETTER_SHARE) * len(tokens)
+    }
 
 
 def _script_counts(vocabulary: Vocabulary) -> Counter[str]:

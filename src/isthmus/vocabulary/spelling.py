@@ -72,14 +72,15 @@ class Spelling:
         parts = [part for name in ("normalizer", "pre_tokenizer", "decoder") for part in _parts(pipeline.get(name))]
         byte_level = any(part.get("type") == "ByteLevel" for part in parts)
         markers = [part["replacement"] for part in parts if part.get("type") == "Metaspace"]
-        if family == "unigram" and not markers and not any(raw.startswith(START) for raw, _ in model["vocab"]):
-            markers = [""]
+        prefix, suffix = (model.get(name) or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
+        if family == "bpe" and not (byte_level or markers or prefix or suffix):
+            markers = [START if any(piece.startswith(START) for piece in model["vocab"]) else ""]
         return cls(
             family="byte-bpe" if byte_level and family == "bpe" else family,
             byte_level=byte_level,
-            prefix=model.get("continuing_subword_prefix") or "",
+            prefix=prefix,
             marker=markers[0] if markers else START,
-            suffix=model.get("end_of_word_suffix") or "",
+            suffix=suffix,
         )
 
     def read(self, raw: str) -> Piece:

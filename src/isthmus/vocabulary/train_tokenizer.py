@@ -1,4 +1,4 @@
-"""A tokenizer for a language that has none, trained on raw text: WordPiece, or Unigram where words have no spaces."""
+"""A tokenizer for a language that has none, trained on raw text: WordPiece, or BPE where words have no spaces."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ _HELD_OUT_MOST = 2_000
 _HEAD_CHARACTERS = 5_000_000
 _UNKNOWN_SHARE = 0.01
 _MAX_LENGTH = 512
+# Phrases that are written often are no words.
+_LONGEST_WORD = 12
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class TokenizerReport:
         unknown_characters: Share of their characters in words that are unknown, 0..1; None where there are none.
         seconds: Wall time.
         warnings: What is not as hoped.
-        model: "WordPiece", or "Unigram" for a language that writes no spaces.
+        model: "WordPiece", or "BPE" for a language that writes no spaces.
     """
 
     lines: int
@@ -117,7 +119,8 @@ def train_tokenizer(
     """Train a tokenizer on raw text, as a target of a transfer.
 
     It is WordPiece, which splits words between spaces; where a language writes none (Japanese, Thai, Lao, Khmer,
-    Burmese, Tibetan), it is a Unigram model (arXiv 1804.10959), which finds the words, each a token without marker.
+    Burmese, Tibetan), it is byte pair encoding of whole phrases (arXiv 1508.07909), whose tokens are words without
+    marker.
 
     The texts are read once, as a stream; kept in memory are the first five million characters, which set the alphabet,
     and the counts of the distinct words. The same texts and options give the same tokenizer.
@@ -148,7 +151,10 @@ def train_tokenizer(
         raise InputError("texts must hold at least one line that is not blank, got none; pass text of the language")
     script = main_script(head)
     spaceless = script in WITHOUT_SPACES
-    backend = Tokenizer(models.Unigram() if spaceless else models.WordPiece(unk_token=SPECIALS["unk_token"]))
+    unknown = SPECIALS["unk_token"]
+    backend = Tokenizer(
+        models.BPE(unk_token=unknown, fuse_unk=True) if spaceless else models.WordPiece(unk_token=unknown)
+    )
     backend.normalizer = normalizer_of(script, lowercase=options.lowercase, language=options.language)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     single, continuing = alphabet(head, backend)
@@ -163,12 +169,14 @@ def train_tokenizer(
         # Given ids, because those that the trainer finds come in another order every time, and decide between ties.
         "special_tokens": fixed,
         "initial_alphabet": single,
+        "limit_alphabet": len(single),
+        "min_frequency": options.min_frequency,
         "show_progress": wanted(options.show_progress_bar),
     }
     trainer = (
-        trainers.UnigramTrainer(unk_token=SPECIALS["unk_token"], **given)
+        trainers.BpeTrainer(max_token_length=_LONGEST_WORD, **given)
         if spaceless
-        else trainers.WordPieceTrainer(min_frequency=options.min_frequency, limit_alphabet=len(single), **given)
+        else trainers.WordPieceTrainer(**given)
     )
     backend.train_from_iterator(itertools.chain(head, stream), trainer)
     tokenizer = assemble(backend.model if spaceless else backend.get_vocab(), backend.normalizer)
@@ -273,7 +281,7 @@ def _report(
         unknown_characters=unknown,
         seconds=time.perf_counter() - started,
         warnings=tuple(warnings),
-        model="Unigram" if script in WITHOUT_SPACES else "WordPiece",
+        model="BPE" if script in WITHOUT_SPACES else "WordPiece",
     )
 
 
