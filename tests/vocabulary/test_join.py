@@ -351,11 +351,9 @@ def test_it_opens_as_an_ordinary_tokenizer(tmp_path, config):
     ],
 )
 def test_other_families_are_refused(build, family):
-    advice = "transfer without keep_source.*isthmus/tokenizer-ar, -hi, -ko, -ru, -zh"
-    with pytest.raises(TokenizerError, match=rf"targets\[1\] must be a WordPiece .* got {family}; {advice}"):
+    advice = "output='source' without keep_source.*any family and script"
+    with pytest.raises(TokenizerError, match=rf"targets\[1\] must be a WordPiece .* got {family}; .*{advice}"):
         join_tokenizers(wordpiece(ENGLISH), [korean(), build()])
-    with pytest.raises(TokenizerError, match=f"source must be a WordPiece .* got {family}"):
-        join_tokenizers(build(), [korean()])
 
 
 def test_another_prefix_or_pre_tokenizer_is_refused():
@@ -363,27 +361,15 @@ def test_another_prefix_or_pre_tokenizer_is_refused():
     pipeline = json.loads(target.backend_tokenizer.to_str())
     pipeline["model"]["continuing_subword_prefix"] = "@@"
     target._tokenizer = Tokenizer.from_str(json.dumps(pipeline))
-    with pytest.raises(TokenizerError, match=r"targets\[0\] must mark continuations .* '##', got '@@'; transfer"):
+    with pytest.raises(TokenizerError, match=r"targets\[0\] must mark continuations .* '##', got '@@'; write"):
         join_tokenizers(wordpiece(ENGLISH), [target])
     target = korean()
     target.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    with pytest.raises(TokenizerError, match=r"targets\[0\] must split text .*BertPreTokenizer.*Whitespace.*transfer"):
+    with pytest.raises(TokenizerError, match=r"targets\[0\] must split text .*BertPreTokenizer.*Whitespace.*write"):
         join_tokenizers(wordpiece(ENGLISH), [target])
     target.backend_tokenizer.pre_tokenizer = None
-    with pytest.raises(TokenizerError, match=r"source must split text into words .*BertPreTokenizer, got None"):
+    with pytest.raises(TokenizerError, match=r"source must split text into words .*, got None"):
         join_tokenizers(target, [target])
-
-
-def test_a_language_in_the_latin_script_is_refused():
-    words = [f"{start}{end}" for start in ("haus", "straße", "grün", "über") for end in "abcdefghij"]
-    german = wordpiece([*words, *RUSSIAN], strip_accents=False)
-    with pytest.raises(TokenizerError, match=r"targets\[1\] must be of a language in another script.* 40 Latin .* 45"):
-        join_tokenizers(wordpiece(ENGLISH), [korean(), german])
-    with pytest.raises(TokenizerError, match=r"another script than Latin"):
-        join_tokenizers(english(), [wordpiece(ENGLISH)])
-    # Of 20 or more added tokens, few may be Latin.
-    mixed = korean([*words, *(chr(code) for code in range(0xAC00, 0xAC14))])
-    assert join_tokenizers(wordpiece(ENGLISH), [mixed]).added == (20,)
 
 
 def test_a_target_that_adds_nothing_is_refused():

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Train a tokenizer on raw text, a target for a transfer.
 
-    WordPiece, or BPE for a language that writes no spaces (Japanese, Thai, Khmer, Lao, Burmese). Every 50th line is
+    WordPiece, or BPE for a language that writes no spaces (Thai, Khmer, Lao, Burmese). Every 50th line is
     not trained on, and measured on.
 
     Example: isthmus tokenizer wiki.de.txt -o tokenizer-de --language de

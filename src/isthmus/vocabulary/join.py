@@ -90,7 +90,7 @@ def join_tokenizers(
     (:func:`isthmus.vocabulary.protected.shadowing`).
 
     Args:
-        source: A WordPiece, byte-level BPE, BPE or Unigram tokenizer. Its special tokens, template and limits are those
+        source: A WordPiece, byte-level BPE or Unigram tokenizer. Its special tokens, template and limits are those
             of the result.
         targets: Tokenizers. For a WordPiece source they are WordPiece with its pre-tokenizer, and normalizers that
             treat characters alone, up to composition; for another source of any family, in other scripts than Latin.
@@ -200,8 +200,8 @@ def _check(source: Any, spelling: Spelling, targets: Mapping[str, Any], vocabula
     wanted = pipeline_of(source)
     if spelling.family not in EXTENDED or spelling.suffix or (spelling.family == "wordpiece" and not spelling.prefix):
         raise TokenizerError(
-            f"source must be a WordPiece tokenizer with a continuation prefix, BPE or Unigram to be joined with "
-            f"others, got {spelling.family}; {_INSTEAD}"
+            f"source must be a WordPiece tokenizer with a continuation prefix, byte-level BPE or Unigram to be joined "
+            f"with others, got {spelling.family}; {_INSTEAD}"
         )
     if wanted["pre_tokenizer"] is None:
         raise TokenizerError(f"source must split text into words before its model does, got None; {_INSTEAD}")

@@ -11,7 +11,7 @@ from isthmus.vocabulary.coverage import is_character_word
 from isthmus.vocabulary.spelling import Spelling
 from isthmus.vocabulary.token import TEXT_KINDS, Token
 
-EXTENDED = ("wordpiece", "byte-bpe", "bpe", "unigram")
+EXTENDED = ("wordpiece", "byte-bpe", "unigram")
 # Scores are logarithms of frequencies: those of new tokens, the more frequent first, lie in the middle of a vocabulary.
 _BEST, _WORST = -9.0, -10.0
 _MARKERS = str.maketrans("", "", "Ġ▁")

@@ -56,7 +56,9 @@ def joined_normalizer(
 def owned_normalizer(descriptions: tuple[str, ...], owners: tuple[tuple[str, int], ...]) -> list[Any]:
     """Steps before the source's own normalizer, whatever that does: they treat the characters that others own."""
     readers = [None, *map(_read_normalizer, descriptions[1:])]
-    return table_normalizers(_table(readers, dict(owners), {}))
+    # Where word starts are marked, spaces around a character would make it one.
+    table = {character: text.strip(" ") or text for character, text in _table(readers, dict(owners), {}).items()}
+    return table_normalizers({character: text for character, text in table.items() if text != character})
 
 
 def described(pipeline: Mapping[str, Any]) -> str:

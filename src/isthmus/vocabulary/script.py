@@ -16,8 +16,8 @@ _OPTIONAL_MARKS = {
     "ARABIC": "[\u064b-\u065f\u0670\u0640]",
     "HEBREW": "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]",
 }
-# Chinese is written without spaces too, and its characters are words.
-WITHOUT_SPACES = frozenset("HIRAGANA KHMER LAO MYANMAR THAI TIBETAN".split())
+# Chinese and Japanese are written without spaces too, but Chinese characters are taken for words, which measured best.
+WITHOUT_SPACES = frozenset("KHMER LAO MYANMAR THAI TIBETAN".split())
 _DOTTED_I = ("tr", "az")
 _SCRIPT_SHARE = 0.1
 
@@ -52,7 +52,7 @@ def normalizer_of(script: str, *, lowercase: bool = True, language: str | None =
 
     Marks that belong to the spelling stay: Indic vowel signs, umlauts, the accents of Latin and Cyrillic letters. Only
     the vowel marks of Arabic and Hebrew go, and tatweel, which writers leave out. Every Chinese character is a
-    word, but in Japanese.
+    word.
 
     Args:
         script: As :func:`main_script` names it.
@@ -62,8 +62,7 @@ def normalizer_of(script: str, *, lowercase: bool = True, language: str | None =
     steps: list[Any] = [normalizers.NFKC() if script in _COMPATIBLE else normalizers.NFC()]
     if lowercase and language is not None and language.lower().split("-")[0] in _DOTTED_I:
         steps += [normalizers.Replace("\u0130", "i"), normalizers.Replace("I", "\u0131")]
-    apart = script not in WITHOUT_SPACES
-    steps.append(normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False, handle_chinese_chars=apart))
+    steps.append(normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False))
     if script in _OPTIONAL_MARKS:
         steps.append(normalizers.Replace(Regex(_OPTIONAL_MARKS[script]), ""))
     return normalizers.Sequence(steps)

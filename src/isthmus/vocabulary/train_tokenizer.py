@@ -118,8 +118,8 @@ def train_tokenizer(
 ) -> tuple[Any, TokenizerReport]:
     """Train a tokenizer on raw text, as a target of a transfer.
 
-    It is WordPiece, which splits words between spaces; where a language writes none (Japanese, Thai, Lao, Khmer,
-    Burmese, Tibetan), it is byte pair encoding of whole phrases (arXiv 1508.07909), whose tokens are words without
+    It is WordPiece, which splits words between spaces; where a language writes none (Thai, Lao, Khmer,
+    Burmese), it is byte pair encoding of whole phrases (arXiv 1508.07909), whose tokens are words without
     marker.
 
     The texts are read once, as a stream; kept in memory are the first five million characters, which set the alphabet,
