@@ -106,10 +106,26 @@ def test_the_dotless_i_of_turkish(language, expected):
     assert normalizer_of("LATIN", lowercase=False, language=language).normalize_str("ILIK") == "ILIK"
 
 
-def test_thai_keeps_its_vowel_and_is_warned_of():
+def test_thai_is_split_into_words_without_markers():
     assert normalizer_of("THAI").normalize_str("น้ำ") == "น้ำ"
-    _, report = train(["ฉันดื่มน้ำ", "น้ำเย็นมาก"] * 30)
-    assert any("Thai has no spaces between words" in warning for warning in report.warnings)
+    texts = ["ฉันดื่มน้ำ", "น้ำเย็นมาก", "ฉันเย็น", "เธอดื่ม เย็นมาก"] * 30
+    tokenizer, report = train(texts)
+    assert (report.model, report.per_character, report.warnings) == ("BPE", True, report.warnings)
+    assert "tokens per character" in str(report)
+    assert words(tokenizer, "เธอเย็น") == ["เธอ", "เย็น"]
+    # A phrase of any length is read, and a word is the same token wherever it stands.
+    assert "[UNK]" not in words(tokenizer, "น้ำ" * 60)
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    check_target(tokenizer, vocabulary)
+    token = next(token for token in vocabulary.tokens if token.raw == "เธอ")
+    assert (token.surface, token.word_start) == ("เธอ", True)
+    again, _ = train(texts)
+    assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+
+
+def test_japanese_is_told_from_chinese():
+    assert main_script(["東京都の人口", "カタカナ"]) == "HIRAGANA"
+    assert main_script(["東京都人口統計調査東京都人口統計調査の"]) == "CJK"
 
 
 @pytest.mark.parametrize(

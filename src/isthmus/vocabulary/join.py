@@ -125,7 +125,7 @@ def join_tokenizers(
     protected = words_of((*english_words(), *texts), backend) if any(latin) else set()
 
     raws = vocabularies[0].raw_tokens()
-    have = set(raws)
+    have, full = set(raws), "" not in raws
     pipeline = pipeline_of(source)
     added: list[int] = []
     whole: list[str] = []
@@ -140,7 +140,8 @@ def join_tokenizers(
         if latin[index - 1]:
             split = shadowing(taken, protected, backend.model, spelling.prefix)
             taken = [raw for raw in taken if raw not in split]
-            words = [raw for raw in own if raw in split - protected and not raw.startswith(spelling.prefix)]
+            # Beside a model with holes, ids would be given twice.
+            words = [raw for raw in own if raw in split - protected and not raw.startswith(spelling.prefix) and full]
         if not taken:
             raise TokenizerError(_nothing(names, index, vocabulary, owners))
         new = add_to_model(pipeline["model"], raws, taken)
