@@ -21,7 +21,7 @@ from isthmus.vocabulary.ownership import is_latin
 # Loanwords and names that the dictionary has only without their accents.
 ACCENTED = (
     "résumé résumés naïve naïvely naïveté façade façades josé maría garcía señor señora señorita niño niña são déjà "
-    "décor crème brûlée raison être tête noël zoë chloë brontë beyoncé renée andré rené québec montréal perú méxico "
+    "décor crème brûlée être tête noël zoë chloë brontë beyoncé renée andré rené québec montréal perú méxico "
     "panamá brasília düsseldorf müller jürgen björk dvořák erdős möbius bézier mélange ménage séance mâché rosé exposé "
     "touché élite crêpe crêpes über häagen mötley crüe pokémon"
 ).split()
