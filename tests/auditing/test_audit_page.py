@@ -290,9 +290,8 @@ def test_small_samples_are_called_so(make_audit):
 def test_every_metric_has_its_definition_beside_it(make_audit):
     html = render_audit(make_audit())
     for metric in METRICS.values():
-        beside = re.compile(
-            rf"{re.escape(metric.label)}</summary><span>{re.escape(metric.meaning.replace("'", '&#39;'))}"
-        )
+        meaning = re.escape(metric.meaning.replace("'", "&#39;"))
+        beside = re.compile(rf"{re.escape(metric.label)}</summary><span>{meaning}")
         assert beside.search(html), metric.label
 
 
