@@ -125,8 +125,8 @@ def test_a_pointer_reads_every_value(audit):
     def told(svg):
         return [title.text for title in ElementTree.fromstring(svg).iter("title")]
 
-    assert "Rank 1: 75.0% of the Korean passages that are relevant" in told(charts.rank_chart([found], ACCENTS, 1.0))
-    assert "Rank 64 to 127: 50.0% of the English passages that are relevant" in told(
+    assert "Rank 1: 75.0% of relevant Korean" in told(charts.rank_chart([found], ACCENTS, 1.0))
+    assert "Rank 64 to 127: 50.0% of relevant English" in told(
         charts.rank_chart([found], ACCENTS, 1.0)
     )
     mix = ["Rank 1: English 75.0%, relevant 50.0%; Korean 25.0%, relevant 12.5%", "The pool: English 50%, Korean 50%"]

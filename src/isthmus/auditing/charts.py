@@ -88,7 +88,7 @@ def rank_chart(results: Sequence[PoolResult], accents: Mapping[str, int], top: f
         path = "".join(
             _box(LEFT + step * i + 0.75, base - tall, step - 1.5, tall) for i, tall in enumerate(heights) if tall
         )
-        name = f"{language_name(language)} passages that are relevant"
+        name = f"relevant {language_name(language)}"
         near = percent(sum(rank <= DEPTH for rank in ranks) / len(ranks))
         median = f"{statistics.median(ranks):g}"
         several = len(results) > 1 and len(found.pool.languages) > 1
@@ -100,7 +100,7 @@ def rank_chart(results: Sequence[PoolResult], accents: Mapping[str, int], top: f
             _text(WIDTH - 46, base - 4, near, "end"),
             _text(WIDTH, base - 4, median, "end"),
             *(
-                _hover(LEFT + step * i, base - row + 9, step, row - 9, f"{_octave(i)}: {_share(share)} of the {name}")
+                _hover(LEFT + step * i, base - row + 9, step, row - 9, f"{_octave(i)}: {_share(share)} of {name}")
                 for i, share in enumerate(shares)
             ),
         ]

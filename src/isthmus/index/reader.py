@@ -158,6 +158,18 @@ class Segment:
             return 0.0
         return float(unpack(self.weights[place : place + 1], self.entry.scale)[0])
 
+    def postings(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Documents that have a dimension and are not deleted, with their weights."""
+        start, stop = self.starts[term], self.starts[term + 1]
+        if not 0 <= start <= stop <= len(self.rows):
+            raise self.damaged("starts.npy")
+        rows = self.rows[start:stop]
+        if not rows_within(rows, self.documents):
+            raise self.damaged("rows.npy")
+        kept = self.live()[rows]
+        weights = unpack(self.weights[start:stop], self.entry.scale)
+        return rows[kept].astype(np.int64), np.asarray(weights[kept], dtype=np.float32)
+
     def line(self, row: int) -> bytes:
         """The stored line of a document."""
         return bytes(self._lines[self.document_starts[row] : self.document_starts[row + 1]])
