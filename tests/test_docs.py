@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Of google/xquad: https://github.com/google-deepmind/xquad
 XQUAD = {"ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_tables_are_those_of_the_result_files():

@@ -1,6 +1,6 @@
 """A transferred encoder on a retrieval task of one's own through mteb, without a network.
 
-    python docs/examples/mteb_local.py --language ko
+    python examples/mteb_local.py --language ko
 
 The encoder is made from the models that ship with Isthmus, the task from its demo collection; ``--encoder`` takes any
 encoder folder instead, and :func:`task_of` any collection that ``isthmus.load_collection`` reads.
