@@ -189,9 +189,9 @@ class Audit:
             found.append(pool_result(name, collection, self.documents, pool, ranking, values, *drawn))
         self._results += [with_gaps(result, found, collection.languages, *drawn) for result in found]
         for pool in self._alone:
-            values, baseline = self._ndcg(encoded, pool), self._bm25[pool.info.query_language]
-            test = paired_bootstrap(values, baseline, *drawn)
-            means = float(values.mean()), float(baseline.mean())
+            own, baseline = self._ndcg(encoded, pool), self._bm25[pool.info.query_language]
+            test = paired_bootstrap(own, baseline, *drawn)
+            means = float(own.mean()), float(baseline.mean())
             self._own.append(OwnLanguage(name, pool.info.query_language, *means, test))
         self._stated[name] = stated
         self.seconds[name] = time.perf_counter() - started

@@ -23,6 +23,7 @@ from isthmus.serve.batcher import Batcher, Encoded
 from isthmus.serve.counters import Counters
 from isthmus.serve.gate import Refusal
 from isthmus.serve.highlight import Highlighter, Span, excerpt
+from isthmus.serve.holdings import Holdings
 from isthmus.serve.library import Library
 from isthmus.serve.options import Limits
 from isthmus.serve.words import Words
@@ -50,6 +51,7 @@ class Answers:
         self._library = library
         self._words = Words(library.encoder, library.token_map)
         self._highlighter = Highlighter(library.encoder, self._words)
+        self._holdings = Holdings(library)
 
     @property
     def problem(self) -> str | None:
@@ -102,6 +104,7 @@ class Answers:
             seconds = time.perf_counter() - started
             return {
                 "query": query,
+                "known": self._highlighter.knows(query),
                 "hits": shown,
                 "expansion": self._terms(encoded.vector, expansion),
                 "left_out": omitted,
@@ -150,7 +153,8 @@ class Answers:
 
         def work() -> dict[str, Any]:
             try:
-                return {"token": token, "rows": self._words.describe(token.strip(), top_k)}
+                rows = self._words.describe(token.strip(), top_k)
+                return {"token": token, "rows": [row | self._holdings.of_token(row["id"]) for row in rows]}
             except InputError as error:
                 raise Refusal(404, str(error), "token") from error
 
@@ -161,7 +165,7 @@ class Answers:
 
         def work() -> dict[str, Any]:
             with self._library.reading() as index:
-                documents = len(index)
+                documents, held = len(index), self._holdings.of(index)
             return {
                 "version": isthmus.__version__,
                 "index": self._library.name,
@@ -169,6 +173,7 @@ class Answers:
                 "documents": documents,
                 "generation": self._library.generation(),
                 "fields": self._library.fields(),
+                **held,
                 "token_map": self._words.token_map is not None,
                 "problem": self._library.problem,
                 "limits": asdict(self.limits.part(Limits)),
@@ -212,7 +217,10 @@ class Answers:
             return None
         score = sum(match.score for match in matches) if hit is None else hit.score
         spans = self._highlighter.spans(document.content, matches)
-        return _found(document, score, characters, spans) | {"matches": [self._matched(match) for match in matches]}
+        found = _found(document, score, characters, spans) | {"matches": [self._matched(match) for match in matches]}
+        if hit is None:
+            found["read"] = self._highlighter.read(document.title.strip(), document.text.strip())
+        return found
 
     def _matched(self, match: Match) -> dict[str, Any]:
         return {"text": self._words.show(match.token), **match._asdict()}
@@ -257,6 +265,7 @@ def _found(document: Document, score: float, characters: int, spans: Sequence[Sp
         "text": _part(document.text.strip(), spans, first, characters),
         "metadata": document.metadata,
         "matches": None,
+        "read": None,
     }
 
 

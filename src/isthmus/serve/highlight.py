@@ -101,6 +101,24 @@ class Highlighter:
         least = _FAINT * max((span.score for span in found), default=0.0)
         return _apart([span for span in found if span.score >= least])
 
+    def knows(self, text: str) -> bool | None:
+        """Whether the vocabulary has any character of a text; None where its tokens cannot be looked into."""
+        if self._tokenizer is None:
+            return None
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return any(id not in self._words.foreign for id in ids)
+
+    def read(self, title: str, text: str) -> int | None:
+        """Characters of a text that the encoder reads behind its title; None where that is all of it."""
+        if self._tokenizer is None or self._room is None:
+            return None
+        # In the content a space stands between title and text.
+        first = len(title) + 1 if title else 0
+        offsets = self._tokenizer.encode(f"{title} {text}" if title else text, add_special_tokens=False).offsets
+        if len(offsets) <= self._room:
+            return None
+        return max(0, offsets[self._room - 1][1] - first) if self._room > 0 else 0
+
     def _shares(self, id: int, scores: Mapping[int, float]) -> dict[int, float]:
         """What a token counts, by dimension."""
         tokens, token_map = self._words.tokens, self._words.token_map

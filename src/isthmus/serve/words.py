@@ -43,6 +43,13 @@ class Words:
         self.token_map = token_map
         self.written_as: Mapping[str, str] = {} if token_map is None else token_map.info.get("written_as", {})
 
+    @functools.cached_property
+    def foreign(self) -> frozenset[int]:
+        """Tokens that stand for characters that the vocabulary does not have: the unknown one, and single bytes."""
+        found = () if self._vocabulary is None else self._vocabulary.tokens
+        unknown = self._encoder.tokenizer.unk_token_id
+        return frozenset(token.id for token in found if token.kind is Kind.BYTE or token.id == unknown)
+
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where there is nothing."""
         if self._block is not None and term >= self._block:
