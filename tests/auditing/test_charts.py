@@ -126,9 +126,7 @@ def test_a_pointer_reads_every_value(audit):
         return [title.text for title in ElementTree.fromstring(svg).iter("title")]
 
     assert "Rank 1: 75.0% of relevant Korean" in told(charts.rank_chart([found], ACCENTS, 1.0))
-    assert "Rank 64 to 127: 50.0% of relevant English" in told(
-        charts.rank_chart([found], ACCENTS, 1.0)
-    )
+    assert "Rank 64 to 127: 50.0% of relevant English" in told(charts.rank_chart([found], ACCENTS, 1.0))
     mix = ["Rank 1: English 75.0%, relevant 50.0%; Korean 25.0%, relevant 12.5%", "The pool: English 50%, Korean 50%"]
     assert told(charts.mix_chart(found, ACCENTS)) == mix
     (gap,) = told(charts.gap_chart([found], "max@r_norm", ACCENTS))
