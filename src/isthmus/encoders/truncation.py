@@ -56,9 +56,9 @@ def truncation_note(counted: Mapping[Role, int], remedy: str) -> str | None:
     said = [f"{count:,} {plurals[role][count > 1]}" for role, count in counted.items() if count]
     if not said:
         return None
-    ends = "loses its end" if sum(counted.values()) == 1 else "lose their ends"
+    are = "is" if sum(counted.values()) == 1 else "are"
     told = f"; {remedy}" if counted.get("document") and remedy else ""
-    return f"{' and '.join(said)} {ends} at the encoder's limit of length{told}"
+    return f"{' and '.join(said)} {are} longer than the encoder reads, what is beyond counts for nothing{told}"
 
 
 def _truncated(features: Any, limit: int | None) -> int:

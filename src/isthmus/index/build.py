@@ -251,7 +251,7 @@ def added_windows(
     asked = QueryOptions(options.trust_remote_code, model)
     opened = QueryEncoder(header, where, asked).open()
     found = encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings), wanted)
-    if bool(found.settings.get("split_texts")) != header.split:
+    if (options.split_texts or bool(found.settings.get("split_texts"))) != header.split:
         holds, given = ("passages", "documents") if header.split else ("whole documents", "passages")
         raise InputError(
             f"{where} holds {holds}, got {given} (--split); leave --split out, encode the corpus as the index was "
