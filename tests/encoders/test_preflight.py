@@ -90,7 +90,7 @@ def test_a_vocabulary_of_words_that_mecab_finds_can_be_read_without_it(stored, t
     skip_if_installed("mecab")
     folder = make("mecab", stored, tmp_path / "japanese")
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "東京", "##都", "に"]))
-    with pytest.raises(TokenizerError, match="as a target, make a tokenizer.json") as caught:
+    with pytest.raises(TokenizerError, match=r"as a target, make a tokenizer\.json") as caught:
         load_tokenizer(folder)
     assert SPLIT_BEFORE in str(caught.value)
     told = SPLIT_BEFORE.partition(": ")[2].replace("FOLDER", str(folder)).replace("NEW", str(tmp_path / "new"))
