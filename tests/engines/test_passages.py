@@ -38,6 +38,9 @@ def test_a_server_finds_the_documents_of_the_exact_index(tmp_path: Path, url: st
             assert [(hit.id, hit.document) for hit in found] == [(hit.id, hit.document) for hit in expected]
             np.testing.assert_allclose([h.score for h in found], [h.score for h in expected], rtol=2**-9)
     assert [hit.id for hit in engine.search(encode(["7"]), filter={"year": 2})] == ["c#p0", "b"]
+    # Milvus does not tell.
+    assert engine.field_values("year") == (None if isinstance(server, Milvus) else ["1", "2"])
+    assert engine.field_values("ye.r") in (None, [])
     assert engine.best_passage(encode(["8"]), "gap") == "gap#p2"
     assert engine.explain(encode(["8"]), "gap")[0].score == pytest.approx(
         index.explain(encode(["8"]), "gap")[0].score, rel=2**-9

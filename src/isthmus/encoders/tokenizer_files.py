@@ -26,8 +26,8 @@ _IMPORTS = {"protobuf": "google.protobuf", "mistral-common": "mistral_common", "
 _FURTHER = {"unidic": " and: python -m unidic download"}
 # Of a vocabulary of BertJapaneseTokenizer with WordPiece, without the program that finds words.
 SPLIT_BEFORE = (
-    "make a tokenizer.json of its vocabulary for text that is split into words beforehand, as the encoder's queries and "
-    "documents must be then: transformers.BertTokenizer('FOLDER/vocab.txt', do_lower_case=False, "
+    "make a tokenizer.json of its vocabulary for text that is split into words beforehand, as what the encoder reads "
+    "must be then: transformers.BertTokenizer('FOLDER/vocab.txt', do_lower_case=False, "
     "tokenize_chinese_chars=False).save_pretrained('NEW')"
 )
 ONE_LINE = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"

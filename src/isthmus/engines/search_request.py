@@ -106,6 +106,6 @@ def values_body(field: str, most: int) -> dict[str, Any]:
         field: Name of the field.
         most: Values at most.
     """
-    # A regular expression of Lucene, in which every character may stand behind a backslash.
-    include = "".join(f"\\{character}" for character in f"{field}=") + ".*"
+    # A regular expression of Lucene, in which every sign may stand behind a backslash; letters mean classes there.
+    include = re.sub(r"\W", r"\\\g<0>", f"{field}=") + ".*"
     return {"size": 0, "aggs": {"values": {"terms": {"field": "labels", "include": include, "size": most}}}}

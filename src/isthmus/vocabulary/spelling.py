@@ -170,7 +170,8 @@ def _remedy(kind: str) -> str:
     made = f"{SPLIT_BEFORE}; or " if kind.startswith("BertJapanese") else ""
     return (
         f"a program finds its words first, which no tokenizer.json can do: {made}train a tokenizer on text of the "
-        "language instead (--target-text); if that text is split into words beforehand, so must be what the encoder reads"
+        "language instead (--target-text); if that text is split into words beforehand, so must be what the encoder "
+        "reads"
     )
 
 
