@@ -71,8 +71,8 @@ def command(
 
 def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
     for name, stated in result.settings["models"].items():
-        said = truncation_note(stated["truncated"], "")
-        print_note(None if said is None else f"{name}: {said}")
+        note = truncation_note(stated["truncated"], "")
+        print_note(None if note is None else f"{name}: {note}")
     if json:
         print_json(result.to_rows())
     else:

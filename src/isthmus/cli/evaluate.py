@@ -86,8 +86,8 @@ def command(
     try:
         measured = (isthmus.evaluate(model, pool, options, language=None, distractors=None) for model in models)
         for result in map(EvaluationResult.to_dict, chain(measured, (evaluate_run(run, pool) for run in runs or []))):
-            said = truncation_note(result["settings"].get("truncated", {}), "--split-texts reads all of them")
-            print_note(None if said is None else f"{result['model']}: {said}")
+            note = truncation_note(result["settings"].get("truncated", {}), "--split-texts reads all of them")
+            print_note(None if note is None else f"{result['model']}: {note}")
             if json:
                 print_json([result])
             rows.append(_row(result))

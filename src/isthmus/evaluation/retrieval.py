@@ -100,9 +100,12 @@ def evaluate_model(
     stated = {name: value for name, value in options.to_dict().items() if name not in encoding}
     stated |= settings_of(model, options)
     texts, owners = list(collection.corpus.values()), None
-    if getattr(options, "split_texts", False) and not isinstance(model, BM25):
-        texts, owners = split_corpus(model, texts, options)
-        stated["passages"] = len(texts)
+    if getattr(options, "split_texts", False):
+        # BM25 reads texts of any length.
+        stated["split_texts"] = not isinstance(model, BM25)
+        if stated["split_texts"]:
+            texts, owners = split_corpus(model, texts, options)
+            stated["passages"] = len(texts)
     with count_truncated() as counted:
         queries = encode(model, list(collection.queries.values()), options, role="query")
         documents = encode(model, texts, options, role="document")
