@@ -287,6 +287,7 @@ class AuditResult:
         for result, row in zip(self.results, rows.values(), strict=True):
             alone = self.own.get((result.model, result.pool.query_language))
             row["own_language"] = None if alone is None else alone.to_dict()
+            row["truncated"] = self.settings.get("models", {}).get(result.model, {}).get("truncated", {})
         for found in self.comparisons:
             rows[found.model, found.pool.key].setdefault("vs_first", {})[found.metric] = found.test.to_dict()
         return list(rows.values())
