@@ -50,6 +50,7 @@ hooks: .venv/.installed-dev ## Let git check what is committed
 
 docs: .venv/.installed-docs ## Build the site into build/site, strictly, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	! grep -rlE 'src="https?://' build/site  # nothing is loaded from elsewhere
 
 notebook: .venv/.installed-docs ## Run the notebook of the documentation and keep what it prints
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
