@@ -17,7 +17,8 @@ from isthmus.cli._printing import console, print_json, print_note, print_notes, 
 from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import InputError
-from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
+from isthmus.index.encoded_files import check_begun, read_encoding
+from isthmus.index.encoded_header import HEADER
 from isthmus.index.options import EncodeCorpusOptions
 from isthmus.lexical.new_encoder import check_place, new_encoder
 from isthmus.lexical.options import NewEncoderOptions

@@ -24,11 +24,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -47,8 +44,6 @@ MANIFEST = "manifest.json"
 SEGMENTS = "segments"
 REBUILD = "build it again with isthmus index, or restore a copy"
 _CHUNK = 2**22
-# A .npy file: magic and version, the header's length, the header.
-_VERSION_END, _PREAMBLE = 8, 10
 
 
 @dataclass(frozen=True)
@@ -229,27 +224,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def check_size(path: Path, expected: Stored) -> None:
-    """Refuse a file that was cut off or grew.
-
-    Raises:
-        IndexFileError: If its size is not what the manifest says, or it is gone.
-    """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise IndexFileError(f"{path} is missing ({error.strerror}); {REBUILD}") from error
-    if size != expected.bytes:
-        raise IndexFileError(f"{path} must have {expected.bytes} bytes, got {size}; it is damaged: {REBUILD}")
-
-
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Map a file into memory; it stays readable when it is removed."""
-    with path.open("rb") as stream:
-        # An empty file cannot be mapped.
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-
-
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a ``.npy`` file; what numpy itself buffers is lost without an error where the disk is full."""
     with path.open("wb") as stream:
@@ -263,34 +237,14 @@ def write_header(stream: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
     write_array_header_1_0(stream, header)
 
 
-def map_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a ``.npy`` file into memory.
-
-    The header must be the one that is expected, so nothing of the file is evaluated: no pickle, and no Python literal,
-    which CPython 3.11 before 3.11.5 cannot parse in several threads.
-
-    Raises:
-        IndexFileError: If it does not hold an array of this dtype and shape.
-        FileNotFoundError: If it is gone.
-    """
-    content = mapped(path)
-    expected = BytesIO()
-    write_header(expected, dtype, shape)
-    start = _PREAMBLE + int.from_bytes(content[_PREAMBLE - 2 : _PREAMBLE], "little")
-    # The padding behind a header is up to numpy.
-    if content[:_VERSION_END] != expected.getvalue()[:_VERSION_END] or (
-        content[_PREAMBLE:start].rstrip() != expected.getvalue()[_PREAMBLE:].rstrip()
-    ):
-        raise IndexFileError(f"{path} must hold {np.dtype(dtype)} of shape {shape}; it is damaged: {REBUILD}")
-    try:
-        return np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
-    except ValueError as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REBUILD}") from error
-
-
 def _compare(path: Path, expected: Stored) -> None:
-    check_size(path, expected)
-    if stored(path) != expected:
+    try:
+        found = stored(path)
+    except OSError as error:
+        raise IndexFileError(f"{path} is missing ({error.strerror}); {REBUILD}") from error
+    if found.bytes != expected.bytes:
+        raise IndexFileError(f"{path} must have {expected.bytes} bytes, got {found.bytes}; it is damaged: {REBUILD}")
+    if found != expected:
         raise IndexFileError(f"{path} is damaged (its digest differs); {REBUILD}")
 
 

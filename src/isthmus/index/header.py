@@ -113,6 +113,6 @@ def check_version(
         raise IndexFileError(f"{where} {stranger.format(format=kind)}")
     if content.get("version") != version:
         raise IndexFileError(
-            f"{where} has format version {content.get('version')!r}, and this Isthmus reads version {version}; "
+            f"{where} has format version {content.get('version')!r:.80}, and this Isthmus reads version {version}; "
             "upgrade Isthmus, or make it again with this one"
         )
