@@ -119,7 +119,9 @@ class Manifest(VectorHeader):
     def to_bytes(self) -> bytes:
         """JSON with a digest of itself."""
         content = self.to_dict()
-        return json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False).encode()
+        text = json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False)
+        # Metadata may have half a surrogate pair in the name of a field.
+        return text.encode("utf-8", errors="surrogatepass")
 
     @classmethod
     def from_dict(cls, content: Any, where: str | Path) -> Manifest:
