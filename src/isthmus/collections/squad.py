@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus.collections.collection import Collection
 from isthmus.errors import CollectionError
-from isthmus.reading.lines import compression_of, joined, read_lines
+from isthmus.reading.lines import COMPRESSIONS, is_unicode, joined, read_lines
 
 SUFFIXES = tuple(f".json{suffix}" for suffix in COMPRESSIONS)
 

@@ -1,0 +1,94 @@
+"""One thread for the work of many requests, a step at a time: who has had least of it goes first."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import threading
+import time
+from collections.abc import Generator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+Result = TypeVar("Result")
+# Work that can be left after every ``yield``; what it returns is the result.
+Steps = Generator[None, None, Result]
+
+
+class _Job(Generic[Result]):
+    def __init__(self, steps: Steps[Result], number: int) -> None:
+        self.steps, self.number = steps, number
+        self.future: Future[Result] = Future()
+        self.used = 0.0
+
+    def __lt__(self, other: _Job[Any]) -> bool:
+        return (self.used, self.number) < (other.used, other.number)
+
+    def step(self) -> bool:
+        """Do the next part; False where it was the last one, or nobody waits any more."""
+        if self.future.done():
+            self.steps.close()
+            return False
+        started = time.perf_counter()
+        try:
+            next(self.steps)
+        except StopIteration as end:
+            # Somebody may give up at any moment.
+            with suppress(InvalidStateError):
+                self.future.set_result(end.value)
+        except BaseException as error:
+            with suppress(InvalidStateError):
+                self.future.set_exception(error)
+        self.used += time.perf_counter() - started
+        return not self.future.done()
+
+
+class Turns:
+    """A thread that a request with much work shares with all others, instead of having it until it is through.
+
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: list[_Job[Any]] = []
+        self._began = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, steps: Steps[Result]) -> Result:
+        """Wait for the result; who is cancelled while waiting cancels the work, after the step in hand."""
+        with self._changed:
+            self._began += 1
+            job = _Job(steps, self._began)
+            if self._closed:
+                job.future.cancel()
+            heapq.heappush(self._jobs, job)
+            self._changed.notify()
+        return await asyncio.wrap_future(job.future)
+
+    def close(self) -> None:
+        """Wait for the step in hand, drop the rest and end the thread."""
+        with self._changed:
+            self._closed = True
+            for job in self._jobs:
+                job.future.cancel()
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                job = heapq.heappop(self._jobs)
+            if job.step():
+                with self._changed:
+                    heapq.heappush(self._jobs, job)
+                    if self._closed:
+                        job.future.cancel()
