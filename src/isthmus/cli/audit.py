@@ -6,14 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
 from isthmus.cli._completion import MEASURED, PARALLEL
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import (
+    console,
+    escape,
+    print_json,
+    print_notes,
+    print_table,
+    print_wrapped,
+    quiet_libraries,
+    working,
+)
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:

@@ -31,7 +31,9 @@ def made(kind: type[Made], content: Any, where: str = "") -> Made:
     for name in content:
         if name not in known:
             raise ValueError(f"{lead}{name:.40} is no field of it")
-    missing = [n for n, f in known.items() if n not in content and f.default is MISSING and f.default_factory is MISSING]
+    missing = [
+        n for n, f in known.items() if n not in content and f.default is MISSING and f.default_factory is MISSING
+    ]
     if missing:
         raise ValueError(f"{lead}{missing[0]} is missing")
     kinds = get_type_hints(kind)

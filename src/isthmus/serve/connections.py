@@ -17,7 +17,7 @@ _OTHER_FILES = 256
 _FEWEST, _MOST = 64, 2**14
 
 
-class Connection(H11Protocol):
+class Connection(H11Protocol):  # type: ignore[misc]
     """A connection that has a time for everything, and goes for a new one when its address has too many.
 
     uvicorn itself has a time for the next request of a connection alone, which the first byte of it ends.

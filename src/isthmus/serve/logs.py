@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from isthmus._visible import visible
+from isthmus.reading.visible import visible
 
 LONGEST = 2_000
 _LONGEST_TRACEBACK = 16_000
