@@ -27,12 +27,10 @@ class _Job(Generic[Result]):
 
     def step(self) -> bool:
         """Do the next part; False where it was the last one, or nobody waits any more."""
-        if self.future.done():
-            self.steps.close()
-            return False
         started = time.perf_counter()
         try:
-            next(self.steps)
+            if not self.future.done():
+                next(self.steps)
         except StopIteration as end:
             # Somebody may give up at any moment.
             with suppress(InvalidStateError):
@@ -41,7 +39,10 @@ class _Job(Generic[Result]):
             with suppress(InvalidStateError):
                 self.future.set_exception(error)
         self.used += time.perf_counter() - started
-        return not self.future.done()
+        if self.future.done():
+            self.steps.close()
+            return False
+        return True
 
 
 class Turns:
