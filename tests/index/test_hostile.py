@@ -68,9 +68,8 @@ def test_every_field_of_another_type_is_refused_or_means_the_same(folder):
             change(folder, lambda content, path=path, wrong=wrong: put(content, path, wrong))
             try:
                 SparseIndex.open(folder)
-            except IndexFileError as error:
+            except IndexFileError:
                 refused += 1
-                assert "\n" not in str(error)
             shutil.copy(whole / "manifest.json", folder)
     assert refused > 300
 
@@ -144,11 +143,9 @@ def test_a_copy_does_not_take_what_links_lead_to(folder):
 
 
 def test_the_header_of_an_encoded_corpus_names_the_field_too():
-    header = EncodedHeader.__dataclass_fields__
     content = {"format": "isthmus-encoding", "version": 1, "identity": {"encoder": "a", "tokenizer": "b"}}
     content |= {"vocabulary_size": 4, "weights": "f32", "part_size": 2}
     assert EncodedHeader.from_dict(content, "h").part_size == 2
-    assert "part_size" in header
     with pytest.raises(IndexFileError, match="part_size must be a whole number"):
         EncodedHeader.from_dict(content | {"part_size": None}, "h")
 
@@ -169,4 +166,4 @@ def test_ids_that_differ_by_normal_form_alone_are_two(folder):
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "C:\\x", "..\\x", "a\0b", "//host/x"])
 def test_paths_that_leave_a_folder(name):
     assert not is_inside(name)
-    assert is_inside("a/b") and is_inside("") and is_inside("1_Pooling")
+    assert all(map(is_inside, ("a/b", "", "1_Pooling")))

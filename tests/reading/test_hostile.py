@@ -109,14 +109,18 @@ def test_half_a_surrogate_pair_may_name_a_field():
     assert Manifest.from_dict(json.loads(manifest.to_bytes()), "m") == manifest
 
 
-@pytest.mark.parametrize("content", [b"\x00" * 100, b'{"id": "a", "text": "\x00"}', b'{"id": "a"', b"\n" * 10_000])
-def test_zero_bytes_and_empty_lines(content, tmp_path):
+@pytest.mark.parametrize("content", [b"\x00" * 100, b'{"id": "a", "text": "\x00"}', b'{"id": "a"'])
+def test_zero_bytes_are_refused(content, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
-    try:
-        assert list(Corpus(path)) == []
-    except CollectionError as error:
-        assert "line 1" in str(error)
+    with pytest.raises(CollectionError, match="line 1"):
+        list(Corpus(path))
+
+
+def test_empty_lines_are_nothing(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n" * 10_000)
+    assert list(Corpus(path)) == []
 
 
 def test_ids_are_those_of_the_file(tmp_path):

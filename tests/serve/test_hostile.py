@@ -5,8 +5,12 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from isthmus.index.hits import Match
 from isthmus.serve.batcher import CHARACTERS, Batcher
@@ -90,28 +94,23 @@ def test_work_of_who_left_is_left(serve, library, monkeypatch):
 
 
 def test_long_texts_go_last_and_alone():
-    class Recorded:
-        calls: list = []
+    calls = []
 
-        async def run(self):
-            batcher = Batcher(None, None, window=0.01, size=4)
+    def encode(texts, role):
+        calls.append([len(text) for text in texts])
+        return csr_matrix((len(texts), 1), dtype=np.float32)
 
-            async def answer(batch, role):
-                self.calls.append([len(one.text) for one in batch])
-                for one in batch:
-                    batcher._asked.remove(one)
-                    one.future.set_result(None)
+    async def run():
+        with ThreadPoolExecutor(1) as executor:
+            vector = Batcher(encode, executor, window=0.01, size=4).vector
+            many = [vector("x" * 120, "query", 120 * n) for n in range(8)]
+            few = [vector("x" * CHARACTERS, "query") for _ in range(3)]
+            await asyncio.gather(vector("x" * 2000, "query"), *many, *few)
 
-            batcher._answer = answer
-            long, short = "x" * 2000, "x" * CHARACTERS
-            many = [batcher.vector("x" * 200, "query", 200 * n) for n in range(8)]
-            await asyncio.gather(batcher.vector(long, "query"), *many, *(batcher.vector(short, "query") for _ in "abc"))
-            return self.calls
-
-    calls = asyncio.run(Recorded().run())
-    # The first text of the request with eight stands with what others ask for; its others wait for theirs.
-    assert sum(calls[0] + calls[1], 0) == 200 + 3 * CHARACTERS
-    assert calls[-1] == [2000] or [2000] in calls
+    asyncio.run(run())
+    # The first texts of the request with eight stand with what others ask for; the rest waits for it.
+    assert calls[:2] == [[120, 120], [CHARACTERS] * 3]
+    assert calls[-1] == [2000]
     assert all(len(call) * max(call) <= 4 * CHARACTERS or len(call) == 1 for call in calls)
 
 
@@ -233,10 +232,13 @@ class TestConnections:
 
     def test_bytes_do_not_win_time(self, port):
         one = self.opened(port, b"GET / HTTP/1.1\r\nX: ")
-        with pytest.raises(OSError):
-            for _ in range(100):
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 200:
                 one.sendall(b"x")
                 time.sleep(0.05)
+                sent += 1
+        assert sent < 200
 
     def test_an_endless_body_is_not_read(self, port):
         head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
@@ -246,20 +248,20 @@ class TestConnections:
         one = self.opened(port)
         for _ in range(3):
             one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert oneX
+            assert self.answered(one)
             time.sleep(0.1)
 
     def test_who_sent_nothing_goes_for_a_new_one(self, port):
         used = self.opened(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert usedX
+        assert self.answered(used)
         working = self.opened(port, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         time.sleep(0.05)
         waiting = [self.opened(port) for _ in range(3)]
         # The fifth took the place of the first that said nothing, and of nobody else.
         assert self.ended(waiting[0]) == b""
         used.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert usedX
-        assert workingX
+        assert self.answered(used)
+        assert self.answered(working)
 
 
 def test_ready_says_degraded_where_a_manifest_is_of_another_shape(client, idx):

@@ -15,9 +15,11 @@ from isthmus.serve.logs import LONGEST, BoundedHandler
 def log():
     handler, stream = BoundedHandler(), io.StringIO()
     handler.setStream(stream)
-    logger = logging.Logger("test")
+    logger = logging.getLogger("tests.serve.logs")
     logger.addHandler(handler)
-    return logger, stream
+    logger.propagate = False
+    yield logger, stream
+    logger.removeHandler(handler)
 
 
 def test_lines_are_lines(log):
