@@ -102,3 +102,32 @@ def test_closing_drops_what_waits():
         return await asyncio.gather(*work, return_exceptions=True)
 
     assert all(isinstance(one, asyncio.CancelledError) for one in asyncio.run(run()))
+
+
+def test_heavy_work_rests_while_others_ask(turns, monkeypatch):
+    monkeypatch.setattr("isthmus.serve.turns._LIGHT", 0.005)
+    monkeypatch.setattr("isthmus.serve.turns.REST", 10_000)
+    steps = []
+
+    def heavy():
+        while True:
+            steps.append(1)
+            threading.Event().wait(0.01)
+            yield
+
+    def light():
+        return len(steps)
+        yield
+
+    async def run():
+        work = asyncio.ensure_future(turns.run(heavy()))
+        # Alone, it goes on.
+        while len(steps) < 3:
+            await asyncio.sleep(0.001)
+        await turns.run(light())
+        seen = await turns.run(light())
+        await asyncio.sleep(0.1)
+        assert await turns.run(light()) <= seen + 2
+        work.cancel()
+
+    asyncio.run(run())

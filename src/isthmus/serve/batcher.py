@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from scipy.sparse import csr_matrix
 
 from isthmus.encoders.prompts import Role
+from isthmus.serve.turns import REST
 
 # Of a query, such as most are.
 CHARACTERS = 64
 # Requests whose characters differ by less go in the order in which they came.
 _ALIKE = 256
+# In such steps: from here on texts are heavy, and the next one waits while others ask too (see isthmus.serve.turns).
+_HEAVY = 4
+# Seconds.
+_LOOK, _ABOUT = 0.005, 1.0
 Encode = Callable[[Sequence[str], Role], csr_matrix]
 
 
@@ -64,6 +69,7 @@ class Batcher:
         self._window = window
         self._size = size
         self._asked: list[_Asked] = []
+        self._heavy_from = self._others = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def vector(self, text: str, role: Role, before: int = 0) -> Encoded:
@@ -87,8 +93,18 @@ class Batcher:
             self._asked = sorted(
                 (asked for asked in self._asked if not asked.future.done()), key=lambda asked: asked.cost
             )
-            if self._asked:
-                await self._answer(self._next(), self._asked[0].role)
+            if not self._asked:
+                return
+            began, heavy = time.perf_counter(), self._asked[0].cost >= _HEAVY
+            if heavy and began < self._heavy_from:
+                await asyncio.sleep(_LOOK)
+                continue
+            await self._answer(self._next(), self._asked[0].role)
+            now = time.perf_counter()
+            if not heavy:
+                self._others = now
+            elif now - self._others < _ABOUT:
+                self._heavy_from = now + REST * (now - began)
 
     def _next(self) -> list[_Asked]:
         """The first that wait, of one role, and no more than take about as long as a batch of queries."""

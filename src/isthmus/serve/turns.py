@@ -12,6 +12,9 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+# Seconds of the thread after which work is heavy, and how much longer than its last step it then waits for the next one
+# while others ask too: their steps find the thread, and the processor, free.
+_LIGHT, REST, _ABOUT = 0.1, 3, 1.0
 # Work that can be left after every ``yield``; what it returns is the result.
 Steps = Generator[None, None, Result]
 
@@ -56,6 +59,7 @@ class Turns:
         self._jobs: list[_Job[Any]] = []
         self._began = 0
         self._closed = False
+        self._heavy_from = self._others = 0.0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -83,13 +87,26 @@ class Turns:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._jobs and not self._closed:
-                    self._changed.wait()
+                while not self._closed and (pause := self._pause()) != 0:
+                    self._changed.wait(pause)
                 if self._closed:
                     return
                 job = heapq.heappop(self._jobs)
-            if job.step():
+            began, heavy = time.monotonic(), job.used > _LIGHT
+            goes_on = job.step()
+            now = time.monotonic()
+            if not heavy:
+                self._others = now
+            elif now - self._others < _ABOUT:
+                self._heavy_from = now + REST * (now - began)
+            if goes_on:
                 with self._changed:
                     heapq.heappush(self._jobs, job)
                     if self._closed:
                         job.future.cancel()
+
+    def _pause(self) -> float | None:
+        """Seconds to wait for the next step; None where there is no work."""
+        if not self._jobs:
+            return None
+        return max(0.0, self._heavy_from - time.monotonic()) if self._jobs[0].used > _LIGHT else 0.0
