@@ -16,12 +16,14 @@ from isthmus.cli._printing import (
     console,
     escape,
     print_json,
+    print_note,
     print_notes,
     print_table,
     print_wrapped,
     quiet_libraries,
     working,
 )
+from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
@@ -68,6 +70,9 @@ def command(
 
 
 def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
+    for name, stated in result.settings["models"].items():
+        note = truncation_note(stated["truncated"], "")
+        print_note(None if note is None else f"{name}: {note}")
     if json:
         print_json(result.to_rows())
     else:

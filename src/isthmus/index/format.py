@@ -119,6 +119,7 @@ class Manifest(VectorHeader):
         settings: How the documents were encoded.
         segments: In the order of their documents.
         files: The file of tokens, where there is one.
+        documents: How many documents an index of passages has; None for one of documents.
     """
 
     FORMAT: ClassVar[str] = "isthmus-index"
@@ -135,6 +136,7 @@ class Manifest(VectorHeader):
     settings: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[SegmentEntry, ...] = ()
     files: Mapping[str, Stored] = field(default_factory=dict)
+    documents: int | None = None
 
     def __post_init__(self) -> None:
         _check_names("files", self.files, r"tokens-\d{8}\.json")
