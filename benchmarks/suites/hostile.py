@@ -268,7 +268,8 @@ def hostile_table(results: Path) -> str:
     text = (
         f"{sum(run['documents']):,} documents, {run['documents'][1]} of {run['size']:,} characters, of {run['model']}; "
         f"{run['seconds']:g} seconds each, one after the other, server and clients on the same {run['threads']} cores; "
-        f"an honest client thinks for about {run['pause']:g} seconds. The 99 % with hostile clients is {found['p99_ratio']} times that without."
+        f"an honest client thinks for about {run['pause']:g} seconds. The 99 % with hostile "
+        f"clients is {found['p99_ratio']} times that without."
     )
     return markdown(["honest", "hostile", "honest requests a second", "median", "99 %", "not answered"], rows, text)
 
