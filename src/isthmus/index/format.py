@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -44,6 +45,8 @@ MANIFEST = "manifest.json"
 SEGMENTS = "segments"
 REBUILD = "build it again with isthmus index, or restore a copy"
 _CHUNK = 2**22
+# Rows and dimensions are int32.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Stored:
 
     bytes: int
     digest: str
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0:
+            raise ValueError(f"bytes must be 0 or more, got {self.bytes}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,19 @@ class SegmentEntry:
     files: Mapping[str, Stored]
     deleted: str | None = None
     deletions: int = 0
+
+    def __post_init__(self) -> None:
+        # Paths are made of these names, for writing and removing too.
+        _check_names("name", [self.name], r"\d{8}")
+        _check_names("files", self.files, r"[a-z_]+\.(npy|jsonl)|deleted-\d{8}\.npy")
+        _check_names("deleted", [] if self.deleted is None else [self.deleted], r"deleted-\d{8}\.npy")
+        if not 0 <= self.deletions <= self.documents <= _LARGEST or not 0 <= self.postings:
+            raise ValueError(
+                f"documents, postings and deletions must be 0 or more, and no more deleted than there are, got "
+                f"{self.documents}, {self.postings} and {self.deletions}"
+            )
+        if self.deletions and self.deleted is None:
+            raise ValueError(f"deleted must name a file for {self.deletions} deletions, got none")
 
 
 @dataclass(frozen=True)
@@ -113,10 +133,20 @@ class Manifest(VectorHeader):
     files: Mapping[str, Stored] = field(default_factory=dict)
     documents: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_names("files", self.files, r"tokens-\d{8}\.json")
+        names = [entry.name for entry in self.segments]
+        if len(set(names)) < len(names):
+            raise ValueError(f"segments must have a name each, got {', '.join(names)}")
+        if not 1 <= self.vocabulary_size <= _LARGEST:
+            raise ValueError(f"vocabulary_size must be 1 to {_LARGEST}, got {self.vocabulary_size}")
+
     def to_bytes(self) -> bytes:
         """JSON with a digest of itself."""
         content = self.to_dict()
-        return json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False).encode()
+        text = json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False)
+        # Metadata may have half a surrogate pair in the name of a field.
+        return text.encode("utf-8", errors="surrogatepass")
 
     @classmethod
     def from_dict(cls, content: Any, where: str | Path) -> Manifest:
@@ -125,14 +155,6 @@ class Manifest(VectorHeader):
         if content.pop("digest", None) != _digest_of_json(content):
             raise cls.damaged(where, "its digest differs")
         return super().from_dict(content, where)
-
-    @classmethod
-    def _made(cls, fields: dict[str, Any]) -> Manifest:
-        entries = tuple(
-            SegmentEntry(**{**entry, "fields": tuple(entry["fields"]), "files": _files(entry)})
-            for entry in fields["segments"]
-        )
-        return super()._made({**fields, "files": _files(fields), "segments": entries})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -248,8 +270,10 @@ def _compare(path: Path, expected: Stored) -> None:
         raise IndexFileError(f"{path} is damaged (its digest differs); {REBUILD}")
 
 
-def _files(content: Mapping[str, Any]) -> dict[str, Stored]:
-    return {name: Stored(**file) for name, file in content["files"].items()}
+def _check_names(field: str, names: Iterable[str], pattern: str) -> None:
+    for name in names:
+        if not re.fullmatch(pattern, name, re.ASCII):
+            raise ValueError(f"{field} must have names like those that Isthmus gives, got {name!r:.80}")
 
 
 def _digest_of_json(content: Any) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from isthmus.errors import CollectionError, InputError, MissingExtraError, OutputError
-from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, numbered_lines, opened
+from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, joined, numbered_lines, opened
 from isthmus.reading.notes import Notes
 
 PARQUET = ".parquet"
@@ -151,7 +151,7 @@ def _json_rows(
             continue
         whole = listed and number == 1 and line.lstrip().startswith("[")
         if whole:
-            text = "".join(chain([f"{line}\n"], (more for _, more in lines)))
+            text = joined(name, chain([f"{line}\n"], (more for _, more in lines)), refusal)
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:

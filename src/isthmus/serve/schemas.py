@@ -12,7 +12,7 @@ Value = str | int | float | bool
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Search(_Asked):
@@ -262,5 +262,5 @@ class Health(BaseModel):
 class Ready(BaseModel):
     """Whether the index or engine answers."""
 
-    status: Literal["ready"]
+    status: Literal["ready", "degraded"]
     problem: str | None = Field(description="Says so when a part of the index cannot be read, or it is not the latest.")
