@@ -4,7 +4,7 @@ LANGUAGE ?= ko
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart models test check format hooks wheel lowest clean
+.PHONY: help install quickstart models test check format hooks docs notebook wheel lowest clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ check: .venv/.installed-dev ## Lint, type-check and look for misspelt words
 	$(BIN)/typos
 
 test: .venv/.installed-dev check ## Install, lint, type-check and run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --dist loadfile
 
 format: .venv/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -42,6 +42,18 @@ format: .venv/.installed-dev ## Format the code
 
 hooks: .venv/.installed-dev ## Let git check what is committed
 	$(BIN)/pre-commit install
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group docs
+	@touch $@
+
+docs: .venv/.installed-docs ## Build the site into build/site, strictly, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	! grep -rlE 'src="https?://' build/site  # nothing is loaded from elsewhere
+
+notebook: .venv/.installed-docs ## Run the notebook of the documentation and keep what it prints
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 .venv/.installed-package: .venv/.installed
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
@@ -59,7 +71,7 @@ lowest: .venv/.installed-package ## Run all tests with the oldest versions that 
 	$(BIN)/uv venv --clear --python $(BIN)/python build/lowest
 	$(BIN)/uv pip install --python build/lowest/bin/python --resolution lowest-direct --no-build \
 		--requirements pyproject.toml --all-extras --editable . --group test
-	build/lowest/bin/python -m pytest -q
+	build/lowest/bin/python -m pytest -q -n logical --dist loadfile
 
 clean: ## Remove the environment and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

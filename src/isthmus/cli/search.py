@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, errors, escape, fail, print_json, print_wrapped, quiet_libraries, working
 from isthmus.cli._queries import ask, asks, read_queries
 from isthmus.engines import open_engine
 from isthmus.errors import InputError, IsthmusError
@@ -138,7 +137,7 @@ def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Ask
             _show_request(index, vector, asked)
             continue
         hits = index.search(vector, asked.top_k, filter=asked.filter)
-        matches = [index.explain(vector, hit.id) for hit in hits] if asked.explain else []
+        matches = [index.explain(vector, hit.document.id) for hit in hits] if asked.explain else []
         omitted = left_out(index, vector, asked.filter)
         if asked.json:
             print_json([_row(identifier, text, hits, matches) | ({"left_out": omitted} if omitted else {})])
@@ -186,6 +185,8 @@ def _row(identifier: str | None, text: str, hits: Sequence[Hit], matches: Sequen
         document = hit.document
         row = {"id": hit.id, "score": hit.score, "title": document.title, "text": document.text}
         row["metadata"] = document.metadata
+        if document.passage is not None:
+            row["passage"] = document.passage._asdict()
         if matches:
             row["matches"] = [match._asdict() for match in matches[place]]
         rows.append(row)
@@ -198,9 +199,12 @@ def _show(query: str | None, hits: Sequence[Hit], matches: Sequence[Any]) -> Non
     if not hits:
         console.print("no document shares a token with the query, or none fits the filter", soft_wrap=True)
     for place, hit in enumerate(hits):
-        content = hit.document.content
+        # Lines of a document are no lines of the list of hits.
+        content = " ".join(hit.document.content[: 8 * _CHARACTERS_SHOWN].split())
         start = content if len(content) <= _CHARACTERS_SHOWN else content[:_CHARACTERS_SHOWN].rstrip() + " ..."
-        print_wrapped(f"{place + 1:>3} {hit.score:8.3f}  ", f"[bold]{escape(hit.id)}[/]  {escape(start)}")
+        passage = hit.document.passage
+        part = "" if passage is None or passage.of == 1 else f"  [dim]passage {passage.number + 1} of {passage.of}[/]"
+        print_wrapped(f"{place + 1:>3} {hit.score:8.3f}  ", f"[bold]{escape(hit.id)}[/]{part}  {escape(start)}")
         if matches:
             found = matches[place]
             text = ", ".join(
