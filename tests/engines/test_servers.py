@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from isthmus.engines import build_engine, change_engine, milvus, open_engine
 from isthmus.engines.base import Header, Location
@@ -17,11 +17,13 @@ from isthmus.engines.comparison import compare
 from isthmus.engines.connection import Server
 from isthmus.engines.milvus import Milvus
 from isthmus.engines.opensearch import OpenSearch
+from isthmus.engines.postgresql import PostgreSQL
+from isthmus.engines.qdrant import HEADER_POINT, Qdrant
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index import SparseIndex
 from isthmus.reading.corpus import Document
-from tests.engines.conftest import FOUND, QUERIES, VECTORS
+from tests.engines.conftest import FOUND, QUERIES, VECTORS, connect
 from tests.index.vectors import IDENTITY, SIZE
 from tests.tiny_encoders import splade
 
@@ -32,8 +34,7 @@ TOLERANCE = 2.0**-9
 
 @pytest.fixture
 def server(url: str) -> Iterator[Server]:
-    location = Location.parse(url)
-    opened = Milvus(location) if location.scheme == "milvus" else OpenSearch(location, backoff=0.001)
+    opened = connect(url)
     yield opened
     opened.close()
 
@@ -68,6 +69,10 @@ def test_finds_what_the_exact_index_finds(filled: Server, index: SparseIndex) ->
     assert len(engine) == count_of(filled, FOUND)
     check_equal(engine, index)
     assert compare(index, engine, [QUERIES[row] for row in range(QUERIES.shape[0])]).passed
+    one_by_one = [engine.search(QUERIES[row], 9) for row in range(QUERIES.shape[0])]
+    empty = csr_matrix((1, SIZE), dtype=np.float32)
+    together = engine.search_many(vstack([QUERIES, empty], format="csr"), 9)
+    assert together == [*one_by_one, []]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +221,13 @@ def test_what_isthmus_did_not_make_is_not_overwritten(url: str, model: Path, ser
     if isinstance(server, Milvus):
         server.delete(["__isthmus__"])
         server.flush()
+    elif isinstance(server, Qdrant):
+        server._points.delete([HEADER_POINT])
+    elif isinstance(server, PostgreSQL):
+        server._run("COMMENT ON TABLE {table} IS 'mine'")
     else:
         server.drop()
+        assert isinstance(server, OpenSearch)
         server._http.ask("PUT", server._index, {"mappings": {"properties": {}}})
     server.close()
     with pytest.raises(IndexFileError, match="was not made by isthmus index"):

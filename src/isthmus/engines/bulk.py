@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.engines.base import Header, digest, labels
-from isthmus.errors import InputError
+from isthmus.engines.base import Header, check_id, digest, labels
 from isthmus.reading.corpus import Document
 
-_ID_BYTES = 512
 _LABEL_CHARACTERS = 8191
 _SMALLEST = np.float32(2.0**-126)
 
@@ -68,8 +66,7 @@ def action(kind: str, identifier: str, row: Mapping[str, Any] | None = None) -> 
     Raises:
         InputError: If the id is longer than servers take.
     """
-    if len(identifier.encode("utf-8", errors="replace")) > _ID_BYTES:
-        raise InputError(f"id must have at most {_ID_BYTES} bytes for this engine, got {identifier[:60]!r}...")
+    check_id(identifier, "this engine")
     lines = [{kind: {"_id": identifier}}, *([] if row is None else [row])]
     text = "".join(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
     return text.encode("utf-8", errors="replace")

@@ -25,6 +25,8 @@ BACKENDS = {
     "opensearch": ("opensearch", "OPENSEARCH"),
     "elasticsearch": ("opensearch", "OPENSEARCH"),
     "milvus": ("milvus", "MILVUS"),
+    "qdrant": ("qdrant", "QDRANT"),
+    "postgresql": ("postgresql", "POSTGRESQL"),
 }
 
 

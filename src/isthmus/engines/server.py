@@ -78,6 +78,14 @@ class ServerEngine:
         vector = self._queries.one(query)
         return self.server.find(vector, top_k, wanted_labels(filter)) if vector.nnz else []
 
+    def search_many(
+        self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Search for several queries, in one request where the server takes it; arguments as for :meth:`search`."""
+        if top_k < 1:
+            raise InputError(f"top_k must be 1 or more, got {top_k}")
+        return self.server.find_many(self.vectors(queries), top_k, wanted_labels(filter))
+
     def request(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> Request:
         """What :meth:`search` sends, for applications that ask the server themselves.
 
