@@ -29,7 +29,15 @@ def nine_bits(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((bits + np.uint32(1 << 14)) & np.uint32(0xFFFFFFFF - 0x7FFF)).view(np.float32)
 
 
-def mapping(header: Header, *, shards: int | None = None, replicas: int | None = None) -> dict[str, Any]:
+def meta_of(header: Header, alias: str | None = None, *, finished: bool = False) -> dict[str, Any]:
+    """What a mapping says of itself: the header; and of an index that is made for an alias, which, and how far."""
+    told = {} if alias is None else {"isthmus_alias": alias, "isthmus_finished": finished}
+    return {"isthmus": header.to_dict(), **told}
+
+
+def mapping(
+    header: Header, *, shards: int | None = None, replicas: int | None = None, alias: str | None = None
+) -> dict[str, Any]:
     """Body of the request that makes an index; None leaves shards and replicas to the cluster."""
     stored_only = {"type": "text", "index": False}
     told = {"number_of_shards": shards, "number_of_replicas": replicas}
@@ -37,7 +45,7 @@ def mapping(header: Header, *, shards: int | None = None, replicas: int | None =
     return ({"settings": settings} if settings else {}) | {
         "mappings": {
             "dynamic": False,
-            "_meta": {"isthmus": header.to_dict()},
+            "_meta": meta_of(header, alias),
             "properties": {
                 "vector": {"type": "rank_features"},
                 "labels": {"type": "keyword", "ignore_above": _LABEL_CHARACTERS},
@@ -49,14 +57,18 @@ def mapping(header: Header, *, shards: int | None = None, replicas: int | None =
     }
 
 
+def kept_features(terms: Sequence[int], weights: NDArray[np.float32]) -> dict[int, np.float32]:
+    """Weights by dimension as servers keep them; a feature's must be a normal number."""
+    return {t: w for t, w in zip(terms, nine_bits(weights), strict=True) if w >= _SMALLEST}
+
+
 def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32], *, text: bool) -> dict[str, Any]:
     """What is stored of a document; a dimension is a feature named ``t`` and its number, because names have no dots."""
     row: dict[str, Any] = {}
     if text:
         row = {"title": document.title, "text": document.text}
     row |= {"metadata": document.metadata, "labels": labels(document), "digest": digest(document)}
-    kept = weights >= _SMALLEST
-    features = {f"t{term}": float(w) for term, w, keep in zip(terms, nine_bits(weights), kept, strict=True) if keep}
+    features = {f"t{term}": float(weight) for term, weight in kept_features(terms, weights).items()}
     return row | ({"vector": features} if features else {})
 
 

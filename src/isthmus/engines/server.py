@@ -168,10 +168,7 @@ class ServerBackend:
             InputError: If ``weights`` is not f32: a server stores them in its own way; or shards or replicas are given
                 for a server that cannot be told.
         """
-        if options.weights != "f32":
-            raise InputError(
-                f"weights must be 'f32' for {location.url}, got {options.weights!r}: a server stores its own way"
-            )
+        options.check_stored(location.url)
         server = self.connect(location)
         try:
             if not server.divides:
@@ -190,7 +187,7 @@ class ServerBackend:
             encoder = found.encoder
             header = Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text)
             server.create(header, shards=options.shards, replicas=options.replicas)
-            return _fill(server, found.windows, text=options.text)
+            return fill(server, found.windows, text=options.text)
         finally:
             server.close()
 
@@ -214,18 +211,18 @@ class ServerBackend:
             if absent:
                 raise InputError(f"document {absent[0]!r} must be in {location.url}, and is not; take it off the list")
             windows: Windows = ()
-            changed = _Changed(server)
+            changed = Changed(server)
             if corpus is not None:
                 windows = added_windows(header, location.url, model, corpus, options, changed).windows
             if options.delete:
                 server.delete(options.delete)
-            change = _fill(server, windows, text=header.text)
+            change = fill(server, windows, text=header.text)
             return replace(change, deleted=len(options.delete), unchanged=changed.others)
         finally:
             server.close()
 
 
-class _Changed:
+class Changed:
     """Tells the documents that a server does not have yet as they are, and counts the others."""
 
     def __init__(self, server: Server) -> None:
@@ -239,7 +236,18 @@ class _Changed:
         return found
 
 
-def _fill(server: Server, windows: Windows, *, text: bool) -> Change:
+def fill(server: Server, windows: Windows, *, text: bool, again: str = "the same command with --update") -> Change:
+    """Put documents and make them visible.
+
+    Args:
+        server: Where to.
+        windows: Documents with their vectors.
+        text: Store title and text.
+        again: What goes on after the server went away.
+
+    Raises:
+        EngineAwayError: If the server went away; says how many documents it took.
+    """
     added = empty = postings = 0
     try:
         for documents, vectors in windows:
@@ -250,6 +258,6 @@ def _fill(server: Server, windows: Windows, *, text: bool) -> Change:
         server.flush()
     except EngineAwayError as error:
         raise EngineAwayError(
-            f"{error}; {added:,} documents were taken, and the same command with --update goes on from there"
+            f"{error}; {added:,} documents were taken, and {again} goes on from there"
         ) from error
     return Change(None, added=added, empty=empty, postings=postings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Change:
         deleted: Documents deleted, updated ones not counted.
         postings: Active entries of the documents added; None for a folder, whose manifest counts.
         unchanged: Documents that were there already as the corpus has them, and were left alone.
+        told: Where an alias was moved: ``alias``, ``index``, ``previous`` and ``dropped``, a list.
     """
 
     manifest: Manifest | None
@@ -58,6 +59,7 @@ class Change:
     deleted: int = 0
     postings: int | None = None
     unchanged: int = 0
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode_corpus(

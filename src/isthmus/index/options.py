@@ -72,6 +72,7 @@ class IndexOptions(StoreOptions, CorpusOptions):
         overwrite: Replace an index that is there.
         shards: Parts of an index on OpenSearch or Elasticsearch; None leaves it to the cluster.
         replicas: Copies of each; None leaves it to the cluster.
+        alias: The name is that of an alias; a new index is built beside the one that it has, and takes its place.
         limits: Of memory; None takes the defaults.
     """
 
@@ -81,10 +82,27 @@ class IndexOptions(StoreOptions, CorpusOptions):
     replicas: int | None = option(
         None, help="OpenSearch, Elasticsearch: copies of each part.", at_least=0, recorded=False
     )
+    alias: bool = option(
+        False,
+        help="OpenSearch, Elasticsearch: the name is an alias; build beside what it has, then move it.",
+        recorded=False,
+    )
     limits: MemoryLimits | None = None
 
+    def check_stored(self, where: object) -> None:
+        """Refuse a way to store weights for a server, which has its own.
+
+        Args:
+            where: Names it.
+
+        Raises:
+            InputError: If one was given.
+        """
+        if self.weights != "f32":
+            raise InputError(f"weights must be 'f32' for {where}, got {self.weights!r}: a server stores its own way")
+
     def check_undivided(self, where: object) -> None:
-        """Refuse shards and replicas for an index that cannot be told.
+        """Refuse shards, replicas and an alias for an index that has none.
 
         Args:
             where: Names it.
@@ -92,8 +110,9 @@ class IndexOptions(StoreOptions, CorpusOptions):
         Raises:
             InputError: If one of them was given.
         """
-        for name in ("shards", "replicas"):
-            if getattr(self, name) is not None:
+        for name in ("shards", "replicas", "alias"):
+            value = getattr(self, name)
+            if value is not None and value is not False:
                 raise InputError(
                     f"{name} must come with opensearch:// or elasticsearch://, got {where}; leave out --{name}"
                 )
