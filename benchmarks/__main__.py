@@ -22,6 +22,8 @@ SUITES = {
     "new-language": "a language nobody prepared",
     "domain": "training without labels on the text of one domain",
     "search": "engines on the same collections",
+    "engines": "every engine on the same sentences",
+    "cluster": "a cluster that loses a node while an index is built",
     "serve": "a server under load",
     "speed": "how fast the rows of new tokens are computed",
     "head": "what the fused vocabulary head saves",

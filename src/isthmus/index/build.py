@@ -27,7 +27,7 @@ from isthmus.index.encoded_files import (
 from isthmus.index.folder import check_free
 from isthmus.index.format import Manifest, read_manifest
 from isthmus.index.header import VectorHeader
-from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions
+from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions, Shard
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.workers import Recipe, document_encode, workers
 from isthmus.index.writer import IndexWriter
@@ -104,7 +104,8 @@ def encode_corpus(
     else:
         makers = nullcontext(Inline(document_encode(opened.encoder, options), size))
     with makers as maker, corpus_bar(source, "Encoding", options.show_progress_bar) as step:
-        return write_parts(source, Path(folder), header, maker, tokens=opened.tokens(), on_part=step)
+        shard = None if options.shard is None else Shard.parse(options.shard)
+        return write_parts(source, Path(folder), header, maker, tokens=opened.tokens(), on_part=step, shard=shard)
 
 
 def build_index(

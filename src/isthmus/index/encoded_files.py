@@ -31,7 +31,7 @@ from scipy.sparse import csr_matrix
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import InputError, OutputError
 from isthmus.index.header import VectorHeader
-from isthmus.index.options import Weights
+from isthmus.index.options import Shard, Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
 from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Corpus, Document, in_windows
@@ -255,6 +255,7 @@ def write_parts(
     *,
     tokens: Sequence[str] = (),
     on_part: Callable[[int, bool], None] = lambda documents, fresh: None,
+    shard: Shard | None = None,
 ) -> EncodedHeader:
     """Encode what is not encoded yet.
 
@@ -265,35 +266,38 @@ def write_parts(
         maker: Who makes the parts.
         tokens: What stands for each dimension.
         on_part: Called with the number of documents of each finished part and whether this run made it.
+        shard: Which parts to make, where others make the rest; None makes all that are missing, and completes the
+            folder.
 
     Returns:
-        ``encoding`` with its counts.
+        ``encoding`` with its counts; those of the shard's parts, where there is one.
 
     Raises:
         InputError: If the folder was begun with another encoder, other settings or another corpus.
         OutputError: If another process writes there, or the disk is full; finished parts are kept.
         CollectionError: If the corpus is malformed.
     """
-    with locked(folder), writing(folder):
-        _begin(folder, encoding, tokens)
+    with locked(folder, "" if shard is None else f"{shard.number}-of-{shard.count}"), writing(folder):
+        _begin(folder, encoding, tokens, clean=shard is None)
         totals = np.zeros(3, dtype=np.int64)
         error, parts = 0.0, 0
-        for number, metadata, fresh in _finished(corpus, folder, encoding, maker):
+        for metadata, fresh in _finished(corpus, folder, encoding, maker, shard or Shard(1, 1)):
             totals += metadata["counts"]
-            error, parts = max(error, metadata["error"]), max(parts, number + 1)
+            error, parts = max(error, metadata["error"]), parts + 1
             on_part(metadata["counts"][0], fresh)
-        if len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
+        if shard is None and len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
             raise InputError(_other_corpus(made[-1]))
         documents, postings, empty = totals.tolist()
         complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
         done = replace(encoding, complete=complete)
-        atomic_write(folder / HEADER, done.to_bytes())
+        if shard is None:
+            atomic_write(folder / HEADER, done.to_bytes())
     return done
 
 
-def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
+def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str], *, clean: bool) -> None:
     for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
-        for unfinished in folder.glob(pattern):
+        for unfinished in folder.glob(pattern) if clean else ():
             unfinished.unlink(missing_ok=True)
     check_begun(folder)
     if not (folder / HEADER).exists():
@@ -314,18 +318,20 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
 
 
 def _finished(
-    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker
-) -> Iterator[tuple[int, dict[str, Any], bool]]:
-    """Number and metadata of each part, found or made."""
+    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker, shard: Shard
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Metadata of each part of a shard, found or made."""
     running: list[tuple[int, Future[bytes]]] = []
     numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
     for number, documents in numbered:
+        if number % shard.count != shard.number - 1:
+            continue
         path = folder / part_name(number)
         if path.exists():
             metadata = part_metadata(path)
             if metadata["corpus"] != corpus_digest(documents):
                 raise InputError(_other_corpus(path))
-            yield number, metadata, False
+            yield metadata, False
             continue
         running.append((number, maker.submit(documents, encoding.weights)))
         # Twice as many as there are workers, so that none waits while this process reads and writes.
@@ -335,10 +341,10 @@ def _finished(
         yield _write_part(folder, *running.pop(0))
 
 
-def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[int, dict[str, Any], bool]:
+def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[dict[str, Any], bool]:
     path = folder / part_name(number)
     atomic_write(path, future.result())
-    return number, part_metadata(path), True
+    return part_metadata(path), True
 
 
 def _other_corpus(path: Path) -> str:

@@ -49,6 +49,31 @@ class StoreOptions(Options):
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Every ``count``-th part of an encoded corpus, from part ``number`` on.
+
+    Attributes:
+        number: 1 to ``count``.
+        count: How many shards there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``3/16``.
+
+        Raises:
+            InputError: If it is something else.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise InputError(f"shard must be NUMBER/COUNT, as 1/16 to 16/16, got {text!r}")
+        return cls(int(number), int(count))
+
+
+@dataclass(frozen=True)
 class EncodeCorpusOptions(StoreOptions, CorpusOptions):
     """How a corpus becomes part files.
 
@@ -56,11 +81,19 @@ class EncodeCorpusOptions(StoreOptions, CorpusOptions):
         part_size: Documents per part; within a part, texts are sorted by length while they are encoded.
         processes: Workers.
         ray: Workers are Ray actors; needs the extra ``ray``.
+        shard: ``3/16`` makes the third of 16 shares of the parts; without, what is missing is made, and the folder is
+            complete.
     """
 
     part_size: int = option(PART_SIZE, help="Documents per part file.", at_least=1)
     processes: int = option(1, help="Encode in this many processes.", at_least=1)
     ray: bool = option(False, help="The processes are Ray actors (extra: ray).")
+    shard: str | None = option(None, help="Make only share K of N of the parts: K/N, as 3/16.", recorded=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shard is not None:
+            Shard.parse(self.shard)
 
 
 @dataclass(frozen=True)
