@@ -64,7 +64,7 @@ async function show(where = place()) {
 }
 
 async function learn(signal) {
-  info = await ask("/api/info", { signal });
+  info = await ask("api/info", { signal });
   keyForm.hidden = true;
   const model = info.model ? `, read by ${info.model}` : "";
   find("about").textContent = `${info.documents.toLocaleString("en")} documents in ${info.index}${model}`;

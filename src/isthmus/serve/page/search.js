@@ -15,7 +15,7 @@ export async function showSearch({ query, language, count = PAGE, info, main, st
   const top_k = Math.min(count, most);
   const body = { query, top_k, matches: true, expansion: Math.min(TERMS_EXPANDED, most), characters: SHORT };
   if (language) body.filter = { language };
-  const found = await ask("/api/search", { body, signal });
+  const found = await ask("api/search", { body, signal });
   const milliseconds = performance.now() - started;
   for (const hit of found.hits) if (hit.language) languages.add(hit.language);
 
@@ -80,7 +80,7 @@ async function toggle(state) {
   }
   state.short = [...state.item.childNodes];
   try {
-    state.why ??= why(await ask("/api/explain", { body: { query: state.query, id: state.hit.id } }));
+    state.why ??= why(await ask("api/explain", { body: { query: state.query, id: state.hit.id } }));
   } catch (error) {
     state.why = null;
     state.item.append(el("p", { class: "status bad" }, error.message));
