@@ -25,6 +25,7 @@ SUITES = {
     "engines": "every engine on the same sentences",
     "cluster": "a cluster that loses a node while an index is built",
     "serve": "a server under load",
+    "scale": "a plan for a billion passages, from measured numbers",
     "speed": "how fast the rows of new tokens are computed",
     "head": "what the fused vocabulary head saves",
     "paper": "the tables of the papers",

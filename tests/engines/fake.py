@@ -82,14 +82,8 @@ class Fake:
         told = self._told(name)
         if told is not None:
             return 200, told
-        if request.method == "PUT" and what == "_mapping":
-            self.indexes[name]["mappings"] |= json.loads(request.body)
-            return 200, {"acknowledged": True}
         if request.method == "PUT":
-            if name in self.indexes:
-                return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
-            self.indexes[name] = {"mappings": json.loads(request.body)["mappings"], "rows": {}}
-            return 200, {"acknowledged": True}
+            return self._put(name, what, json.loads(request.body))
         names = self.named(name)
         if not names:
             reason = {"type": "index_not_found_exception", "reason": f"no such index [{name}]"}
@@ -114,6 +108,15 @@ class Fake:
         }
         found = answers[what]()
         return (400, found) if "error" in found else (200, found)
+
+    def _put(self, name: str, what: str, body: Any) -> tuple[int, Any]:
+        if what == "_mapping":
+            self.indexes[name]["mappings"] |= body
+        elif name in self.indexes:
+            return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
+        else:
+            self.indexes[name] = {"mappings": body["mappings"], "rows": {}}
+        return 200, {"acknowledged": True}
 
     def _told(self, name: str) -> Any:
         """What the server says of itself."""

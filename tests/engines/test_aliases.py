@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,12 @@ def times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=KINDS)
-def url(request: Any, times: None, tmp_path: Path) -> Iterator[str]:
+def url(request: Any, times: None, tmp_path: Path) -> str:
     if request.param == "fake":
         address = f"127.0.0.1:{request.getfixturevalue('fake').port}"
     else:
         address = request.getfixturevalue(request.param).removeprefix("http://")
-    yield f"opensearch://{address}/{re.sub('[^a-z]', '', tmp_path.name.lower())}"
+    return f"opensearch://{address}/{re.sub('[^a-z]', '', tmp_path.name.lower())}"
 
 
 def server(url: str, name: str = "") -> OpenSearch:
@@ -102,7 +101,10 @@ def test_one_that_is_not_as_it_should_be_does_not_take_its_place(
     def fewer(self: OpenSearch, documents: Any, vectors: Any, *, text: bool) -> None:
         put(self, documents[1:], vectors[1:], text=text)
 
-    for wrong, message in ((heavier, "does not have document .* as it was sent"), (fewer, "has 39 documents, and must")):
+    for wrong, message in (
+        (heavier, "does not have document .* as it was sent"),
+        (fewer, "has 39 documents, and must"),
+    ):
         monkeypatch.setattr(OpenSearch, "put", wrong)
         with pytest.raises(EngineError, match=message):
             build_engine(url, encoder, TEXTS, alias=True)

@@ -415,7 +415,7 @@ def test_a_table_that_a_view_reads_stays(postgres: str, monkeypatch: pytest.Monk
     server = connect(url)
     assert isinstance(server, PostgreSQL)
     server._run("CREATE VIEW reader AS SELECT id FROM {table}")
-    with pytest.raises(EngineError, match="cannot drop table .*because other objects depend on it"):
+    with pytest.raises(EngineError, match=r"cannot drop table .*because other objects depend on it"):
         build_engine(url, encoder, TEXTS, overwrite=True)
     assert server.count() == 2
     server.close()

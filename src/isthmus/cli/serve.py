@@ -56,7 +56,8 @@ def command(
         from isthmus.serve.app import create_app
         from isthmus.serve.library import Library
         from isthmus.serve.listening import LOOPBACK_NAMES, is_loopback, run_server
-        from isthmus.serve.several import Several, check_names as check_paths
+        from isthmus.serve.several import Several
+        from isthmus.serve.several import check_names as check_paths
 
         quiet_libraries()
     check_paths([name for name in named if name])

@@ -138,9 +138,7 @@ class Server(ABC):
     def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
         """Best documents of one row that have one of every list of labels."""
 
-    def find_many(
-        self, vectors: Sequence[csr_matrix], top_k: int, labels: Sequence[Sequence[str]]
-    ) -> list[list[Hit]]:
+    def find_many(self, vectors: Sequence[csr_matrix], top_k: int, labels: Sequence[Sequence[str]]) -> list[list[Hit]]:
         """The same for several rows; one after the other where the server has no request for all."""
         return [self.find(vector, top_k, labels) for vector in vectors]
 

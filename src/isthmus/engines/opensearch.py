@@ -267,4 +267,3 @@ class OpenSearch(Server):
 def _document(row: Mapping[str, Any]) -> Document:
     stored = row.get("_source", {})
     return Document(row["_id"], stored.get("text", ""), stored.get("title", ""), stored.get("metadata", {}))
-

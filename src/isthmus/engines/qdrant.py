@@ -111,9 +111,7 @@ class Qdrant(Server):
         """Search by dot product."""
         return self.find_many([vector], top_k, labels)[0]
 
-    def find_many(
-        self, vectors: Sequence[csr_matrix], top_k: int, labels: Sequence[Sequence[str]]
-    ) -> list[list[Hit]]:
+    def find_many(self, vectors: Sequence[csr_matrix], top_k: int, labels: Sequence[Sequence[str]]) -> list[list[Hit]]:
         """Search for all in one request; a vector without a term finds nothing."""
         asked = [entries(vector, self.where) for vector in vectors]
         filled = [place for place, (terms, _) in enumerate(asked) if terms]

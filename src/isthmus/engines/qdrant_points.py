@@ -77,7 +77,7 @@ class Points(ABC):
     def count(self) -> int:
         """Number of points."""
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027
         """Nothing: requests wait until they are carried out."""
 
     def size(self) -> int | None:
@@ -109,15 +109,18 @@ class ServerPoints(Points):
         )
 
     def exists(self) -> bool:
+        """Ask for the collection, or an alias of the name."""
         with self._refusals():
             return bool(self._client.collection_exists(self._name)) or self.own_name() != self._name
 
     def own_name(self) -> str:
+        """Look among the aliases."""
         with self._refusals():
             aliases = self._client.get_aliases().aliases
         return next((one.collection_name for one in aliases if one.alias_name == self._name), self._name)
 
     def create(self) -> None:
+        """Make the collection, with an index of the labels."""
         with self._refusals():
             vectors = {VECTOR: self._models.SparseVectorParams()}
             self._client.create_collection(self._name, vectors_config={}, sparse_vectors_config=vectors)
@@ -127,10 +130,12 @@ class ServerPoints(Points):
                 self._client.create_payload_index(self._name, "labels", field_schema="keyword")
 
     def remove(self) -> None:
+        """Delete the collection."""
         with self._refusals():
             self._client.delete_collection(self._name)
 
     def put(self, points: Sequence[Point]) -> None:
+        """Upsert, and wait."""
         rows = [
             self._models.PointStruct(id=id, vector=self._vectors(vectors), payload=dict(payload))
             for id, vectors, payload in points
@@ -139,22 +144,26 @@ class ServerPoints(Points):
             self._client.upsert(self._name, rows, wait=True)
 
     def read(self, ids: Sequence[str], fields: list[str]) -> dict[str, Mapping[str, Any]]:
+        """Retrieve without vectors."""
         with self._refusals():
             rows = self._client.retrieve(self._name, list(ids), with_payload=fields, with_vectors=False)
         return {row.id: row.payload for row in rows}
 
     def vector(self, id: str) -> dict[int, float] | None:
+        """Retrieve the vector."""
         with self._refusals():
             rows = self._client.retrieve(self._name, [id], with_payload=False, with_vectors=True)
         return _weights(rows[0].vector) if rows else None
 
     def delete(self, ids: Sequence[str]) -> None:
+        """Delete, and wait."""
         with self._refusals():
             self._client.delete(self._name, self._models.PointIdsList(points=list(ids)), wait=True)
 
     def find(
         self, queries: Sequence[Query], top_k: int, labels: Sequence[Sequence[str]], fields: list[str]
     ) -> list[Found]:
+        """One batch of queries."""
         models = self._models
         filter = models.Filter(
             must=[models.FieldCondition(key="labels", match=models.MatchAny(any=list(some))) for some in labels]
@@ -172,10 +181,12 @@ class ServerPoints(Points):
         return [[(row.payload, float(row.score)) for row in one.points if row.score > 0] for one in found]
 
     def count(self) -> int:
+        """Count exactly."""
         with self._refusals():
             return int(self._client.count(self._name, exact=True).count)
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def _vectors(self, vectors: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, Any]:
@@ -188,7 +199,9 @@ class ServerPoints(Points):
         try:
             yield
         except ResponseHandlingException as error:
-            raise EngineAwayError(f"{self._where} does not answer ({error.source}); check address and network") from error
+            raise EngineAwayError(
+                f"{self._where} does not answer ({error.source}); check address and network"
+            ) from error
         except (ApiException, ValueError) as error:
             # The client's own mode without a server raises the latter.
             reason = str(error).strip().splitlines()
@@ -208,12 +221,15 @@ class EdgePoints(Points):
         self._shard: Any = None
 
     def exists(self) -> bool:
+        """Whether anything is in the folder."""
         return self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir()))
 
     def own_name(self) -> str:
+        """That of the folder."""
         return self._folder.name
 
     def create(self) -> None:
+        """Make the files."""
         config = self._edge.EdgeConfig(sparse_vectors={VECTOR: self._edge.EdgeSparseVectorParams()})
         with self._refusals():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -223,6 +239,7 @@ class EdgePoints(Points):
             )
 
     def remove(self) -> None:
+        """Remove the folder, where nothing else is in it."""
         others = {path.name for path in self._folder.iterdir()} - _EDGE_FILES
         if others:
             raise OutputError(f"{self._folder} must hold Qdrant Edge's files alone, got {min(others)}; move it away")
@@ -230,6 +247,7 @@ class EdgePoints(Points):
         shutil.rmtree(self._folder)
 
     def put(self, points: Sequence[Point]) -> None:
+        """Upsert."""
         edge = self._edge
         rows = [
             edge.Point(id, {name: edge.SparseVector(*vector) for name, vector in vectors.items()}, dict(payload))
@@ -239,22 +257,26 @@ class EdgePoints(Points):
             self._open().update(edge.UpdateOperation.upsert_points(rows))
 
     def read(self, ids: Sequence[str], fields: list[str]) -> dict[str, Mapping[str, Any]]:
+        """Retrieve without vectors."""
         with self._refusals():
             rows = self._open().retrieve(list(ids), fields, False)
         return {str(row.id): row.payload or {} for row in rows}
 
     def vector(self, id: str) -> dict[int, float] | None:
+        """Retrieve the vector."""
         with self._refusals():
             rows = self._open().retrieve([id], False, True)
         return _weights(rows[0].vector) if rows else None
 
     def delete(self, ids: Sequence[str]) -> None:
+        """Delete."""
         with self._refusals():
             self._open().update(self._edge.UpdateOperation.delete_points(list(ids)))
 
     def find(
         self, queries: Sequence[Query], top_k: int, labels: Sequence[Sequence[str]], fields: list[str]
     ) -> list[Found]:
+        """One batch of queries."""
         edge = self._edge
         filter = edge.Filter(must=[edge.FieldCondition("labels", edge.MatchAny(list(some))) for some in labels])
         requests = [
@@ -269,18 +291,22 @@ class EdgePoints(Points):
         return [[(row.payload, float(row.score)) for row in rows if row.score > 0] for rows in found]
 
     def count(self) -> int:
+        """Count exactly."""
         with self._refusals():
             return int(self._open().count(self._edge.CountRequest(exact=True)))
 
     def flush(self) -> None:
+        """Write to the disk, and index what is not indexed."""
         with self._refusals():
             self._open().flush()
             self._open().optimize()
 
     def size(self) -> int | None:
+        """Size of the files."""
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
 
     def close(self) -> None:
+        """Give up the lock."""
         if self._shard is not None:
             self._shard.close()
             self._shard = None

@@ -230,6 +230,7 @@ class Changed:
         self.others = 0
 
     def __call__(self, documents: list[Document]) -> list[Document]:
+        """Those that are to be put."""
         there = self._server.digests([document.id for document in documents])
         found = [document for document in documents if there.get(document.id) != digest(document)]
         self.others += len(documents) - len(found)
@@ -257,7 +258,5 @@ def fill(server: Server, windows: Windows, *, text: bool, again: str = "the same
             postings += vectors.nnz
         server.flush()
     except EngineAwayError as error:
-        raise EngineAwayError(
-            f"{error}; {added:,} documents were taken, and {again} goes on from there"
-        ) from error
+        raise EngineAwayError(f"{error}; {added:,} documents were taken, and {again} goes on from there") from error
     return Change(None, added=added, empty=empty, postings=postings)
