@@ -4,10 +4,11 @@
     python -m benchmarks cluster --documents 2000
 
 Needs ISTHMUS_OPENSEARCH, a folder with a program that starts nodes (see CONTRIBUTING.md), Java, and ISTHMUS_DATA for
-the sentences. Three shards with a replica each; the first node of the URL is killed (SIGKILL) when 40 % of the documents
-were sent, and started again, on its own data, at 70 %. Searches are sent all the while. In the end every document is
-read back and compared with the exact index, weight by weight, and queries are compared. What must be 0: ``lost``,
-``more`` (documents that nobody sent, or twice), ``wrong`` (another weight or text). Searches that failed are counted.
+the sentences. Three shards with a replica each; the first node of the URL is killed (SIGKILL) when 40 % of the
+documents were sent, and started again, on its own data, at 70 %. Searches are sent all the while. In the end every
+document is read back and compared with the exact index, weight by weight, and queries are compared. What must be
+0: ``lost``, ``more`` (documents that nobody sent, or twice), ``wrong`` (another weight or text). Searches that failed
+are counted.
 """
 
 from __future__ import annotations

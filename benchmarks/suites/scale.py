@@ -3,8 +3,8 @@
     python -m benchmarks scale
 
 Postings of a passage are measured here, whole and trimmed, on passages of ISTHMUS_DATA; bytes of a posting and times
-come from the results of ``python -m benchmarks engines`` and ``search``. A plan is a product of these and of prices that are
-assumed (``--core-hour``, ``--machine-hour``); nothing was run above a million passages.
+come from the results of ``python -m benchmarks engines`` and ``search``. A plan is a product of these and of prices
+that are assumed (``--core-hour``, ``--machine-hour``); nothing was run above a million passages.
 """
 
 from __future__ import annotations

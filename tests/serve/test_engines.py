@@ -15,7 +15,7 @@ from tests.engines.fake import Fake, serving
 from tests.serve.conftest import ROWS
 from tests.tiny_encoders import splade
 
-KINDS = ["opensearch, fake", "opensearch, emulator", "milvus lite"]
+KINDS = ["opensearch, fake", "opensearch, emulator", "milvus lite", "qdrant edge"]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,9 @@ def url(request, model, corpus, tmp_path):
         pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'isthmus[milvus]'")
         pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed: pip install 'isthmus[milvus]'")
         url = f"milvus:{tmp_path / 'vectors.db'}"
+    elif request.param == "qdrant edge":
+        pytest.importorskip("qdrant_edge", reason="no Qdrant Edge: pip install 'isthmus[qdrant]'")
+        url = f"qdrant:{tmp_path / 'points'}"
     elif request.param.endswith("emulator"):
         url = f"opensearch://{request.getfixturevalue('emulator')}/{tmp_path.name.replace('_', '-').lower()}"
     else:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -266,22 +266,20 @@ def write_parts(
         maker: Who makes the parts.
         tokens: What stands for each dimension.
         on_part: Called with the number of documents of each finished part and whether this run made it.
-        shard: Which parts to make, where others make the rest; None makes all that are missing, and completes the
-            folder.
+        shard: Which parts to make, where others make the rest; None makes all, and completes the folder.
 
     Returns:
-        ``encoding`` with its counts; those of the shard's parts, where there is one.
+        ``encoding`` with its counts; those of the shard.
 
     Raises:
         InputError: If the folder was begun with another encoder, other settings or another corpus.
         OutputError: If another process writes there, or the disk is full; finished parts are kept.
         CollectionError: If the corpus is malformed.
     """
-    with locked(folder, "" if shard is None else f"{shard.number}-of-{shard.count}"), writing(folder):
+    with locked(folder, "" if shard is None else shard.name), writing(folder):
         _begin(folder, encoding, tokens, clean=shard is None)
-        totals = np.zeros(3, dtype=np.int64)
-        error, parts = 0.0, 0
-        for metadata, fresh in _finished(corpus, folder, encoding, maker, shard or Shard(1, 1)):
+        totals, error, parts = np.zeros(3, dtype=np.int64), 0.0, 0
+        for metadata, fresh in _finished(corpus, folder, encoding, maker, shard or Shard()):
             totals += metadata["counts"]
             error, parts = max(error, metadata["error"]), parts + 1
             on_part(metadata["counts"][0], fresh)
@@ -323,9 +321,7 @@ def _finished(
     """Metadata of each part of a shard, found or made."""
     running: list[tuple[int, Future[bytes]]] = []
     numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
-    for number, documents in numbered:
-        if number % shard.count != shard.number - 1:
-            continue
+    for number, documents in islice(numbered, shard.number - 1, None, shard.count):
         path = folder / part_name(number)
         if path.exists():
             metadata = part_metadata(path)

@@ -57,8 +57,13 @@ class Shard:
         count: How many shards there are.
     """
 
-    number: int
-    count: int
+    number: int = 1
+    count: int = 1
+
+    @property
+    def name(self) -> str:
+        """For a file."""
+        return f"{self.number}-of-{self.count}"
 
     @classmethod
     def parse(cls, text: str) -> Shard:
