@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--core-hour", type=float, default=CORE_HOUR, help="dollars; for encoding")
     parser.add_argument("--machine-hour", type=float, default=MACHINE_HOUR, help=f"dollars; {CORES} cores, 64 GB")
     args = parse(parser, argv)
-    trims = postings(args.model, Path(args.data))
+    known = read_json(args.output) if args.output.exists() else {}
+    trims = known["trims"] if known.get("model") == args.model else postings(args.model, Path(args.data))
     content = {"model": args.model, "prices": {"core_hour": args.core_hour, "machine_hour": args.machine_hour}}
     plan = planned(trims, read_rows(RESULTS / "engines.json"), read_json(RESULTS / "search.json"), content["prices"])
     write_json(args.output, {**content, "trims": trims, **plan, **machine("numpy")})
@@ -91,7 +92,7 @@ def trimmed(vectors: csr_matrix, count: int) -> csr_matrix:
 
 def planned(trims: list[Row], engines: list[Row], search: Row, prices: Row) -> dict[str, list[Row]]:
     """Bytes, machines, hours and money by engine and size; and how well the same sums tell a measured million."""
-    measured = {row["engine"]: row for row in engines}
+    measured = {row["engine"]: row for row in sorted(engines, key=lambda row: row["documents"])}
     synthetic = {(row["engine"], row["documents"]): row for row in search["rows"] if row["collection"] == "synthetic"}
     real = next(row for row in search["rows"] if row["collection"] == "real" and row["engine"] == "embedded, u8")
     encoding = next(row for row in search["pipeline"] if row["stage"] == "encode to parts")

@@ -194,13 +194,14 @@ class PostgreSQL(Server):
         statement = self._sql.SQL(text).format(table=self._table, **parts)
         for last in (False, True):
             try:
-                with self._open().cursor() as cursor:
-                    if many is None:
-                        # Without values, a percent sign stands for itself.
-                        cursor.execute(statement, list(values) or None)
-                        return cursor.fetchall() if cursor.description else []
-                    cursor.executemany(statement, many)
+                if many is not None:
+                    with self._open().transaction(), self._open().cursor() as cursor:
+                        cursor.executemany(statement, many)
                     return []
+                with self._open().cursor() as cursor:
+                    # Without values, a percent sign stands for itself.
+                    cursor.execute(statement, list(values) or None)
+                    return cursor.fetchall() if cursor.description else []
             except self._psycopg.Error as error:
                 if self._connection.closed and not last:
                     continue
