@@ -148,7 +148,7 @@ class Location:
         if "@" in rest:
             raise InputError(
                 f"a {scheme} URL must not hold credentials, because commands are seen by others; put them into the "
-                "environment, see docs/engines.md"
+                "environment, see docs/guides/engines.md"
             )
         if scheme == "postgresql":
             return cls._of_database(url, tls, rest[2:])
