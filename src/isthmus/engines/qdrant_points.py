@@ -302,8 +302,9 @@ class EdgePoints(Points):
             self._open().optimize()
 
     def size(self) -> int | None:
-        """Size of the files."""
-        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        """Space that the files take, which are made larger than what is in them."""
+        found = (path.stat() for path in self._folder.rglob("*") if path.is_file())
+        return sum(min(one.st_size, 512 * getattr(one, "st_blocks", one.st_size)) for one in found)
 
     def close(self) -> None:
         """Give up the lock."""
