@@ -71,8 +71,9 @@ def _build(
         if not begun:
             server.create(header, shards=options.shards, replicas=options.replicas, alias=alias.name)
         sample = _Sample()
-        change = fill(server, sample.of(found.windows), text=options.text, again="the same command")
-        fault = _fault(server, change.added + changed.others, sample.kept)
+        windows = sample.of(found.windows)
+        change = fill(server, windows, text=options.text, truncated=found.truncated, again="the same command")
+        fault = _fault(server, sample.seen + changed.others, sample.kept)
         if fault:
             # It may also be left over from another corpus, where it was begun before.
             server.drop()
@@ -116,7 +117,7 @@ class _Sample:
 
     def __init__(self) -> None:
         self.kept: list[tuple[Document, csr_matrix]] = []
-        self._seen = 0
+        self.seen = 0
         self._rng = np.random.default_rng(0)
 
     def of(self, windows: Windows) -> Iterator[tuple[list[Document], csr_matrix]]:
@@ -124,8 +125,8 @@ class _Sample:
         for documents, vectors in windows:
             yield documents, vectors
             for row, document in enumerate(documents):
-                self._seen += 1
-                place = self._seen - 1 if self._seen <= SAMPLE else int(self._rng.integers(self._seen))
+                self.seen += 1
+                place = self.seen - 1 if self.seen <= SAMPLE else int(self._rng.integers(self.seen))
                 if place < SAMPLE:
                     self.kept[place : place + 1] = [(document, vectors[row])]
 

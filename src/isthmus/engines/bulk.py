@@ -49,6 +49,8 @@ def mapping(
             "properties": {
                 "vector": {"type": "rank_features"},
                 "labels": {"type": "keyword", "ignore_above": _LABEL_CHARACTERS},
+                # Hits that are passages collapse by it.
+                "document": {"type": "keyword"},
                 "title": stored_only,
                 "text": stored_only,
                 "metadata": {"type": "object", "enabled": False},
@@ -67,6 +69,8 @@ def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32
     row: dict[str, Any] = {}
     if text:
         row = {"title": document.title, "text": document.text}
+    if document.passage is not None:
+        row |= {"document": document.document_id, "passage": document.passage._asdict()}
     row |= {"metadata": document.metadata, "labels": labels(document), "digest": digest(document)}
     features = {f"t{term}": float(weight) for term, weight in kept_features(terms, weights).items()}
     return row | ({"vector": features} if features else {})

@@ -15,7 +15,7 @@ from isthmus.errors import EngineAwayError, EngineError, IndexFileError, InputEr
 from isthmus.index.hits import Hit
 from isthmus.reading.corpus import Document
 
-_SECONDS = 10
+_SECONDS, _VALUES = 10, 1000
 # Of pgvector's sparsevec.
 _TERMS = 16_000
 
@@ -122,15 +122,29 @@ class PostgreSQL(Server):
         """Let the planner know how many rows there are."""
         self._run("ANALYZE {table}")
 
-    def count(self) -> int:
+    def count(self, labels: Sequence[Sequence[str]] = ()) -> int:
         """Count the rows."""
-        return int(self._run("SELECT count(*) FROM {table}")[0][0])
+        wanted = "".join(" AND labels && %s" for _ in labels)
+        rows = self._run("SELECT count(*) FROM {table} WHERE true" + wanted, [_storable(some) for some in labels])
+        return int(rows[0][0])
+
+    def values(self, field: str) -> list[str] | None:
+        """Count the labels of the field."""
+        name = _storable([f"{field}="])[0]
+        rows = self._run(
+            "SELECT label FROM {table}, unnest(labels) AS label WHERE starts_with(label, %s) GROUP BY label "
+            "ORDER BY count(*) DESC, label LIMIT %s",
+            [name, _VALUES],
+        )
+        return [label.removeprefix(name) for (label,) in rows]
 
     def size(self) -> int | None:
         """Size of the table with its indexes."""
         return int(self._run("SELECT pg_total_relation_size(to_regclass(%s))", [self._quoted()])[0][0])
 
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
+    def find(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> list[Hit]:
         """Order by inner product, which pgvector negates; a row that shares no term is no hit."""
         if not vector.nnz or not vector.data.any():
             return []
@@ -142,7 +156,7 @@ class PostgreSQL(Server):
             + " ORDER BY vector <#> %s::sparsevec LIMIT %s",
             [query, query, *(_storable(some) for some in labels), query, top_k],
         )
-        return [Hit(document["id"], -float(negative), _document(document)) for document, negative in rows]
+        return [Hit(document["id"], -float(negative), Document.from_row(document)) for document, negative in rows]
 
     def stored(self, identifier: str) -> Mapping[int, float] | None:
         """Read the vector back."""
@@ -155,7 +169,7 @@ class PostgreSQL(Server):
     def document(self, identifier: str) -> Document | None:
         """Read the row back."""
         rows = self._run("SELECT document FROM {table} WHERE id = ANY(%s)", [_storable([identifier])])
-        return _document(rows[0][0]) if rows else None
+        return Document.from_row(rows[0][0]) if rows else None
 
     def close(self) -> None:
         """Close the connection."""
@@ -223,10 +237,6 @@ def _literal(vector: csr_matrix, where: str) -> str:
 def _storable(texts: Sequence[str]) -> list[str]:
     """Texts without what PostgreSQL's cannot hold."""
     return [text.replace("\0", "\ufffd").encode("utf-8", errors="replace").decode() for text in texts]
-
-
-def _document(stored: Mapping[str, Any]) -> Document:
-    return Document(stored["id"], stored.get("text", ""), stored.get("title", ""), stored["metadata"])
 
 
 POSTGRESQL = ServerBackend(PostgreSQL)

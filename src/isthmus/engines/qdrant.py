@@ -21,7 +21,7 @@ from isthmus.reading.corpus import Document
 # Kept as a point without a vector, which no search finds; no id of a document leads to it.
 HEADER_POINT = str(uuid.uuid5(uuid.UUID(int=0), "isthmus"))
 _AT_ONCE = 256
-_PAYLOAD = ["id", "title", "text", "metadata"]
+_PAYLOAD = ["id", "title", "text", "metadata", "passage"]
 
 
 class Qdrant(Server):
@@ -99,15 +99,17 @@ class Qdrant(Server):
         """Write to the disk and index what is not indexed, where that is up to this process."""
         self._points.flush()
 
-    def count(self) -> int:
-        """Count the points but the header."""
-        return self._points.count() - 1
+    def count(self, labels: Sequence[Sequence[str]] = ()) -> int:
+        """Count the points but the header, which has no labels."""
+        return self._points.count(labels) - (not labels)
 
     def size(self) -> int | None:
         """Size of a folder's files; a server does not tell."""
         return self._points.size()
 
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
+    def find(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> list[Hit]:
         """Search by dot product."""
         return self.find_many([vector], top_k, labels)[0]
 
@@ -120,7 +122,7 @@ class Qdrant(Server):
             queries = [(asked[place][0], asked[place][1].tolist()) for place in filled]
             found = self._points.find(queries, top_k, labels, _PAYLOAD)
             for place, rows in zip(filled, found, strict=True):
-                hits[place] = [Hit(payload["id"], score, _document(payload)) for payload, score in rows]
+                hits[place] = [Hit(payload["id"], score, Document.from_row(payload)) for payload, score in rows]
         return hits
 
     def stored(self, identifier: str) -> Mapping[int, float] | None:
@@ -130,7 +132,7 @@ class Qdrant(Server):
     def document(self, identifier: str) -> Document | None:
         """Read the payload back."""
         found = self._payloads([identifier], _PAYLOAD).get(identifier)
-        return None if found is None else _document(found)
+        return None if found is None else Document.from_row(found)
 
     def close(self) -> None:
         """Close the connection; a folder's lock is given up."""
@@ -143,10 +145,6 @@ class Qdrant(Server):
             some = {point_id(identifier): identifier for identifier in ids[start : start + _AT_ONCE]}
             found |= {some[id]: payload for id, payload in self._points.read(list(some), fields).items()}
         return found
-
-
-def _document(payload: Mapping[str, Any]) -> Document:
-    return Document(payload["id"], payload.get("text", ""), payload.get("title", ""), payload["metadata"])
 
 
 QDRANT = ServerBackend(Qdrant)

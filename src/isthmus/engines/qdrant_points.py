@@ -74,8 +74,8 @@ class Points(ABC):
         """Best points of each query with their scores; a point has one of every list of labels."""
 
     @abstractmethod
-    def count(self) -> int:
-        """Number of points."""
+    def count(self, labels: Sequence[Sequence[str]]) -> int:
+        """Number of points that have one of every list of labels."""
 
     def flush(self) -> None:  # noqa: B027
         """Nothing: requests wait until they are carried out."""
@@ -165,9 +165,7 @@ class ServerPoints(Points):
     ) -> list[Found]:
         """One batch of queries."""
         models = self._models
-        filter = models.Filter(
-            must=[models.FieldCondition(key="labels", match=models.MatchAny(any=list(some))) for some in labels]
-        )
+        filter = self._having(labels)
         requests = [
             models.QueryRequest(
                 query=models.SparseVector(indices=terms, values=weights), using=VECTOR, filter=filter, limit=top_k,
@@ -180,14 +178,20 @@ class ServerPoints(Points):
         # Scores of points that share no term are no hits.
         return [[(row.payload, float(row.score)) for row in one.points if row.score > 0] for one in found]
 
-    def count(self) -> int:
+    def count(self, labels: Sequence[Sequence[str]]) -> int:
         """Count exactly."""
         with self._refusals():
-            return int(self._client.count(self._name, exact=True).count)
+            return int(self._client.count(self._name, self._having(labels), exact=True).count)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _having(self, labels: Sequence[Sequence[str]]) -> Any:
+        models = self._models
+        return models.Filter(
+            must=[models.FieldCondition(key="labels", match=models.MatchAny(any=list(some))) for some in labels]
+        )
 
     def _vectors(self, vectors: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, Any]:
         return {name: self._models.SparseVector(indices=terms, values=w) for name, (terms, w) in vectors.items()}
@@ -278,7 +282,7 @@ class EdgePoints(Points):
     ) -> list[Found]:
         """One batch of queries."""
         edge = self._edge
-        filter = edge.Filter(must=[edge.FieldCondition("labels", edge.MatchAny(list(some))) for some in labels])
+        filter = self._having(labels)
         requests = [
             edge.QueryRequest(
                 limit=top_k, query=edge.Query.Nearest(edge.SparseVector(terms, weights), using=VECTOR), filter=filter,
@@ -290,10 +294,10 @@ class EdgePoints(Points):
             found = self._open().query_batch(edge.QueryBatchRequest(requests))
         return [[(row.payload, float(row.score)) for row in rows if row.score > 0] for rows in found]
 
-    def count(self) -> int:
+    def count(self, labels: Sequence[Sequence[str]]) -> int:
         """Count exactly."""
         with self._refusals():
-            return int(self._open().count(self._edge.CountRequest(exact=True)))
+            return int(self._open().count(self._edge.CountRequest(self._having(labels), exact=True)))
 
     def flush(self) -> None:
         """Write to the disk, and index what is not indexed."""
@@ -311,6 +315,10 @@ class EdgePoints(Points):
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+    def _having(self, labels: Sequence[Sequence[str]]) -> Any:
+        edge = self._edge
+        return edge.Filter(must=[edge.FieldCondition("labels", edge.MatchAny(list(some))) for some in labels])
 
     def _open(self) -> Any:
         if self._shard is None:

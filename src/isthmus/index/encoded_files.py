@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -29,12 +29,13 @@ from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import Fingerprint
+from isthmus.encoders.options import CorpusOptions
+from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError, OutputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Shard, Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
-from isthmus.options import EncodeOptions
-from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.corpus import Document, in_windows
 from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
 
@@ -52,9 +53,8 @@ class EncodedHeader(VectorHeader):
         vocabulary_size: Dimensions of the vectors.
         weights: How weights are stored.
         part_size: Documents in a part.
-        settings: Options of :func:`isthmus.encoders.encoding.encode_texts`.
-        complete: Documents, postings, parts, documents without text, and the error bound of the weights, once all is
-            done.
+        settings: How texts are split and encoded, see :class:`isthmus.encoders.options.CorpusOptions`.
+        complete: Counts and the error bound of the weights, once all is done.
     """
 
     FORMAT: ClassVar[str] = "isthmus-encoding"
@@ -88,8 +88,8 @@ def encode_documents(documents: Sequence[Document], encode: Encode, vocabulary_s
     vectors = encode([contents[row] for row in filled]) if filled else csr_matrix((0, vocabulary_size))
     lengths = np.zeros(len(documents) + 1, dtype=np.int64)
     lengths[np.asarray(filled, dtype=np.int64) + 1] = np.diff(vectors.indptr)
-    shape = (len(documents), vocabulary_size)
-    return csr_matrix((vectors.data.astype(np.float32), vectors.indices, np.cumsum(lengths)), shape=shape)
+    starts, shape = np.cumsum(lengths), (len(documents), vocabulary_size)
+    return csr_matrix((vectors.data.astype(np.float32), vectors.indices, starts), shape=shape)
 
 
 def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: int, weights: Weights) -> bytes:
@@ -104,22 +104,24 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
     Raises:
         InputError: If a vector does not fit the storage.
     """
-    vectors = encode_documents(documents, encode, vocabulary_size)
+    with count_truncated() as counted:
+        vectors = encode_documents(documents, encode, vocabulary_size)
     largest = float(np.abs(vectors.data).max(initial=0.0))
     scale = scale_for(weights, largest)
-    lines = [document.to_json() + b"\n" for document in documents]
     tensors = {
         "indptr": vectors.indptr.astype(np.int64),
         "indices": vectors.indices.astype(np.int32),
         "weights": pack(vectors.data, weights, scale),
-        "documents": np.frombuffer(b"".join(lines), dtype=np.uint8),
+        "documents": np.frombuffer(b"".join(one.to_json() + b"\n" for one in documents), dtype=np.uint8),
     }
     metadata = {
         "corpus": corpus_digest(documents),
         "digest": _digest(tensors),
         "scale": scale,
         "error": error_bound(weights, largest),
-        "counts": [len(documents), vectors.nnz, sum(not document.content for document in documents)],
+        "counts": [sum(one.is_first for one in documents), vectors.nnz, sum(not one.content for one in documents)],
+        "passages": len(documents),
+        "truncated": counted["document"],
     }
     # One entry, because safetensors writes several in any order, and equal parts are to be equal files.
     return bytes(save_tensors(tensors, metadata={"part": json.dumps(metadata)}))
@@ -127,10 +129,8 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
 
 def corpus_digest(documents: Sequence[Document]) -> str:
     """Digest of the documents a part was made of."""
-    digest = hashlib.blake2b(digest_size=16)
-    for document in documents:
-        digest.update(document.to_json() + b"\n")
-    return digest.hexdigest()
+    lines = b"".join(document.to_json() + b"\n" for document in documents)
+    return hashlib.blake2b(lines, digest_size=16).hexdigest()
 
 
 def read_encoding(folder: Path) -> EncodedHeader:
@@ -194,9 +194,8 @@ def _read_part(path: Path, vocabulary_size: int) -> tuple[list[Document], csr_ma
     if _digest(tensors) != metadata["digest"]:
         raise EncodedHeader.damaged(path, "its digest differs")
     documents = [Document.from_json(line) for line in tensors["documents"].tobytes().splitlines()]
-    data = unpack(tensors["weights"], metadata["scale"])
-    shape = (len(documents), vocabulary_size)
-    return documents, csr_matrix((data, tensors["indices"], tensors["indptr"]), shape=shape)
+    arrays = (unpack(tensors["weights"], metadata["scale"]), tensors["indices"], tensors["indptr"])
+    return documents, csr_matrix(arrays, shape=(len(documents), vocabulary_size))
 
 
 def _digest(tensors: dict[str, NDArray[Any]]) -> str:
@@ -248,7 +247,7 @@ def check_begun(folder: Path) -> None:
 
 
 def write_parts(
-    corpus: Corpus,
+    corpus: Iterable[Document],
     folder: Path,
     encoding: EncodedHeader,
     maker: PartMaker,
@@ -278,35 +277,36 @@ def write_parts(
     """
     with locked(folder, "" if shard is None else shard.name), writing(folder):
         _begin(folder, encoding, tokens, clean=shard is None)
-        totals, error, parts = np.zeros(3, dtype=np.int64), 0.0, 0
+        totals, error, parts = np.zeros(5, dtype=np.int64), 0.0, 0
         for metadata, fresh in _finished(corpus, folder, encoding, maker, shard or Shard()):
-            totals += metadata["counts"]
+            totals += [*metadata["counts"], metadata.get("passages", 0), metadata.get("truncated", 0)]
             error, parts = max(error, metadata["error"]), parts + 1
             on_part(metadata["counts"][0], fresh)
         if shard is None and len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
             raise InputError(_other_corpus(made[-1]))
-        documents, postings, empty = totals.tolist()
+        documents, postings, empty, passages, truncated = totals.tolist()
         complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
-        done = replace(encoding, complete=complete)
+        split = {"truncated": truncated} | ({"passages": passages} if encoding.split else {})
+        done = replace(encoding, complete=complete | split)
         if shard is None:
             atomic_write(folder / HEADER, done.to_bytes())
     return done
 
 
 def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str], *, clean: bool) -> None:
-    for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
-        for unfinished in folder.glob(pattern) if clean else ():
-            unfinished.unlink(missing_ok=True)
+    patterns = (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*")
+    for unfinished in (one for pattern in patterns for one in folder.glob(pattern) if clean):
+        unfinished.unlink(missing_ok=True)
     check_begun(folder)
     if not (folder / HEADER).exists():
-        content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
-        atomic_write(folder / TOKENS, content)
+        content = json.dumps(list(tokens), ensure_ascii=False)
+        atomic_write(folder / TOKENS, content.encode("utf-8", errors="surrogatepass"))
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
     begun = read_encoding(folder)
     begun.identity.check(encoding.identity, f"the vectors in {folder}")
     # Options that came later than a header were not stated there, and had their defaults.
-    both = [replace(one, settings=EncodeOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
+    both = [replace(one, settings=CorpusOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         found, asked = (getattr(one, name) for one in both)
         if found != asked:
@@ -316,12 +316,12 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str], *, clea
 
 
 def _finished(
-    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker, shard: Shard
+    corpus: Iterable[Document], folder: Path, encoding: EncodedHeader, maker: PartMaker, shard: Shard
 ) -> Iterator[tuple[dict[str, Any], bool]]:
     """Metadata of each part of a shard, found or made."""
     running: list[tuple[int, Future[bytes]]] = []
-    numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
-    for number, documents in islice(numbered, shard.number - 1, None, shard.count):
+    windows = in_windows(corpus, encoding.part_size)
+    for number, documents in islice(enumerate(windows), shard.number - 1, None, shard.count):
         path = folder / part_name(number)
         if path.exists():
             metadata = part_metadata(path)
