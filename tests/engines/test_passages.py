@@ -35,7 +35,9 @@ def test_a_server_finds_the_documents_of_the_exact_index(tmp_path: Path, url: st
     for text in ("7", "2", "8 9"):
         for top_k in (1, 2, 3, 9):
             found, expected = engine.search(encode([text]), top_k), index.search(encode([text]), top_k)
-            assert [(hit.id, hit.document) for hit in found] == [(hit.id, hit.document) for hit in expected]
+            assert [hit.id for hit in found] == [hit.id for hit in expected]
+            # Which of several passages that are alike comes first, is up to the server.
+            assert [hit.document.text for hit in found] == [hit.document.text for hit in expected]
             np.testing.assert_allclose([h.score for h in found], [h.score for h in expected], rtol=2**-9)
     assert [hit.id for hit in engine.search(encode(["7"]), filter={"year": 2})] == ["c#p0", "b"]
     # Milvus and Qdrant do not tell.

@@ -297,7 +297,7 @@ class EdgePoints(Points):
     def count(self, labels: Sequence[Sequence[str]]) -> int:
         """Count exactly."""
         with self._refusals():
-            return int(self._open().count(self._edge.CountRequest(self._having(labels), exact=True)))
+            return int(self._open().count(self._edge.CountRequest(exact=True, filter=self._having(labels))))
 
     def flush(self) -> None:
         """Write to the disk, and index what is not indexed."""
