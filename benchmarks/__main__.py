@@ -26,6 +26,7 @@ SUITES = {
     "cluster": "a cluster that loses a node while an index is built",
     "serve": "a server under load",
     "scale": "a plan for a billion passages, from measured numbers",
+    "hostile": "a server under load, with hostile clients and without",
     "speed": "how fast the rows of new tokens are computed",
     "head": "what the fused vocabulary head saves",
     "paper": "the tables of the papers",

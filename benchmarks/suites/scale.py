@@ -163,9 +163,9 @@ def table(results: Path) -> str:
     text = (
         f"Machines: {CORES} cores, {MEMORY / 1e9:.0f} GB, {USED:.0%} of it for the index, each with its share of the "
         "passages; replicas come on top. A query: on one thread of each machine, all machines at a time. Filling and "
-        "queries are told where they grow in proportion and were measured; that of PostgreSQL on a machine that was busy "
-        f"with other work. Money: encoding once, and a month of the machines, at {prices['core_hour']:.2f} dollars a core hour "
-        f"and {prices['machine_hour']:.2f} a machine hour, which are assumed."
+        "queries are told where they grow in proportion and were measured; that of PostgreSQL on a busy machine. "
+        "Money: encoding once, and a month of the machines, at "
+        f"{prices['core_hour']:.2f} dollars a core hour and {prices['machine_hour']:.2f} a machine hour, assumed."
     )
     return markdown([*header, "dollars, once + a month", "breaks first"], rows, text)
 
