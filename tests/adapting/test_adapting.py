@@ -13,6 +13,7 @@ from isthmus.adapting.outcome import Adaptation, ArmResult, choose
 from isthmus.adapting.questions import asked_by_a_person, made_of_text, read_questions
 from isthmus.adapting.sample import draw_sample
 from isthmus.errors import CollectionError, InputError, OutputError
+from isthmus.reading.disk import locked
 from tests.tiny_encoders import splade
 
 SYLLABLES = "가나다라마바사아자차카타파하고노도로모보소오조초코토포호구누두루무부수우주추쿠투푸후"
@@ -142,6 +143,12 @@ def test_a_run_goes_on_where_it_was_broken_off(corpus, models, tmp_path, monkeyp
     assert found.chosen in page
     assert "What was tried" in page
     assert json.loads((folder / "adapt.json").read_text(encoding="utf-8"))["finished"]["chosen"] == found.chosen
+
+
+def test_two_runs_cannot_share_a_folder(corpus, models, tmp_path):
+    folder = tmp_path / "out"
+    with locked(folder), pytest.raises(OutputError, match="is being written by another process"):
+        adapt(corpus, folder, **models, **QUICK)
 
 
 def test_an_arm_can_be_fixed_and_text_is_escaped(tmp_path, models):

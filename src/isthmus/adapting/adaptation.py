@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isthmus.adapting.adaptation_folder import Run, settings_of
+from isthmus.adapting.adaptation_folder import Run, check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.adapting.outcome import YARDSTICK, Adaptation, ArmResult, choose
 from isthmus.adapting.questions import asked_by_a_person, collection_of, made_of_text, read_questions
@@ -21,6 +21,7 @@ from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation import BM25, evaluate_model
 from isthmus.index import SparseIndex, build_index
 from isthmus.lexical import add_lexical
+from isthmus.reading.disk import locked
 from isthmus.reading.storage import atomic_folder, read_json
 from isthmus.transferring import transfer_encoder
 from isthmus.vocabulary import train_tokenizer
@@ -60,9 +61,9 @@ def adapt(
     Raises:
         NotFoundError: If a model, tokenizer or file is not there.
         CollectionError: If the corpus is malformed; names the line.
-        InputError: If an option does not fit, there is too little text, or the folder holds another run.
+        InputError: If an option does not fit, there is too little text.
         EncoderError: If the encoder is not sparse.
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, holds something else, or another run is at work in it.
 
     Example:
         >>> isthmus.adapt("corpus.jsonl", "ko", encoder="isthmus/mini-splade-en", bridge="isthmus/mini-bridge",
@@ -71,6 +72,22 @@ def adapt(
     options = AdaptOptions.of(options, **changes)
     folder = Path(folder)
     asked = settings_of(options, encoder, bridge)
+    # Before the lock, which would make the folder.
+    check_place(folder, asked, overwrite=overwrite)
+    with locked(folder):
+        return _adapt(corpus, folder, options, asked, str(encoder), str(bridge), overwrite=overwrite)
+
+
+def _adapt(
+    corpus: Any,
+    folder: Path,
+    options: AdaptOptions,
+    asked: dict[str, str],
+    encoder: str,
+    bridge: str,
+    *,
+    overwrite: bool,
+) -> Adaptation:
     run = Run(folder, asked, overwrite=overwrite)
     finished = run.finished()
     if finished is not None:
@@ -81,7 +98,7 @@ def adapt(
         show=options.show_progress_bar,
     )  # fmt: skip
     questions = _questions(sample, rows, options)
-    maker = _Maker(run, sample, questions, options, str(encoder), str(bridge))
+    maker = _Maker(run, sample, questions, options, encoder, bridge)
     arms = maker.all_arms(corpus)
     chosen = options.arm or choose(arms)
     if chosen not in {arm.name for arm in arms}:

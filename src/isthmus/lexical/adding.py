@@ -113,6 +113,7 @@ def add_lexical(
             lexical = Lexical(options.mode, idf, statistics.average_length, **numbers)
             strength = _strength(encode, lexical, statistics, documents, scale)
         numbers |= {"strength": strength, "known": trained_with, "known_share": options.known_share}
+        numbers["pair_idf"] = statistics.pair_idf()
         added.append(Lexical(options.mode, idf, statistics.average_length, **numbers))
     if options.trim is not None:
         added.insert(-1 if options.mode != "none" else len(added), Trim(*options.trim))

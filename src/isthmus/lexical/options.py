@@ -26,6 +26,7 @@ class LexicalOptions(Options):
             calibrates alone.
         weight: Spread of the lexical scores, known tokens counted as others, as a multiple of that of the encoder's;
             None is 2.
+        pairs: Give pairs of neighbouring tokens columns too, with ``hybrid``.
         calibrate: Multiply every column by the square root of the IDF of its activation,
             sqrt(log(1 + (N - df + 0.5) / (df + 0.5))), df being the number of sampled texts in which it is active.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
@@ -46,6 +47,12 @@ class LexicalOptions(Options):
         panel="Method",
         above=0,
         shown=f"{WEIGHT:g} with --lexical",
+    )
+    pairs: bool = option(
+        False,
+        names=("--lexical-pairs/--no-lexical-pairs",),
+        help="Columns for pairs of neighbouring tokens too (--lexical hybrid).",
+        panel="Method",
     )
     calibrate: bool = option(
         True,
@@ -68,12 +75,15 @@ class LexicalOptions(Options):
             raise UnknownNameError("mode", str(self.mode), [name for name, words in ADDED.items() if words])
         if self.mode == "none" and not self.calibrate:
             raise InputError("mode must be echo or hybrid where calibrate is False, got none; nothing would be added")
+        if self.pairs and self.mode != "hybrid":
+            raise InputError(f"pairs must go with mode hybrid, got {self.mode} (--lexical hybrid --lexical-pairs)")
         super().__post_init__()
 
     def describe(self) -> str:
         """What is added, in words."""
         cut = [] if self.trim is None else [f"a trim to {self.trim[0]} and {self.trim[1]} entries"]
-        return " and ".join([*ADDED[self.mode], *(["column calibration"] if self.calibrate else []), *cut])
+        paired = ["pairs of tokens"] if self.pairs else []
+        return " and ".join([*ADDED[self.mode], *paired, *(["column calibration"] if self.calibrate else []), *cut])
 
 
 @dataclass(frozen=True)
