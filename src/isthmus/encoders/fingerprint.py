@@ -138,8 +138,8 @@ def check_sparse(encoder: Any) -> None:
 def token_texts(encoder: Any, size: int) -> list[str]:
     """What stands for each dimension, from the document side's tokenizer; "" where there is no token.
 
-    Names of a second, lexical block end in :data:`EXACT`, those of pairs begin with :data:`PAIR`. A column that an encoder writes and does not read has the
-    name of the source's token.
+    Names of a second, lexical block end in :data:`EXACT`, those of pairs begin with :data:`PAIR`. A column that an
+    encoder writes and does not read has the name of the source's token.
     """
     tokens = [""] * size
     block = lexical_block(encoder)

@@ -24,7 +24,14 @@ from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.fingerprint import check_sparse, lexical_block
 from isthmus.encoders.prompts import Role
 from isthmus.errors import EncoderError, InputError
-from isthmus.lexical.options import POWER, WEIGHT, AddLexicalOptions, LexicalOptions
+from isthmus.lexical.options import (
+    PAIRED_KNOWN_SHARE,
+    PAIRED_POWER,
+    POWER,
+    WEIGHT,
+    AddLexicalOptions,
+    LexicalOptions,
+)
 from isthmus.lexical.statistics import (
     MIN_TEXTS,
     SelfActivation,
@@ -112,7 +119,8 @@ def add_lexical(
             scale = added[0].scale.numpy() if added else np.ones(encode.size, dtype=np.float32)
             lexical = Lexical(options.mode, idf, statistics.average_length, **numbers)
             strength = _strength(encode, lexical, statistics, documents, scale)
-        numbers |= {"strength": strength, "known": trained_with, "known_share": options.known_share}
+        share = PAIRED_KNOWN_SHARE if options.pairs and options.known_share is None else options.known_share
+        numbers |= {"strength": strength, "known": trained_with, "known_share": share}
         numbers["pair_idf"] = statistics.pair_idf()
         added.append(Lexical(options.mode, idf, statistics.average_length, **numbers))
     if options.trim is not None:
@@ -262,7 +270,8 @@ class _Encode:
 def _formula(options: AddLexicalOptions, fitted: SelfActivation | None) -> dict[str, float]:
     """The numbers of the lexical formula: those of the options, or those that were fitted."""
     if fitted is None:
-        return {"power": POWER if options.power is None else options.power, "k1": options.k1, "b": options.b}
+        usual = PAIRED_POWER if options.pairs else POWER
+        return {"power": usual if options.power is None else options.power, "k1": options.k1, "b": options.b}
     if not isinstance(fitted, SelfActivation):
         raise InputError(f"self_activation must come from fit_self_activation, got {type(fitted).__name__}")
     if options.mode != "none" and fitted.calibrated != options.calibrate:
