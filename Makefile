@@ -4,7 +4,7 @@ LANGUAGE ?= ko
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart models test check format hooks wheel lowest clean
+.PHONY: help install quickstart models test check format hooks docs notebook wheel lowest clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,17 @@ format: .venv/.installed-dev ## Format the code
 
 hooks: .venv/.installed-dev ## Let git check what is committed
 	$(BIN)/pre-commit install
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group docs
+	@touch $@
+
+docs: .venv/.installed-docs ## Build the site into build/site, strictly, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: .venv/.installed-docs ## Run the notebook of the documentation and keep what it prints
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 .venv/.installed-package: .venv/.installed
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'

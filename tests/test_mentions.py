@@ -9,13 +9,13 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "isthmus"
 # The changelog speaks of what was.
-PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")] if path.name != "CHANGELOG.md"]
+PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/*/*.md")] if path.name != "CHANGELOG.md"]
 SETTINGS = [ROOT / name for name in ("Makefile", "pyproject.toml", ".ci/run", ".github/workflows/ci.yml")]
-CODE = [path for folder in ("src", "recipes", "docs") for path in (ROOT / folder).rglob("*.py")]
+CODE = [path for folder in ("src", "recipes", "examples") for path in (ROOT / folder).rglob("*.py")]
 # Files of the reader's own.
 READERS = {"cluster.py"}
 
-FOLDERS = r"docs|benchmarks|recipes|tests|src|\.ci|\.github"
+FOLDERS = r"docs|examples|benchmarks|recipes|tests|src|\.ci|\.github"
 PATH = re.compile(rf"(?<![\w/.*:-])(?:\.\./)*((?:{FOLDERS})/[\w.*/-]*[\w*/])")
 NAME = re.compile(r"`([\w-]+\.(?:py|md|toml|cff))`")
 FOLDER = re.compile(r"`(\w+/)`")
@@ -69,7 +69,7 @@ def test_the_rooms_of_the_package_are_those_that_contributing_lists():
 
 def test_mentions_of_what_is_not_there_are_found():
     assert missing_paths("see docs/nothing.md and ../tests/nothing/") == ["docs/nothing.md", "tests/nothing/"]
-    assert missing_paths("src/isthmus/, benchmarks/*.md, docs/index.md, http://localhost/docs/_bulk") == []
+    assert missing_paths("src/isthmus/, benchmarks/*.md, docs/guides/train.md, http://localhost/docs/_bulk") == []
     assert missing_names("`nothing.py`, `errors.py`, `README.md`", ROOT) == ["nothing.py"]
     assert list(missing_modules("isthmus.errors.InputError, isthmus.assets, isthmus.audit")) == []
     absent = ["isthmus.nothing.at_all", "isthmus.errors.not_there"]

@@ -4,7 +4,7 @@
     ISTHMUS_DATA=... python -m benchmarks exact-matching --stages zero-shot --languages ko --maps shuffled sembridge
     ISTHMUS_DATA=... python -m benchmarks exact-matching --large --maps shuffled sembridge    all collections, whole
 
-Every map is measured plain, calibrated, with an echo and as a hybrid (docs/exact-matching.md), on pools with
+Every map is measured plain, calibrated, with an echo and as a hybrid (docs/results/exact-matching.md), on pools with
 distractors, against BM25 over the same tokenizer and pool and against the same arm with *shuffled* rows, which has
 everything but meaning. Calibration, IDF and weight are fitted on the texts of the pool, without labels. A file a
 language, a cell for each map, vocabulary and stage; comparisons are made anew at every run.

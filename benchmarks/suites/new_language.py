@@ -53,7 +53,7 @@ TRANSFERS: dict[str, dict[str, Any]] = {
     "nearest-keep-source": {"method": "nearest", "refine": False, "keep_source": True},
     "random-keep-source": {"method": "random", "keep_source": True},
 }
-# Behind the name of an arm: with the words of the passages given back (docs/exact-matching.md).
+# Behind the name of an arm: with the words of the passages given back (docs/results/exact-matching.md).
 ECHO = "-echo"
 NAMES = {
     "bm25": "BM25",

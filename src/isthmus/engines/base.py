@@ -133,7 +133,7 @@ class Location:
         if "@" in rest:
             raise InputError(
                 f"a {scheme} URL must not hold credentials, because commands are seen by others; put them into the "
-                "environment, see docs/engines.md"
+                "environment, see docs/guides/engines.md"
             )
         authority, _, name = rest[2:].partition("/")
         try:
