@@ -9,7 +9,11 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "isthmus"
 # The changelog speaks of what was.
-PAGES = [path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/*/*.md")] if path.name != "CHANGELOG.md"]
+PAGES = [
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/*/*.md")]
+    if path.name != "CHANGELOG.md"
+]
 SETTINGS = [ROOT / name for name in ("Makefile", "pyproject.toml", ".ci/run", ".github/workflows/ci.yml")]
 CODE = [path for folder in ("src", "recipes", "examples") for path in (ROOT / folder).rglob("*.py")]
 # Files of the reader's own.

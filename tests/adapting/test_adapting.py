@@ -13,6 +13,7 @@ from isthmus.adapting.conclusion import conclude
 from isthmus.adapting.outcome import Adaptation, ArmResult, choose, worth_a_look
 from isthmus.adapting.questions import asked_by_a_person, made_of_text, read_questions
 from isthmus.adapting.sample import draw_sample
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import CollectionError, InputError, OutputError
 from isthmus.reading.disk import locked
 from tests.tiny_encoders import splade
@@ -163,7 +164,7 @@ def test_a_run_goes_on_where_it_was_broken_off(corpus, models, tmp_path, monkeyp
         adapt(corpus, folder, **models, **QUICK, seed=3)
     found = adapt(corpus, folder, **models, **QUICK)
     assert [made.name for made in found.arms] == ["as it is", "transferred", "BM25", "echo", "hybrid"]
-    assert isinstance(SparseEncoder(str(folder / "encoder")), SparseEncoder)
+    assert isinstance(load_encoder(folder / "encoder"), SparseEncoder)
     assert not (folder / "arms").exists()
     # Once more is no work.
     monkeypatch.setattr(adaptation, "evaluate_model", lambda *_, **__: pytest.fail("measured again"))

@@ -179,7 +179,8 @@ def test_an_empty_prompt_takes_the_encoders_own_away(dense_folder, write, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("clear-paper", "results/papers"), ("proximity-paper", "results/papers"), ("sembridge-paper", "results/papers")]
+    ("name", "page"),
+    [("clear-paper", "results/papers"), ("proximity-paper", "results/papers"), ("sembridge-paper", "results/papers")],
 )
 def test_the_pages_show_the_recipes(name, page):
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
