@@ -61,7 +61,7 @@ VARIANTS: dict[str, Row] = {
     "reads": {"output": "source"}, "reads, shuffled": {"output": "source", "method": "shuffled"},
 }  # fmt: skip
 WEIGHTS, SHARES, POWERS = (1.0, 2.0, 4.0, 8.0), (0.0, 0.1, PAIR_SHARE, 0.5), (0.5, 0.75)
-CHOSEN = {"weight": 2.0, "share": PAIR_SHARE, "power": 0.5}
+CHOSEN = {"weight": 2.0, "share": PAIR_SHARE, "power": 0.75}
 RECIPE = "paired"
 Matrix = NDArray[np.float64]
 

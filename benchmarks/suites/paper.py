@@ -255,7 +255,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = [row for row in run.rows if row["settings_hash"] in keys]
     if shown:
         print(show([*shown, *means(shown, table)], table))
-        print(f"\n{len(shown)} rows in {args.output}; no reproduction of arXiv {table.paper}, see docs/results/papers.md")
+        print(
+            f"\n{len(shown)} rows in {args.output}; no reproduction of arXiv {table.paper}, see docs/results/papers.md"
+        )
     if failed:
         print(f"{failed} of {len(wanted)} cells could not be run, see above")
     return 1 if failed else 0

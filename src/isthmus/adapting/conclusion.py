@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from isthmus.adapting.outcome import YARDSTICK, ArmResult
 from isthmus.adapting.questions import ERROR, made_of_text
 from isthmus.adapting.sample import Sample
 from isthmus.diagnostics import Finding
+from isthmus.diagnostics.diagnosis import sample as draw_texts
 from isthmus.encoders.load import kept_tokens, load_encoder
 from isthmus.errors import InputError, IsthmusError
 from isthmus.evaluation import BM25, evaluate_model
 from isthmus.evaluation.bootstrap import paired_bootstrap
 from isthmus.lexical import add_lexical
+from isthmus.modules.lexical import LexicalMode
 from isthmus.reading.corpus import Document
 
-CHECK, OWN, WORDS = "best-arm", "as it is", "hybrid"
+CHECK, OWN = "best-arm", "as it is"
+WORDS: LexicalMode = "hybrid"
 MAX_TEXTS = 300
 
 
@@ -41,19 +45,19 @@ def conclude(
     """
     options: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
     encoder = load_encoder(model, trust_remote_code=trust_remote_code)
-    documents = tuple(Document(str(number), text) for number, text in enumerate(texts))
+    drawn = draw_texts(texts, MAX_TEXTS, seed)
+    documents = tuple(Document(str(number), text) for number, text in enumerate(drawn))
     sample = Sample(documents, len(documents), 0, "", "", False)
     try:
         questions = made_of_text(sample, pool=MAX_TEXTS, seed=seed)
     except InputError as error:
         return Finding(CHECK, "note", f"nothing is concluded: {error}", "pass more texts, or longer ones")
     arms = [ArmResult.of(OWN, _scores(encoder, questions, options), 0.0)]
-    try:
+    # A dense encoder, or one that has words already, is measured as it is.
+    with suppress(IsthmusError):
         known = kept_tokens(model)
         hybrid = add_lexical(encoder, sample.texts(), WORDS, pairs=True, known=known, seed=seed, **options)
         arms.append(ArmResult.of(WORDS, _scores(hybrid, questions, options), 0.0))
-    except IsthmusError:
-        pass  # Dense, or with words already: there is nothing to add.
     arms.append(ArmResult.of(YARDSTICK, _scores(BM25(encoder.tokenizer), questions, {}), 0.0))
     return _told(model, arms, f"{len(questions.queries)} {questions.name}")
 

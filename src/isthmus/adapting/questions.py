@@ -17,7 +17,7 @@ from isthmus.training.unlabelled import pairs_from_text
 QUESTIONS = 300
 LEAST = 20
 # Root mean square of how far a difference from BM25 by such questions is off that by labels (docs/adapt.md).
-ERROR = 0.05
+ERROR = 0.03
 
 
 def made_of_text(sample: Sample, *, pool: int, seed: int) -> Collection:

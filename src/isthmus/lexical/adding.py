@@ -26,7 +26,6 @@ from isthmus.encoders.prompts import Role
 from isthmus.errors import EncoderError, InputError
 from isthmus.lexical.options import (
     PAIRED_KNOWN_SHARE,
-    PAIRED_POWER,
     POWER,
     WEIGHT,
     AddLexicalOptions,
@@ -270,8 +269,7 @@ class _Encode:
 def _formula(options: AddLexicalOptions, fitted: SelfActivation | None) -> dict[str, float]:
     """The numbers of the lexical formula: those of the options, or those that were fitted."""
     if fitted is None:
-        usual = PAIRED_POWER if options.pairs else POWER
-        return {"power": usual if options.power is None else options.power, "k1": options.k1, "b": options.b}
+        return {"power": POWER if options.power is None else options.power, "k1": options.k1, "b": options.b}
     if not isinstance(fitted, SelfActivation):
         raise InputError(f"self_activation must come from fit_self_activation, got {type(fitted).__name__}")
     if options.mode != "none" and fitted.calibrated != options.calibrate:

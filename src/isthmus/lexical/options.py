@@ -12,8 +12,8 @@ from isthmus.options import EncodeOptions, Options, RunOptions, option
 # Of the lexical scores' spread to that of the encoder's, and of the IDF: chosen on development data.
 WEIGHT = 2.0
 POWER = 0.75
-# With pairs.
-PAIRED_POWER, PAIRED_KNOWN_SHARE = 0.5, 0.5
+# With pairs: what a kept token tells in its language, against what it costs questions in English.
+PAIRED_KNOWN_SHARE = 0.5
 # Texts that are encoded to find the strength.
 MAX_TEXTS = 2000
 ADDED = {"echo": ["lexical echo"], "hybrid": ["a lexical block"], "none": []}
@@ -28,7 +28,7 @@ class LexicalOptions(Options):
             calibrates alone.
         weight: Spread of the lexical scores, known tokens counted as others, as a multiple of that of the encoder's;
             None is 2.
-        pairs: Give pairs of neighbouring tokens columns too, with ``hybrid``; the words are then weighed as BM25 does.
+        pairs: Give pairs of neighbouring tokens columns too, with ``hybrid``.
         calibrate: Multiply every column by the square root of the IDF of its activation,
             sqrt(log(1 + (N - df + 0.5) / (df + 0.5))), df being the number of sampled texts in which it is active.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
@@ -110,7 +110,7 @@ class AddLexicalOptions(LexicalOptions, EncodeOptions, RunOptions):
     """A lexical part, and how it is fitted to texts.
 
     Attributes:
-        power: Exponent of the IDF; None is 0.75, and 0.5 with ``pairs``. With 0.5, lexical scores are those of BM25.
+        power: Exponent of the IDF; None is 0.75. With 0.5, lexical scores are those of BM25.
         k1: Saturation of the number of occurrences, as in BM25.
         b: Normalisation by length, as in BM25.
         known_share: Share of a known token in a score, of what another would have, 0 to 1; None is 0.5 for ``echo`` and
