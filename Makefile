@@ -34,7 +34,7 @@ check: .venv/.installed-dev ## Lint, type-check and look for misspelt words
 	$(BIN)/typos
 
 test: .venv/.installed-dev check ## Install, lint, type-check and run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --dist loadfile
 
 format: .venv/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -70,7 +70,7 @@ lowest: .venv/.installed-package ## Run all tests with the oldest versions that 
 	$(BIN)/uv venv --clear --python $(BIN)/python build/lowest
 	$(BIN)/uv pip install --python build/lowest/bin/python --resolution lowest-direct --no-build \
 		--requirements pyproject.toml --all-extras --editable . --group test
-	build/lowest/bin/python -m pytest -q
+	build/lowest/bin/python -m pytest -q -n logical --dist loadfile
 
 clean: ## Remove the environment and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -187,6 +187,20 @@ class EncodeOptions(Options):
 
 
 @dataclass(frozen=True)
+class SplitOptions(Options):
+    """What becomes of texts that are longer than the encoder reads.
+
+    Attributes:
+        split_texts: Cut them into overlapping passages that fit, at the ends of sentences; documents are ranked by
+            their best passage. Without, an encoder does not read their ends.
+    """
+
+    split_texts: bool = option(
+        False, help="Cut long texts into passages that the encoder reads.", names=("--split-texts", "--split")
+    )
+
+
+@dataclass(frozen=True)
 class OpenOptions(Options):
     """How models are opened.
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import transformers
 
 from isthmus.encoders.load import check_whole, load_encoder, load_tokenizer, try_encoder
 from isthmus.encoders.preflight import check_stored, find_faults
-from isthmus.encoders.tokenizer_files import missing_packages
+from isthmus.encoders.tokenizer_files import SPLIT_BEFORE, missing_packages
 from isthmus.errors import EncoderError, IsthmusError, NotFoundError, TokenizerError
 from tests.encoders.broken import KINDS, POINTER, SEEN, TOLD, adapter, make, stored, tokenizer
 
@@ -83,6 +84,19 @@ def test_tokenizers(name, stored, tmp_path):
         load_tokenizer(folder)
     assert str(caught.value).startswith("target_tokenizer must be a folder that transformers opens, got ")
     assert all(words in str(caught.value) for words in KINDS[name].words), caught.value
+
+
+def test_a_vocabulary_of_words_that_mecab_finds_can_be_read_without_it(stored, tmp_path):
+    skip_if_installed("mecab")
+    folder = make("mecab", stored, tmp_path / "japanese")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "東京", "##都", "に"]))
+    with pytest.raises(TokenizerError, match=r"as a target, make a tokenizer\.json") as caught:
+        load_tokenizer(folder)
+    assert SPLIT_BEFORE in str(caught.value)
+    told = SPLIT_BEFORE.partition(": ")[2].replace("FOLDER", str(folder)).replace("NEW", str(tmp_path / "new"))
+    # The remedy itself.
+    eval(told, {"transformers": transformers})
+    assert load_tokenizer(tmp_path / "new").tokenize("東京都 に") == ["東京", "##都", "に"]
 
 
 def test_a_tokenizer_without_words_is_none(stored, tmp_path):

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+_ALL = b'{"query": {"bool": {}}}'
 
 
 class Request(NamedTuple):
@@ -101,7 +104,9 @@ class Fake:
         answers = {
             "_mapping": lambda: {one: {"mappings": self.indexes[one]["mappings"]} for one in names},
             "_bulk": lambda: self._bulk(rows, request.body),
-            "_count": lambda: {"count": len(rows)},
+            "_count": lambda: {
+                "count": sum(_fits(row, json.loads(request.body or _ALL)["query"]) for row in rows.values())
+            },
             "_stats/store": lambda: {"_all": {"primaries": {"store": {"size_in_bytes": 7}}}},
             "_refresh": lambda: {},
             "_mget": lambda: self._mget(rows, json.loads(request.body)["ids"], query.get("_source_includes")),
@@ -157,6 +162,11 @@ class Fake:
         return {"items": items}
 
     def _search(self, rows: dict[str, Any], body: Any) -> Any:
+        if "aggs" in body:
+            asked = body["aggs"]["values"]["terms"]
+            counts = Counter(label for row in rows.values() for label in row[asked["field"]])
+            found = [label for label, _ in counts.most_common() if re.fullmatch(asked["include"], label)]
+            return {"aggregations": {"values": {"buckets": [{"key": key} for key in found[: asked["size"]]]}}}
         asked = body["query"]["bool"]
         wanted = self._asked(asked)
         clauses = len(wanted) + sum(len(one["terms"]["labels"]) for one in asked.get("filter", []))
@@ -164,7 +174,7 @@ class Fake:
             return {"error": {"type": "too_many", "reason": f"maxClauseCount is set to {self.most_clauses}"}}
         hits = []
         for identifier, row in rows.items():
-            if not all(set(one["terms"]["labels"]) & set(row["labels"]) for one in asked.get("filter", [])):
+            if not _fits(row, body["query"]):
                 continue
             score = 0.0
             for name, weight in wanted:
@@ -174,6 +184,10 @@ class Fake:
                 source = {key: value for key, value in row.items() if key not in left_out}
                 hits.append({"_id": identifier, "_score": score, "_source": source})
         hits.sort(key=lambda hit: -hit["_score"])
+        if "collapse" in body:
+            field = body["collapse"]["field"]
+            hits = list({hit["_source"][field]: hit for hit in reversed(hits)}.values())
+            hits.sort(key=lambda hit: -hit["_score"])
         return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits[: body["size"]]}}
 
     def _asked(self, query: Any) -> list[tuple[str, float]]:
@@ -191,6 +205,11 @@ class Fake:
             assert field == "vector"
             found.append((name, feature["boost"]))
         return found
+
+
+def _fits(row: Any, query: Any) -> bool:
+    """Whether a row has one of every list of labels."""
+    return all(set(one["terms"]["labels"]) & set(row["labels"]) for one in query["bool"].get("filter", []))
 
 
 @contextmanager

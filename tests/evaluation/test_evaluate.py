@@ -19,6 +19,9 @@ from isthmus.collections import Collection, load
 from isthmus.encoders.encoding import encode_texts
 from isthmus.errors import CollectionError, EncoderError, InputError, NotFoundError
 from isthmus.evaluation import BM25, EvaluationResult, evaluate, evaluate_model, evaluate_vectors
+from isthmus.evaluation.metrics import best_owners
+from isthmus.evaluation.retrieval import split_corpus
+from isthmus.options import EncodeOptions
 from tests.tiny_encoders import splade
 from tests.tokenizers import wordpiece
 
@@ -162,3 +165,29 @@ def test_refusals(collection: Collection, encoder: SparseEncoder, tmp_path: Path
         evaluate(encoder, tmp_path / "bad.json")
     with pytest.raises(InputError, match=r"one row per query and passage of 'tiny' \(2 and 4\), got 1 and 1"):
         evaluate_vectors(csr_matrix((1, 3)), csr_matrix((1, 3)), collection, name="x")
+
+
+def test_long_documents_are_ranked_by_their_best_part(encoder: SparseEncoder) -> None:
+    long = "the house of war . " * 8
+    corpus = {"a": f"{long}water schools water", "b": long, "c": "", "d": "the capital of korea"}
+    queries, qrels = {"q": "water"}, {"q": {"a": 1}}
+    collection = Collection("long", corpus, queries, qrels)
+    whole = evaluate(encoder, collection)
+    assert whole.settings["truncated"] == {"query": 0, "document": 2}
+    split = evaluate(encoder, collection, split_texts=True)
+    assert split.settings["truncated"] == {"query": 0, "document": 0}
+    assert (split.documents, split.settings["split_texts"]) == (4, True)
+    assert split.settings["passages"] > 6
+    texts, owners = split_corpus(encoder, list(corpus.values()), EncodeOptions())
+    assert len(texts) == split.settings["passages"]
+    scores = (
+        encode_texts(encoder, ["water"], role="query") @ encode_texts(encoder, texts, role="document").T
+    ).toarray()
+    best = [max(scores[0][owners == row], default=0) for row in range(4)]
+    place = 1 + sum(best[row] > best[0] for row in (1, 3))
+    assert split["mrr@10"] == pytest.approx(1 / place)
+
+
+def test_every_document_stands_once() -> None:
+    rows = np.array([[3, 3, 1, 3, 0, -1], [2, 2, 2, 2, 2, 2]])
+    assert best_owners(rows, 2).tolist() == [[3, 1], [2, -1]]

@@ -265,6 +265,8 @@ class AuditResult:
         """Every result as one row of JSON values; later models have in ``vs_first`` their difference from the first."""
         reading = self.settings.get("reading", {})
         rows = {key: {**result.to_dict(), "reading": reading} for key, result in self._by_key.items()}
+        for (name, _), row in rows.items():
+            row["truncated"] = self.settings.get("models", {}).get(name, {}).get("truncated", {})
         for found in self.comparisons:
             rows[found.model, found.pool.key].setdefault("vs_first", {})[found.metric] = found.test.to_dict()
         return list(rows.values())

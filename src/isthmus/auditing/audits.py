@@ -17,6 +17,7 @@ from isthmus.auditing.options import AuditOptions
 from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
 from isthmus.auditing.ranking import rank_pool
 from isthmus.collections import ParallelCollection, load_parallel
+from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError
 from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.evaluation.models import encode, load_model, settings_of
@@ -176,7 +177,9 @@ class Audit:
         started = time.perf_counter()
         collection, drawn = self.collection, (self.options.resamples, self.options.seed)
         stated = {"class": type(model).__name__, **settings_of(model, self.options)}
-        encoded = _Encoded(model, collection, self.documents, self.pools, self.options)
+        with count_truncated() as counted:
+            encoded = _Encoded(model, collection, self.documents, self.pools, self.options)
+        stated["truncated"] = dict(counted)
         found = []
         for pool in self.pools:
             ranking = rank_pool(*encoded.of(pool), pool, self.documents)

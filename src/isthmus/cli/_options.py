@@ -130,7 +130,8 @@ def _is_given(annotation: Any) -> bool:
 def _parameter(entry: Field[Any], flag: Flag, options: type[Options]) -> inspect.Parameter:
     kind = flag.kind or kinds_of(options)[entry.name]
     name = entry.name.replace("_", "-")
-    names = flag.names
+    # A second name gives way to an option that has it as its own: --split of evaluate chooses judgements.
+    names = tuple(name for name in flag.names if name not in {f"--{other.name}" for other in fields(options)})
     if not names and kind is bool:
         # A switch that is on needs another one that turns it off.
         names = (f"--{name}/--no-{name}" if entry.default is True else f"--{name}",)

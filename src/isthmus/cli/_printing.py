@@ -44,6 +44,12 @@ def counted(count: int, one: str, several: str | None = None) -> str:
 def print_notes(notes: Notes) -> None:
     """Print what was taken for granted while files were read, on stderr, a line for each kind."""
     for sentence in notes.sentences():
+        print_note(sentence)
+
+
+def print_note(sentence: str | None) -> None:
+    """Print one on stderr, if there is one."""
+    if sentence is not None:
         errors.print(f"[bold]note:[/] {escape(sentence)}", soft_wrap=True)
 
 

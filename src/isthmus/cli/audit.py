@@ -13,7 +13,17 @@ from isthmus.auditing.options import AuditOptions, listed
 from isthmus.cli._completion import MEASURED, PARALLEL
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_notes, print_table, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import (
+    console,
+    print_json,
+    print_note,
+    print_notes,
+    print_table,
+    print_wrapped,
+    quiet_libraries,
+    working,
+)
+from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import OutputError
 
 if TYPE_CHECKING:
@@ -60,6 +70,9 @@ def command(
 
 
 def _show(result: AuditResult, html: Path | None, *, json: bool) -> None:
+    for name, stated in result.settings["models"].items():
+        note = truncation_note(stated["truncated"], "")
+        print_note(None if note is None else f"{name}: {note}")
     if json:
         print_json(result.to_rows())
     else:

@@ -13,8 +13,9 @@ from rich.markup import escape
 from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_notes, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_note, print_notes, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
+from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import InputError
 from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
 from isthmus.index.options import EncodeCorpusOptions
@@ -74,12 +75,14 @@ def command(
         model = str(place)
     done = encode_corpus(model, source, folder, options).complete or {}
     noted = told_of(source)
+    print_note(truncation_note({"document": done["truncated"]}, "--split cuts them into passages"))
     if json:
         told = {} if added is None else {"encoder": model}
         print_json([{"folder": str(folder), **told, **done, **noted, "seconds": time.perf_counter() - started}])
         return
+    passages = f" in {done['passages']:,} passages" if "passages" in done else ""
     console.print(
-        f"{done['documents']:,} documents with {done['postings']:,} active entries in {done['parts']:,} "
+        f"{done['documents']:,} documents{passages} with {done['postings']:,} active entries in {done['parts']:,} "
         f"part{'' if done['parts'] == 1 else 's'}; "
         f"{done['empty']:,} without text"
         + ("" if options.weights == "f32" else f"; stored weights are off by at most {done['error']:.2g}"),

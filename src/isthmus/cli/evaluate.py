@@ -19,11 +19,13 @@ from isthmus.cli._printing import (
     counted,
     errors,
     print_json,
+    print_note,
     print_notes,
     print_table,
     quiet_libraries,
     working,
 )
+from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import InputError, NotFoundError
 from isthmus.evaluation.options import EvaluateOptions
 
@@ -84,6 +86,8 @@ def command(
     try:
         measured = (isthmus.evaluate(model, pool, options, language=None, distractors=None) for model in models)
         for result in map(EvaluationResult.to_dict, chain(measured, (evaluate_run(run, pool) for run in runs or []))):
+            note = truncation_note(result["settings"].get("truncated", {}), "--split-texts reads all of them")
+            print_note(None if note is None else f"{result['model']}: {note}")
             if json:
                 print_json([result])
             rows.append(_row(result))

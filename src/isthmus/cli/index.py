@@ -15,9 +15,10 @@ from rich.markup import escape
 from isthmus.cli._completion import INDEXES, MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, print_json, print_note, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.cli.encode import Format, check_corpus, source_of, told_of
+from isthmus.encoders.truncation import truncation_note
 from isthmus.engines import build_engine, build_lexical_engine, change_engine, is_engine_url, open_engine
 from isthmus.errors import InputError
 from isthmus.index import SparseIndex
@@ -98,6 +99,8 @@ def command(
     if summary["postings"] is None and change is not None:
         summary["postings"] = change.postings
     noted = told_of(source)
+    if change is not None:
+        print_note(truncation_note({"document": change.truncated}, "--split cuts them into passages"))
     if json:
         row = {"folder": folder, **summary, **_done(change), **noted, "seconds": time.perf_counter() - started}
         print_json([row])
@@ -147,11 +150,12 @@ def _done(change: Change | None) -> dict[str, int]:
     if change is None:
         return {}
     unchanged = {"unchanged": change.unchanged} if change.unchanged else {}
-    return {"added": change.added, "empty": change.empty, "removed": change.deleted} | unchanged
+    done = {"added": change.added, "empty": change.empty, "removed": change.deleted, "truncated": change.truncated}
+    return done | unchanged
 
 
 def _show(folder: str, summary: dict[str, Any], change: Change | None, seconds: float, *, verified: bool) -> None:
-    counted = ("documents", "postings", "bytes", "segments")
+    counted = ("documents", "passages", "postings", "bytes", "segments")
     counts = [(name, summary[name]) for name in counted if summary.get(name) is not None]
     stated = ", ".join(f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in counts)
     console.print(f"{stated}; {seconds:.1f} s", soft_wrap=True)

@@ -138,7 +138,7 @@ def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Ask
             _show_request(index, vector, asked)
             continue
         hits = index.search(vector, asked.top_k, filter=asked.filter)
-        matches = [index.explain(vector, hit.id) for hit in hits] if asked.explain else []
+        matches = [index.explain(vector, hit.document.id) for hit in hits] if asked.explain else []
         omitted = left_out(index, vector, asked.filter)
         if asked.json:
             print_json([_row(identifier, text, hits, matches) | ({"left_out": omitted} if omitted else {})])
@@ -186,6 +186,8 @@ def _row(identifier: str | None, text: str, hits: Sequence[Hit], matches: Sequen
         document = hit.document
         row = {"id": hit.id, "score": hit.score, "title": document.title, "text": document.text}
         row["metadata"] = document.metadata
+        if document.passage is not None:
+            row["passage"] = document.passage._asdict()
         if matches:
             row["matches"] = [match._asdict() for match in matches[place]]
         rows.append(row)
@@ -200,7 +202,9 @@ def _show(query: str | None, hits: Sequence[Hit], matches: Sequence[Any]) -> Non
     for place, hit in enumerate(hits):
         content = hit.document.content
         start = content if len(content) <= _CHARACTERS_SHOWN else content[:_CHARACTERS_SHOWN].rstrip() + " ..."
-        print_wrapped(f"{place + 1:>3} {hit.score:8.3f}  ", f"[bold]{escape(hit.id)}[/]  {escape(start)}")
+        passage = hit.document.passage
+        part = "" if passage is None or passage.of == 1 else f"  [dim]passage {passage.number + 1} of {passage.of}[/]"
+        print_wrapped(f"{place + 1:>3} {hit.score:8.3f}  ", f"[bold]{escape(hit.id)}[/]{part}  {escape(start)}")
         if matches:
             found = matches[place]
             text = ", ".join(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from isthmus._progress import progress, wanted
 from isthmus.encoders.prompts import Role, prompt_for, warn_without_prompts
+from isthmus.encoders.truncation import watched
 from isthmus.errors import EncoderError, InputError
 from isthmus.modules.fuse import fused_view
 from isthmus.modules.max_head import ActiveEntries
@@ -56,7 +57,7 @@ def encode_texts(
     bfloat16 = options.dtype == "bfloat16"
     autocast = torch.autocast(torch.device(encoder.device).type, torch.bfloat16, enabled=bfloat16)
     try:
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), autocast, watched(encoder, role):
             view = None if options.stock_head else fused_view(encoder)
             if view is None:
                 return _encode_stock(encoder, texts, role, options)

@@ -24,6 +24,12 @@ _BY_CLASS = {
 _IMPORTS = {"protobuf": "google.protobuf", "mistral-common": "mistral_common", "unidic-lite": "unidic_lite"}
 # What a package also needs once it is installed.
 _FURTHER = {"unidic": " and: python -m unidic download"}
+# Of a vocabulary of BertJapaneseTokenizer with WordPiece, without the program that finds words.
+SPLIT_BEFORE = (
+    "make a tokenizer.json of its vocabulary for text that is split into words beforehand, as what the encoder reads "
+    "must be then: transformers.BertTokenizer('FOLDER/vocab.txt', do_lower_case=False, "
+    "tokenize_chinese_chars=False).save_pretrained('NEW')"
+)
 ONE_LINE = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 
 
@@ -112,6 +118,8 @@ def _packages(kind: str, settings: Mapping[str, Any], files: list[Path], fast: b
         fault = package_fault(missing, f"the tokenizer{f' ({kind})' if kind else ''}")
         convertible = {"sentencepiece", "protobuf", "tiktoken"}.issuperset(missing)
         instead = f"; or make a tokenizer.json where they are installed: {ONE_LINE}" if convertible else ""
+        if kind == "BertJapanese" and settings.get("subword_tokenizer_type", "wordpiece") == "wordpiece":
+            instead = f"; as a target, {SPLIT_BEFORE}"
         yield Fault(fault.check, fault.message, fault.remedy + instead)
 
 

@@ -52,7 +52,10 @@ class Engine(Protocol):
         """Best documents of one query, best first."""
 
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
-        """The tokens that query and document share."""
+        """The tokens that query and document, or its best passage, share."""
+
+    def best_passage(self, query: str | csr_matrix, identifier: str) -> str:
+        """Id of the best passage of a document; the given one where documents are not split."""
 
     def field_values(self, field: str) -> list[str] | None:
         """The values that a metadata field has, most frequent first; None where the engine does not tell."""
@@ -192,18 +195,25 @@ def refuse_in_clear(location: Location) -> None:
         )
 
 
+FIRST_PASSAGE = "#first"
+
+
 def digest(document: Document) -> str:
     """A digest of all that a corpus says of a document; its vector is the same where this and the index are."""
     return hashlib.blake2b(document.to_json(), digest_size=16).hexdigest()
 
 
 def labels(document: Document) -> list[str]:
-    """The metadata that can be filtered by, each as ``field=value``; the same values as in an index folder."""
-    return [
+    """The metadata that can be filtered by, each as ``field=value``; the same values as in an index folder.
+
+    A document's first passage has :data:`FIRST_PASSAGE` besides, so that documents can be counted.
+    """
+    found = [
         f"{name}={field_value(value)}"
         for name, value in document.metadata.items()
         if value is not None and not isinstance(value, (list, dict))
     ]
+    return found + [FIRST_PASSAGE] * (document.passage is not None and document.is_first)
 
 
 def wanted_labels(filter: Mapping[str, Any] | None) -> list[list[str]]:

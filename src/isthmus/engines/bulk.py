@@ -43,6 +43,8 @@ def mapping(header: Header, *, shards: int | None = None, replicas: int | None =
             "properties": {
                 "vector": {"type": "rank_features"},
                 "labels": {"type": "keyword", "ignore_above": _LABEL_CHARACTERS},
+                # Hits that are passages collapse by it.
+                "document": {"type": "keyword"},
                 "title": stored_only,
                 "text": stored_only,
                 "metadata": {"type": "object", "enabled": False},
@@ -56,6 +58,8 @@ def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32
     row: dict[str, Any] = {}
     if text:
         row = {"title": document.title, "text": document.text}
+    if document.passage is not None:
+        row |= {"document": document.document_id, "passage": document.passage._asdict()}
     row |= {"metadata": document.metadata, "labels": labels(document), "digest": digest(document)}
     kept = weights >= _SMALLEST
     features = {f"t{term}": float(w) for term, w, keep in zip(terms, nine_bits(weights), kept, strict=True) if keep}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,12 +39,16 @@ class Server(ABC):
         name: The index or collection that the URL names.
         weights: How the server keeps weights, for people.
         divides: Whether an index can be told how many shards and replicas it has.
+        collapses: Whether :meth:`find` gives every document once, by its best passage, in an index of passages.
+        most: Hits that can be asked for.
     """
 
     where: str
     name: str
     weights: str
     divides = False
+    collapses = False
+    most = sys.maxsize
 
     @abstractmethod
     def hurry(self) -> None:
@@ -127,18 +132,33 @@ class Server(ABC):
         """Make everything visible to searches."""
 
     @abstractmethod
-    def count(self) -> int:
-        """Number of documents."""
+    def count(self, labels: Sequence[Sequence[str]] = ()) -> int:
+        """Number of documents or passages that have one of every list of labels."""
+
+    def values(self, field: str) -> list[str] | None:
+        """The values of a metadata field, most frequent first; None where the server does not tell."""
+        return None
 
     @abstractmethod
     def size(self) -> int | None:
         """Bytes on the server's disks; None where it does not tell."""
 
     @abstractmethod
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
-        """Best documents of one row that have one of every list of labels."""
+    def find(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> list[Hit]:
+        """Best documents or passages of one row that have one of every list of labels.
 
-    def request(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> Request:
+        Args:
+            vector: The query.
+            top_k: Hits at most.
+            labels: As said.
+            split: Whether the index is one of passages.
+        """
+
+    def request(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> Request:
         """What :meth:`find` sends.
 
         Raises:

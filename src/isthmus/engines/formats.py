@@ -110,7 +110,13 @@ def qdrant(index: SparseIndex, rows: Rows, folder: Path, scale: float) -> dict[s
     with (folder / "points.jsonl").open("w", encoding="utf-8", errors="replace") as stream:
         for document, vector in rows:
             terms, weights = entries(vector, "qdrant")
-            payload = {"id": document.id, "title": document.title, "text": document.text, **_flat(document)}
+            payload = {
+                "id": document.id,
+                "document": document.document_id,
+                "title": document.title,
+                "text": document.text,
+                **_flat(document),
+            }
             point: dict[str, Any] = {
                 "id": str(uuid.uuid5(uuid.NAMESPACE_URL, document.id)),
                 "vector": {_VECTOR: {"indices": terms, "values": weights.tolist()}} if terms else {},
@@ -185,7 +191,12 @@ def vespa(index: SparseIndex, rows: Rows, folder: Path, scale: float) -> dict[st
         for document, vector in rows:
             terms, weights = entries(vector, "vespa")
             cells = {str(term): weight for term, weight in zip(terms, weights.tolist(), strict=True)}
-            fields = {"id": document.id, "title": document.title, "text": document.text}
+            fields = {
+                "id": document.id,
+                "document": document.document_id,
+                "title": document.title,
+                "text": document.text,
+            }
             fields["metadata"] = json.dumps(document.metadata, ensure_ascii=False, default=str)
             _write_line(
                 stream, {"put": f"id:isthmus:passage::{document.id}", "fields": {**fields, "weights": {"cells": cells}}}
@@ -218,6 +229,9 @@ _VESPA_SCHEMA = """schema passage {
         field id type string {
             indexing: attribute | summary
         }
+        field document type string {
+            indexing: attribute | summary
+        }
         field title type string {
             indexing: summary
         }
@@ -245,7 +259,7 @@ _VESPA_SCHEMA = """schema passage {
 
 def _flat(document: Document) -> dict[str, Any]:
     """Metadata as it stands, where it does not hide the document's own fields."""
-    return {name: value for name, value in document.metadata.items() if name not in ("id", "title", "text")}
+    return {name: value for name, value in document.metadata.items() if name not in ("id", "document", "title", "text")}
 
 
 def _token_name(index: SparseIndex, term: int) -> str:

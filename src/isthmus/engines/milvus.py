@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_matrix
 
 from isthmus.engines.base import Header, Location, digest, entries, labels, refuse_in_clear
@@ -44,6 +45,7 @@ class Milvus(Server):
     """
 
     weights = "f32"
+    most = 16_384
 
     def __init__(self, location: Location) -> None:
         try:
@@ -122,6 +124,9 @@ class Milvus(Server):
         for number, document in enumerate(documents):
             terms, weights = entries(vectors[number], self.where)
             _check_id(document.id, self.where)
+            if not terms and document.passage is not None:
+                # Passages have no gaps; like the header it lies at a dimension that no query has.
+                terms, weights = [vectors.shape[1]], np.ones(1, dtype=np.float32)
             if terms:
                 stored = json.loads(document.to_json(text=text)) | {"digest": digest(document)}
                 vector = dict(zip(terms, weights.tolist(), strict=True))
@@ -160,12 +165,15 @@ class Milvus(Server):
         with self._refusals():
             self._client.flush(self.name)
 
-    def count(self) -> int:
+    def count(self, labels: Sequence[Sequence[str]] = ()) -> int:
         """Count the documents, which are those with an active entry."""
         self._open()
         with self._refusals():
-            rows = self._client.query(self.name, filter="", output_fields=["count(*)"], consistency_level="Strong")
-        return int(rows[0]["count(*)"]) - 1
+            rows = self._client.query(
+                self.name, filter=_having(labels), output_fields=["count(*)"], consistency_level="Strong"
+            )
+        # The header has no labels.
+        return int(rows[0]["count(*)"]) - (not labels)
 
     def size(self) -> int | None:
         """Size of the files of Milvus Lite; a cluster does not tell."""
@@ -173,12 +181,13 @@ class Milvus(Server):
             return None
         return sum(path.stat().st_size for path in self._file.rglob("*") if path.is_file())
 
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
+    def find(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> list[Hit]:
         """Search by inner product; filters are expressions over the array of labels."""
         terms, weights = entries(vector, self.where)
         if not terms:
             return []
-        either = [f"array_contains_any(labels, {_quoted(some)})" for some in labels]
         self._open()
         with self._refusals():
             (found,) = self._client.search(
@@ -186,7 +195,7 @@ class Milvus(Server):
                 [dict(zip(terms, weights.tolist(), strict=True))],
                 anns_field="vector",
                 limit=top_k,
-                filter=" and ".join(either),
+                filter=_having(labels),
                 output_fields=["document"],
                 search_params={**_METRIC, "params": {"drop_ratio_search": 0.0}},
                 consistency_level="Strong",
@@ -263,6 +272,11 @@ def _among(ids: Sequence[str]) -> str:
     return f"id in {_quoted(ids)}"
 
 
+def _having(labels: Sequence[Sequence[str]]) -> str:
+    """An expression for the rows that have one of every list of labels."""
+    return " and ".join(f"array_contains_any(labels, {_quoted(either)})" for either in labels)
+
+
 def _quoted(texts: Sequence[str]) -> str:
     """A list in Milvus's expressions. Its escapes are not all of JSON's: Milvus Lite does not know those with u."""
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
@@ -270,8 +284,7 @@ def _quoted(texts: Sequence[str]) -> str:
 
 
 def _document(stored: Any) -> Document:
-    row = json.loads(stored) if isinstance(stored, (str, bytes)) else stored
-    return Document(row["id"], row.get("text", ""), row.get("title", ""), row["metadata"])
+    return Document.from_row(json.loads(stored) if isinstance(stored, (str, bytes)) else stored)
 
 
 MILVUS = ServerBackend(Milvus)

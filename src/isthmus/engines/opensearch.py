@@ -19,9 +19,11 @@ from isthmus.engines.search_request import (
     CLAUSES_PATH,
     PLUGINS_PATH,
     clause_limit,
+    having,
     heaviest,
     knows_query_tokens,
     search_body,
+    values_body,
 )
 from isthmus.engines.server import ServerBackend
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
@@ -31,6 +33,7 @@ from isthmus.reading.corpus import Document
 PORT = 9200
 _BULK_BYTES = 5_000_000
 _IDS_AT_ONCE = 1000
+_VALUES = 1000
 
 
 class OpenSearch(Server):
@@ -48,6 +51,7 @@ class OpenSearch(Server):
 
     weights = "9 bits"
     divides = True
+    collapses = True
 
     def __init__(
         self, location: Location, *, backoff: float = 0.5, sleep: Callable[[float], None] = time.sleep
@@ -115,26 +119,36 @@ class OpenSearch(Server):
         """Refresh."""
         self._http.ask("POST", f"{self._index}/_refresh")
 
-    def count(self) -> int:
-        """Count all documents."""
-        return int(self._http.ask("GET", f"{self._index}/_count")[1]["count"])
+    def count(self, labels: Sequence[Sequence[str]] = ()) -> int:
+        """Count by filter."""
+        body = {"query": {"bool": {"filter": having(labels)}}}
+        return int(self._http.ask("POST", f"{self._index}/_count", body)[1]["count"])
+
+    def values(self, field: str) -> list[str] | None:
+        """Let the server gather the labels of the field."""
+        reply = self._http.ask("POST", f"{self._index}/_search", values_body(field, _VALUES))[1]
+        return [bucket["key"].removeprefix(f"{field}=") for bucket in reply["aggregations"]["values"]["buckets"]]
 
     def size(self) -> int | None:
         """Size of the primary shards; serverless offers do not tell."""
         status, reply = self._http.ask("GET", f"{self._index}/_stats/store", known=(400, 403, 404, 405, 410))
         return None if status >= 400 else int(reply["_all"]["primaries"]["store"]["size_in_bytes"])
 
-    def find(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> list[Hit]:
+    def find(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> list[Hit]:
         """Add up one clause for each term, the heaviest where the server takes no more."""
         if not vector.nnz or not vector.data.any():
             return []
-        request = self.request(vector, top_k, labels)
+        request = self.request(vector, top_k, labels, split=split)
         reply = self._http.ask(request.method, request.path, request.body)[1]
         if reply.get("timed_out") or reply["_shards"].get("failed"):
             raise EngineError(f"{self.where} searched a part of its shards only; look at the cluster's health")
         return [Hit(row["_id"], float(row["_score"]), _document(row)) for row in reply["hits"]["hits"]]
 
-    def request(self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]]) -> Request:
+    def request(
+        self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
+    ) -> Request:
         """The search request; the first one asks the server what it has."""
         terms, weights = entries(vector, self.where)
         if not terms:
@@ -143,7 +157,7 @@ class OpenSearch(Server):
         terms, weights = heaviest(terms, weights, len(terms) - left_out)
         if self._neural is None:
             self._neural = self._scheme == "opensearch" and knows_query_tokens(self._tell(PLUGINS_PATH))
-        body = search_body(terms, weights, top_k, labels, neural=self._neural)
+        body = search_body(terms, weights, top_k, labels, neural=self._neural, split=split)
         return Request("POST", f"{self._index}/_search", body, left_out)
 
     def left_out(self, vector: csr_matrix, labels: Sequence[Sequence[str]]) -> int:
@@ -165,7 +179,7 @@ class OpenSearch(Server):
 
     def document(self, identifier: str) -> Document | None:
         """Read the rest of the stored source."""
-        path = f"{self._index}/_mget?_source_includes=title,text,metadata"
+        path = f"{self._index}/_mget?_source_includes=title,text,metadata,passage"
         row = self._http.ask("POST", path, {"ids": [identifier]})[1]["docs"][0]
         return _document(row) if row.get("found") else None
 
@@ -236,8 +250,7 @@ class OpenSearch(Server):
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    stored = row.get("_source", {})
-    return Document(row["_id"], stored.get("text", ""), stored.get("title", ""), stored.get("metadata", {}))
+    return Document.from_row(row.get("_source", {}) | {"id": row["_id"]})
 
 
 OPENSEARCH = ServerBackend(OpenSearch)

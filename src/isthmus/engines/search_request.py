@@ -56,7 +56,13 @@ def heaviest(terms: list[int], weights: NDArray[np.float32], count: int) -> tupl
 
 
 def search_body(
-    terms: Sequence[int], weights: NDArray[np.float32], top_k: int, labels: Sequence[Sequence[str]], *, neural: bool
+    terms: Sequence[int],
+    weights: NDArray[np.float32],
+    top_k: int,
+    labels: Sequence[Sequence[str]],
+    *,
+    neural: bool,
+    split: bool = False,
 ) -> dict[str, Any]:
     """Body of the search request.
 
@@ -66,6 +72,7 @@ def search_body(
         top_k: Hits at most.
         labels: A hit must have one of every list.
         neural: Ask by ``neural_sparse``, where no weight is above its bound.
+        split: Give of every document its best passage alone.
     """
     asked = [(f"t{term}", float(weight)) for term, weight in zip(terms, weights, strict=True)]
     if neural and max(weights) <= _HEAVIEST:
@@ -76,11 +83,29 @@ def search_body(
         ]
         query = {"should": clauses, "minimum_should_match": 1}
     if labels:
-        query["filter"] = [{"terms": {"labels": list(either)}} for either in labels]
+        query["filter"] = having(labels)
     return {
         "query": {"bool": query},
         "size": top_k,
+        **({"collapse": {"field": "document"}} if split else {}),
         # Counting all matches would forbid the server to skip those that cannot win.
         "track_total_hits": False,
         "_source": {"excludes": ["vector", "labels"]},
     }
+
+
+def having(labels: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Filters for what has one of every list of labels."""
+    return [{"terms": {"labels": list(either)}} for either in labels]
+
+
+def values_body(field: str, most: int) -> dict[str, Any]:
+    """Body of a request for the values of a metadata field, most frequent first.
+
+    Args:
+        field: Name of the field.
+        most: Values at most.
+    """
+    # A regular expression of Lucene, in which every sign may stand behind a backslash; letters mean classes there.
+    include = re.sub(r"\W", r"\\\g<0>", f"{field}=") + ".*"
+    return {"size": 0, "aggs": {"values": {"terms": {"field": "labels", "include": include, "size": most}}}}

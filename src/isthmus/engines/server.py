@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Engine, Header, Location, digest, wanted_labels
+from isthmus.encoders.splitting import passage_id
+from isthmus.encoders.truncation import count_truncated
+from isthmus.engines.base import FIRST_PASSAGE, Engine, Header, Location, digest, wanted_labels
 from isthmus.engines.connection import Request, Server
 from isthmus.errors import EngineAwayError, InputError, OutputError
 from isthmus.index.build import Change, Windows, added_windows, encoded_windows
 from isthmus.index.hits import Hit, Match
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
+from isthmus.index.passages import FIRST, document_hits, joined, stored_passages
 from isthmus.index.query_encoder import QueryEncoder
+from isthmus.index.writer import count_empty
 from isthmus.reading.corpus import Document
 
 
@@ -40,12 +43,13 @@ class ServerEngine:
 
     def __len__(self) -> int:
         """Number of documents."""
-        return self.server.count()
+        return self.server.count([[FIRST_PASSAGE]] if self.header.split else ())
 
     def summary(self) -> dict[str, Any]:
-        """Documents, bytes, how weights are kept, and the model; no server tells the number of postings."""
+        """Documents, passages, bytes, how weights are kept, and the model; no server tells the number of postings."""
         return {
             "documents": len(self),
+            **({"passages": self.server.count()} if self.header.split else {}),
             "postings": None,
             "bytes": self.server.size(),
             "weights": self.server.weights,
@@ -57,8 +61,8 @@ class ServerEngine:
         return self._queries.vectors(queries)
 
     def field_values(self, field: str) -> list[str] | None:
-        """None: not every server counts them."""
-        return None
+        """The most frequent ones; None where the server does not tell."""
+        return self.server.values(field)
 
     def encoder(self) -> Any:
         """The loaded encoder of the queries."""
@@ -75,8 +79,13 @@ class ServerEngine:
         """
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
-        vector = self._queries.one(query)
-        return self.server.find(vector, top_k, wanted_labels(filter)) if vector.nnz else []
+        vector, split = self._queries.one(query), self.header.split
+
+        def ask(count: int) -> list[Hit]:
+            return self.server.find(vector, count, wanted_labels(filter), split=split) if vector.nnz else []
+
+        first = top_k if self.server.collapses else top_k * FIRST
+        return document_hits(ask, top_k, first=first, most=self.server.most) if split else ask(top_k)
 
     def request(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> Request:
         """What :meth:`search` sends, for applications that ask the server themselves.
@@ -85,11 +94,23 @@ class ServerEngine:
             InputError: If this kind of server is not asked by JSON, or the query has no term.
             EngineError: If the server does not answer or refuses.
         """
-        return self.server.request(self._queries.one(query), top_k, wanted_labels(filter))
+        vector = self._queries.one(query)
+        return self.server.request(vector, top_k, wanted_labels(filter), split=self.header.split)
 
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """As :meth:`isthmus.index.SparseIndex.explain`, from the weights that the server stores."""
         vector = self._queries.one(query)
+        return self._matches(vector, self.best_passage(vector, identifier))
+
+    def best_passage(self, query: str | csr_matrix, identifier: str) -> str:
+        """As :meth:`isthmus.index.SparseIndex.best_passage`."""
+        vector, ids = self._queries.one(query), self._ids(identifier)
+        return max(ids, key=lambda id: sum(match.score for match in self._matches(vector, id))) if ids[1:] else ids[0]
+
+    def _ids(self, identifier: str) -> list[str]:
+        return (stored_passages({identifier: 0}, self.server.missing) if self.header.split else []) or [identifier]
+
+    def _matches(self, vector: csr_matrix, identifier: str) -> list[Match]:
         stored = self.server.stored(identifier)
         if stored is None:
             raise self._absent(identifier)
@@ -107,10 +128,10 @@ class ServerEngine:
             InputError: If there is none.
             EngineError: If the server does not answer or refuses.
         """
-        found = self.server.document(identifier)
-        if found is None:
+        found = [found for id in self._ids(identifier) if (found := self.server.document(id)) is not None]
+        if not found:
             raise self._absent(identifier)
-        return found
+        return found[0] if found[0].id == identifier else joined(found)
 
     def close(self) -> None:
         """Close the connection."""
@@ -182,7 +203,7 @@ class ServerBackend:
             encoder = found.encoder
             header = Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text)
             server.create(header, shards=options.shards, replicas=options.replicas)
-            return _fill(server, found.windows, text=options.text)
+            return _fill(server, found.windows, text=options.text, truncated=found.truncated)
         finally:
             server.close()
 
@@ -202,16 +223,23 @@ class ServerBackend:
         server = self.connect(location)
         try:
             header = server.header()
-            absent = server.missing(options.delete)
-            if absent:
-                raise InputError(f"document {absent[0]!r} must be in {location.url}, and is not; take it off the list")
+            deleted = [passage_id(document, 0) if header.split else document for document in options.delete]
+            absent = set(server.missing(deleted))
+            for document, identifier in zip(options.delete, deleted, strict=True):
+                if identifier in absent:
+                    raise InputError(
+                        f"document {document!r} must be in {location.url}, and is not; take it off the list"
+                    )
             windows: Windows = ()
+            truncated = 0
             changed = _Changed(server)
             if corpus is not None:
-                windows = added_windows(header, location.url, model, corpus, options, changed).windows
+                found = added_windows(header, location.url, model, corpus, options, changed)
+                windows, truncated = found.windows, found.truncated
             if options.delete:
-                server.delete(options.delete)
-            change = _fill(server, windows, text=header.text)
+                firsts = dict.fromkeys(options.delete, 0)
+                server.delete(stored_passages(firsts, server.missing) if header.split else options.delete)
+            change = _fill(server, windows, text=header.text, truncated=truncated)
             return replace(change, deleted=len(options.delete), unchanged=changed.others)
         finally:
             server.close()
@@ -231,17 +259,32 @@ class _Changed:
         return found
 
 
-def _fill(server: Server, windows: Windows, *, text: bool) -> Change:
+def _fill(server: Server, windows: Windows, *, text: bool, truncated: int) -> Change:
     added = empty = postings = 0
+    last = None
     try:
-        for documents, vectors in windows:
-            server.put(documents, vectors, text=text)
-            added += len(documents)
-            empty += int((np.diff(vectors.indptr) == 0).sum())
-            postings += vectors.nnz
+        with count_truncated() as counted:
+            for documents, vectors in windows:
+                # Before anything of them is put, so that an update that is cut off is not taken for a whole one.
+                _drop_behind(server, documents)
+                server.put(documents, vectors, text=text)
+                ids = [document.document_id for document in documents]
+                added += len(set(ids)) - (ids[0] == last)
+                last = ids[-1]
+                empty += count_empty(documents, vectors)
+                postings += vectors.nnz
         server.flush()
     except EngineAwayError as error:
         raise EngineAwayError(
             f"{error}; {added:,} documents were taken, and the same command with --update goes on from there"
         ) from error
-    return Change(None, added=added, empty=empty, postings=postings)
+    truncated += counted["document"]
+    return Change(None, added=added, empty=empty, postings=postings, truncated=truncated)
+
+
+def _drop_behind(server: Server, documents: Sequence[Document]) -> None:
+    """Delete the passages that documents had and have no more, because they are shorter now."""
+    ends = {one.document_id: one.passage.of for one in documents if one.passage is not None}
+    behind = stored_passages(ends, server.missing)
+    if behind:
+        server.delete(behind)

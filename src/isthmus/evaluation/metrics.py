@@ -12,6 +12,23 @@ DEPTH = 100
 EFFECTIVENESS = ("ndcg@10", "mrr@10", "recall@100")
 
 
+def best_owners(indices: NDArray[np.int64], depth: int) -> NDArray[np.int64]:
+    """Rankings in which every row stands once, at its best place.
+
+    Args:
+        indices: As for :func:`effectiveness`, with rows that may come several times.
+        depth: Places to keep.
+
+    Returns:
+        Shape (queries, depth or fewer), -1 behind the last hit.
+    """
+    kept = np.full((len(indices), min(depth, indices.shape[1])), -1, dtype=np.int64)
+    for ranking, row in zip(kept, indices.tolist(), strict=True):
+        once = list(dict.fromkeys(found for found in row if found >= 0))[:depth]
+        ranking[: len(once)] = once
+    return kept
+
+
 def effectiveness(
     indices: NDArray[np.int64],
     query_ids: Sequence[str],

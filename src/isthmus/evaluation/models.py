@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus._progress import wanted
 from isthmus.encoders.load import load_encoder
 from isthmus.encoders.prompts import Role, prompt_for, warn_without_prompts
+from isthmus.encoders.truncation import watched
 from isthmus.errors import EncoderError
 from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
 from isthmus.options import EncodeOptions
@@ -109,7 +110,8 @@ def _encode_dense(model: Any, texts: Sequence[str], role: Role, options: EncodeO
     model = full_precision(model)
     encode_role = model.encode_query if role == "query" else model.encode_document
     try:
-        with torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=options.dtype == "bfloat16"):
+        bfloat16 = torch.autocast(torch.device(model.device).type, torch.bfloat16, enabled=options.dtype == "bfloat16")
+        with bfloat16, watched(model, role):
             vectors = encode_role(
                 list(texts),
                 prompt=prompt_for(model, role, options),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.assets import tokenizer_names
-from isthmus.options import EncodeOptions, OpenOptions, ReadOptions, RunOptions, option
+from isthmus.options import EncodeOptions, OpenOptions, ReadOptions, RunOptions, SplitOptions, option
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(EncodeOptions, OpenOptions, RunOptions, ReadOptions):
+class EvaluateOptions(EncodeOptions, SplitOptions, OpenOptions, RunOptions, ReadOptions):
     """How to evaluate; beside these, how texts are read and encoded, models opened and samples drawn.
 
     Attributes:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from isthmus.collections import Collection, load
+from isthmus.encoders.prompts import Role
+from isthmus.encoders.splitting import Splitter
+from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError
-from isthmus.evaluation.metrics import DEPTH, active_dims, effectiveness, flops
+from isthmus.evaluation.bm25 import BM25
+from isthmus.evaluation.metrics import DEPTH, active_dims, best_owners, effectiveness, flops
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.evaluation.options import EvaluateOptions
 from isthmus.evaluation.results import EvaluationResult, versions
 from isthmus.index import search, search_dense
 from isthmus.options import EncodeOptions
+from isthmus.reading.corpus import Document
 
 
 def evaluate(
@@ -93,11 +99,33 @@ def evaluate_model(
     encoding = {entry.name for entry in fields(EncodeOptions)}
     stated = {name: value for name, value in options.to_dict().items() if name not in encoding}
     stated |= settings_of(model, options)
-    queries = encode(model, list(collection.queries.values()), options, role="query")
-    documents = encode(model, list(collection.corpus.values()), options, role="document")
+    texts, owners = list(collection.corpus.values()), None
+    if getattr(options, "split_texts", False):
+        # BM25 reads texts of any length.
+        stated["split_texts"] = not isinstance(model, BM25)
+        if stated["split_texts"]:
+            texts, owners = split_corpus(model, texts, options)
+            stated["passages"] = len(texts)
+    with count_truncated() as counted:
+        queries = encode(model, list(collection.queries.values()), options, role="query")
+        documents = encode(model, texts, options, role="document")
+    stated["truncated"] = {role: counted[role] for role in get_args(Role)}
     return evaluate_vectors(
-        queries, documents, collection, name=name or type(model).__name__, settings=stated, started=started
+        queries,
+        documents,
+        collection,
+        name=name or type(model).__name__,
+        settings=stated,
+        started=started,
+        owners=owners,
     )
+
+
+def split_corpus(model: Any, texts: Sequence[str], options: EncodeOptions) -> tuple[list[str], NDArray[np.int64]]:
+    """The passages of texts, and which text each is of, shape (passages,)."""
+    whole = [Document(str(row), text) for row, text in enumerate(texts)]
+    passages = list(Splitter(model, options)(whole))
+    return [one.text for one in passages], np.array([int(one.document_id) for one in passages], dtype=np.int64)
 
 
 def evaluate_vectors(
@@ -108,6 +136,7 @@ def evaluate_vectors(
     name: str,
     settings: Mapping[str, Any] | None = None,
     started: float | None = None,
+    owners: NDArray[np.int64] | None = None,
 ) -> EvaluationResult:
     """Search and score vectors that exist already.
 
@@ -118,22 +147,28 @@ def evaluate_vectors(
         name: Name of the model in the result.
         settings: More to state in the result.
         started: ``time.perf_counter()`` from which ``seconds`` counts; None counts the search alone.
+        owners: The passage of ``collection`` that each row of ``documents`` is a part of, shape (rows,); it is ranked
+            by its best part. None where every row is one.
 
     Raises:
         InputError: If the numbers of rows do not fit.
     """
     started = time.perf_counter() if started is None else started
-    if (queries.shape[0], documents.shape[0]) != (len(collection.queries), len(collection.corpus)):
+    owners = np.arange(documents.shape[0]) if owners is None else owners
+    whole = len(np.unique(owners)) if len(owners) == documents.shape[0] else -1
+    if (queries.shape[0], whole) != (len(collection.queries), len(collection.corpus)):
         raise InputError(
             f"vectors must have one row per query and passage of {collection.name!r} ({len(collection.queries)} and "
             f"{len(collection.corpus)}), got {queries.shape[0]} and {documents.shape[0]}"
         )
     sparse = issparse(queries)
     # What a model makes of no text says nothing: no query finds it.
-    found = np.flatnonzero([bool(text) for text in collection.corpus.values()])
+    found = np.flatnonzero(np.array([bool(text) for text in collection.corpus.values()])[owners])
     documents = documents if len(found) == documents.shape[0] else documents[found]
-    places, _ = (search if sparse else search_dense)(queries, documents, DEPTH)
-    indices = np.where(places < 0, places, found[places])
+    # So many parts are of as many passages as are wanted, however they are spread.
+    most = int(np.bincount(owners).max())
+    places, _ = (search if sparse else search_dense)(queries, documents, DEPTH * most)
+    indices = best_owners(np.where(places < 0, places, owners[found][places]), DEPTH)
     query_ids = tuple(collection.queries)
     per_query = effectiveness(indices, query_ids, list(collection.corpus), collection.qrels)
     stated = {

@@ -12,6 +12,8 @@ from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import OpenEncoder, open_encoder
 from isthmus.encoders.options import CorpusOptions
+from isthmus.encoders.splitting import Splitter
+from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError
 from isthmus.index.encoded_files import (
     HEADER,
@@ -31,7 +33,6 @@ from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions,
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.workers import Recipe, document_encode, workers
 from isthmus.index.writer import IndexWriter
-from isthmus.options import EncodeOptions
 from isthmus.reading.corpus import Corpus, Document, in_windows
 from isthmus.reading.corpus_bar import corpus_bar
 
@@ -49,7 +50,8 @@ class Change:
         empty: Those among them that no query finds, because they have no text or no active entry.
         deleted: Documents deleted, updated ones not counted.
         postings: Active entries of the documents added; None for a folder, whose manifest counts.
-        unchanged: Documents that were there already as the corpus has them, and were left alone.
+        unchanged: Documents, or passages, that were there already as the corpus has them, and were left alone.
+        truncated: Texts of those added that lost their end at the encoder's limit.
     """
 
     manifest: Manifest | None
@@ -58,6 +60,7 @@ class Change:
     deleted: int = 0
     postings: int | None = None
     unchanged: int = 0
+    truncated: int = 0
 
 
 def encode_corpus(
@@ -93,7 +96,7 @@ def encode_corpus(
         )
     source = Corpus(corpus)
     opened = open_encoder(model, options)
-    size, settings = opened.vocabulary_size, options.part(EncodeOptions).to_dict()
+    size, settings = opened.vocabulary_size, options.part(CorpusOptions).to_dict()
     header = EncodedHeader(opened.identity, size, options.weights, options.part_size, settings)
     makers: Any
     if several:
@@ -102,7 +105,8 @@ def encode_corpus(
     else:
         makers = nullcontext(Inline(document_encode(opened.encoder, options), size))
     with makers as maker, corpus_bar(source, "Encoding", options.show_progress_bar) as step:
-        return write_parts(source, Path(folder), header, maker, tokens=opened.tokens(), on_part=step)
+        documents = _split(source, opened, options)
+        return write_parts(documents, Path(folder), header, maker, tokens=opened.tokens(), on_part=step)
 
 
 def build_index(
@@ -137,9 +141,11 @@ def build_index(
     size, identity = found.encoder.vocabulary_size, found.encoder.identity
     new = Manifest(0, size, options.weights, options.text, identity, found.settings)
     with IndexWriter(folder, new=new, replaces=replaces, tokens=tokens, limits=options.limits) as writer:
-        for documents, vectors in found.windows:
-            writer.add(documents, vectors, error=found.error)
-        return Change(writer.commit(), added=writer.added, empty=writer.empty)
+        with count_truncated() as counted:
+            for documents, vectors in found.windows:
+                writer.add(documents, vectors, error=found.error)
+        truncated = found.truncated + counted["document"]
+        return Change(writer.commit(), added=writer.added, empty=writer.empty, truncated=truncated)
 
 
 def change_index(
@@ -167,16 +173,17 @@ def change_index(
     folder = Path(folder)
     manifest = read_manifest(folder)
     windows: Windows = ()
-    error = 0.0
+    error, truncated = 0.0, 0
     if corpus is not None:
         found = added_windows(manifest, f"the index {folder}", model, corpus, options)
-        windows, error = found.windows, found.error
-    with IndexWriter(folder, onto=manifest, limits=options.limits) as writer:
+        windows, error, truncated = found.windows, found.error, found.truncated
+    with IndexWriter(folder, onto=manifest, limits=options.limits) as writer, count_truncated() as counted:
         deleted = writer.delete(options.delete)
         for documents, vectors in windows:
             writer.add(documents, vectors, update=options.update, error=error)
         manifest = writer.commit(compact=options.compact)
-        return Change(manifest, added=writer.added, empty=writer.empty, deleted=deleted)
+        truncated += counted["document"]
+        return Change(manifest, added=writer.added, empty=writer.empty, deleted=deleted, truncated=truncated)
 
 
 @dataclass(frozen=True)
@@ -188,12 +195,14 @@ class EncodedWindows:
         windows: The documents and vectors; to be read once.
         settings: How they are encoded.
         error: How far their weights are off already.
+        truncated: Texts that lost their end when they were encoded before.
     """
 
     encoder: OpenEncoder
     windows: Windows
     settings: Mapping[str, Any]
     error: float = 0.0
+    truncated: int = 0
 
 
 def encoded_windows(model: Any, corpus: Any, options: CorpusOptions, wanted: Wanted | None = None) -> EncodedWindows:
@@ -204,18 +213,23 @@ def encoded_windows(model: Any, corpus: Any, options: CorpusOptions, wanted: Wan
         corpus: As for :func:`build_index`.
         options: How.
         wanted: Says which documents of a window to encode; of a corpus that is encoded already, all are taken.
+
+    Raises:
+        InputError: If documents are to be split that are encoded whole.
     """
     header = read_encoding(Path(corpus)) if _is_encoded(corpus) else None
     source = Corpus(corpus if header is None else ())
     opened = open_encoder(model, options)
     if header is not None:
         header.identity.check(opened.identity, f"the vectors in {corpus}")
-        return EncodedWindows(
-            opened, read_parts(Path(corpus)), header.settings, (header.complete or {}).get("error", 0.0)
-        )
+        if options.split_texts and not header.split:
+            raise InputError(f"{corpus} must be encoded with --split to be split; run isthmus encode --split anew")
+        error, truncated = ((header.complete or {}).get(name, 0) for name in ("error", "truncated"))
+        return EncodedWindows(opened, read_parts(Path(corpus)), header.settings, error, truncated)
     encode = document_encode(opened.encoder, options)
-    windows = _encoded(source, encode, opened.vocabulary_size, options.show_progress_bar, wanted)
-    return EncodedWindows(opened, windows, options.part(EncodeOptions).to_dict())
+    documents = _split(source, opened, options)
+    windows = _encoded(source, documents, encode, opened.vocabulary_size, options.show_progress_bar, wanted)
+    return EncodedWindows(opened, windows, options.part(CorpusOptions).to_dict())
 
 
 def added_windows(
@@ -230,15 +244,36 @@ def added_windows(
         corpus: As for :func:`build_index`.
         options: How encoders are opened, and the batch size; the rest is up to the index.
         wanted: As for :func:`encoded_windows`.
+
+    Raises:
+        InputError: If the index has whole documents and passages are to be added, or the other way round.
     """
     asked = QueryOptions(options.trust_remote_code, model)
     opened = QueryEncoder(header, where, asked).open()
-    return encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings), wanted)
+    found = encoded_windows(opened, corpus, CorpusOptions.of(options, **header.settings), wanted)
+    if (options.split_texts or bool(found.settings.get("split_texts"))) != header.split:
+        holds, given = ("passages", "documents") if header.split else ("whole documents", "passages")
+        raise InputError(
+            f"{where} holds {holds}, got {given} (--split); leave --split out, encode the corpus as the index was "
+            "made, or build the index anew"
+        )
+    return found
 
 
-def _encoded(source: Corpus, encode: Encode, vocabulary_size: int, show: bool | None, wanted: Wanted | None) -> Windows:
+def _split(source: Corpus, opened: OpenEncoder, options: CorpusOptions) -> Iterable[Document]:
+    return Splitter(opened.encoder, options)(source) if options.split_texts else source
+
+
+def _encoded(
+    source: Corpus,
+    split: Iterable[Document],
+    encode: Encode,
+    vocabulary_size: int,
+    show: bool | None,
+    wanted: Wanted | None,
+) -> Windows:
     with corpus_bar(source, "Indexing", show) as step:
-        for documents in in_windows(source, PART_SIZE):
+        for documents in in_windows(split, PART_SIZE):
             taken = documents if wanted is None else wanted(documents)
             if taken:
                 yield taken, encode_documents(taken, encode, vocabulary_size)

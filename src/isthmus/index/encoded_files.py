@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,12 +29,13 @@ from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix
 
 from isthmus.encoders.fingerprint import Fingerprint
+from isthmus.encoders.options import CorpusOptions
+from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError, OutputError
 from isthmus.index.header import VectorHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
-from isthmus.options import EncodeOptions
-from isthmus.reading.corpus import Corpus, Document, in_windows
+from isthmus.reading.corpus import Document, in_windows
 from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
 
@@ -52,9 +53,8 @@ class EncodedHeader(VectorHeader):
         vocabulary_size: Dimensions of the vectors.
         weights: How weights are stored.
         part_size: Documents in a part.
-        settings: Options of :func:`isthmus.encoders.encoding.encode_texts`.
-        complete: Documents, postings, parts, documents without text, and the error bound of the weights, once all is
-            done.
+        settings: How texts are split and encoded, see :class:`isthmus.encoders.options.CorpusOptions`.
+        complete: Counts and the error bound of the weights, once all is done.
     """
 
     FORMAT: ClassVar[str] = "isthmus-encoding"
@@ -104,7 +104,8 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
     Raises:
         InputError: If a vector does not fit the storage.
     """
-    vectors = encode_documents(documents, encode, vocabulary_size)
+    with count_truncated() as counted:
+        vectors = encode_documents(documents, encode, vocabulary_size)
     largest = float(np.abs(vectors.data).max(initial=0.0))
     scale = scale_for(weights, largest)
     lines = [document.to_json() + b"\n" for document in documents]
@@ -119,7 +120,9 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
         "digest": _digest(tensors),
         "scale": scale,
         "error": error_bound(weights, largest),
-        "counts": [len(documents), vectors.nnz, sum(not document.content for document in documents)],
+        "counts": [sum(one.is_first for one in documents), vectors.nnz, sum(not one.content for one in documents)],
+        "passages": len(documents),
+        "truncated": counted["document"],
     }
     # One entry, because safetensors writes several in any order, and equal parts are to be equal files.
     return bytes(save_tensors(tensors, metadata={"part": json.dumps(metadata)}))
@@ -127,10 +130,8 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
 
 def corpus_digest(documents: Sequence[Document]) -> str:
     """Digest of the documents a part was made of."""
-    digest = hashlib.blake2b(digest_size=16)
-    for document in documents:
-        digest.update(document.to_json() + b"\n")
-    return digest.hexdigest()
+    lines = b"".join(document.to_json() + b"\n" for document in documents)
+    return hashlib.blake2b(lines, digest_size=16).hexdigest()
 
 
 def read_encoding(folder: Path) -> EncodedHeader:
@@ -248,7 +249,7 @@ def check_begun(folder: Path) -> None:
 
 
 def write_parts(
-    corpus: Corpus,
+    corpus: Iterable[Document],
     folder: Path,
     encoding: EncodedHeader,
     maker: PartMaker,
@@ -276,16 +277,17 @@ def write_parts(
     """
     with locked(folder), writing(folder):
         _begin(folder, encoding, tokens)
-        totals = np.zeros(3, dtype=np.int64)
+        totals = np.zeros(5, dtype=np.int64)
         error, parts = 0.0, 0
         for number, metadata, fresh in _finished(corpus, folder, encoding, maker):
-            totals += metadata["counts"]
+            totals += [*metadata["counts"], metadata.get("passages", 0), metadata.get("truncated", 0)]
             error, parts = max(error, metadata["error"]), max(parts, number + 1)
             on_part(metadata["counts"][0], fresh)
         if len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
             raise InputError(_other_corpus(made[-1]))
-        documents, postings, empty = totals.tolist()
+        documents, postings, empty, passages, truncated = totals.tolist()
         complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
+        complete |= {"truncated": truncated} | ({"passages": passages} if encoding.split else {})
         done = replace(encoding, complete=complete)
         atomic_write(folder / HEADER, done.to_bytes())
     return done
@@ -304,7 +306,7 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
     begun = read_encoding(folder)
     begun.identity.check(encoding.identity, f"the vectors in {folder}")
     # Options that came later than a header were not stated there, and had their defaults.
-    both = [replace(one, settings=EncodeOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
+    both = [replace(one, settings=CorpusOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         found, asked = (getattr(one, name) for one in both)
         if found != asked:
@@ -314,7 +316,7 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
 
 
 def _finished(
-    corpus: Corpus, folder: Path, encoding: EncodedHeader, maker: PartMaker
+    corpus: Iterable[Document], folder: Path, encoding: EncodedHeader, maker: PartMaker
 ) -> Iterator[tuple[int, dict[str, Any], bool]]:
     """Number and metadata of each part, found or made."""
     running: list[tuple[int, Future[bytes]]] = []

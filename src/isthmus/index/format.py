@@ -99,6 +99,7 @@ class Manifest(VectorHeader):
         settings: How the documents were encoded.
         segments: In the order of their documents.
         files: The file of tokens, where there is one.
+        documents: How many documents an index of passages has; None for one of documents.
     """
 
     FORMAT: ClassVar[str] = "isthmus-index"
@@ -115,6 +116,7 @@ class Manifest(VectorHeader):
     settings: Mapping[str, Any] = field(default_factory=dict)
     segments: tuple[SegmentEntry, ...] = ()
     files: Mapping[str, Stored] = field(default_factory=dict)
+    documents: int | None = None
 
     def to_bytes(self) -> bytes:
         """JSON with a digest of itself."""

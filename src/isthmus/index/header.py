@@ -44,6 +44,11 @@ class VectorHeader:
     vocabulary_size: int
     settings: Mapping[str, Any]
 
+    @property
+    def split(self) -> bool:
+        """Whether the vectors are of passages."""
+        return bool(self.settings.get("split_texts"))
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {"format": self.FORMAT, "version": self.VERSION, **asdict(cast(Any, self))}

@@ -14,8 +14,9 @@ class Hit:
 
     Attributes:
         id: Its id.
-        score: Dot product of query and document.
-        document: What the index stores of it; its text is empty where texts are not stored.
+        score: Dot product of query and document, or its best passage.
+        document: What the index stores of it, or of its best passage, which has an id of its own; its text is empty
+            where texts are not stored.
     """
 
     id: str

@@ -22,6 +22,7 @@ from isthmus.index.exact import best_positive
 from isthmus.index.format import Manifest, verify
 from isthmus.index.hits import Hit, Match
 from isthmus.index.options import IndexOptions, QueryOptions
+from isthmus.index.passages import FIRST, document_hits, joined, stored_passages
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.index.segments import wanted_values
@@ -35,6 +36,7 @@ class SparseIndex:
 
     Scores are dot products, added up in float32 in ascending order of dimensions. Only documents with a positive score
     are hits; of equal scores, the document that was added first comes first. An updated document counts as added anew.
+    In an index of passages a document has the score of its best one.
 
     Args:
         folder: The index.
@@ -142,15 +144,18 @@ class SparseIndex:
 
     def __len__(self) -> int:
         """Number of documents that are not deleted."""
-        return sum(entry.documents - entry.deletions for entry in self.manifest.segments)
+        rows = sum(entry.documents - entry.deletions for entry in self.manifest.segments)
+        return rows if self.manifest.documents is None else self.manifest.documents
 
     def summary(self) -> dict[str, Any]:
-        """Documents, deleted ones still on disk, postings, bytes, segments, and how far a weight can be off."""
+        """Documents, passages, deleted ones still on disk, postings, bytes, segments, how far a weight can be off."""
         entries = self.manifest.segments
         files = [*self.manifest.files.values(), *(file for entry in entries for file in entry.files.values())]
         identity = self.manifest.identity
+        passages = sum(entry.documents - entry.deletions for entry in entries)
         return {
             "documents": len(self),
+            **({"passages": passages} if self.manifest.split else {}),
             "deleted": sum(entry.deletions for entry in entries),
             "postings": sum(entry.postings for entry in entries),
             "bytes": sum(file.bytes for file in files) + len(self.manifest.to_bytes()),
@@ -182,17 +187,22 @@ class SparseIndex:
         self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
     ) -> list[list[Hit]]:
         """Search for several queries, one list of hits each; arguments as for :meth:`search`."""
-        hits = []
-        for vector in self.vectors(queries):
-            rows, scores = self.top(vector, top_k, filter=filter)
+        return [self._hits(vector, top_k, filter) for vector in self.vectors(queries)]
+
+    def _hits(self, vector: csr_matrix, top_k: int, filter: Mapping[str, Any] | None) -> list[Hit]:
+        def ask(count: int) -> list[Hit]:
+            rows, scores = self.top(vector, count, filter=filter)
             found = [self.document_at(int(row)) for row in rows]
-            hits.append([Hit(document.id, float(s), document) for document, s in zip(found, scores, strict=True)])
-        return hits
+            return [Hit(document.id, float(s), document) for document, s in zip(found, scores, strict=True)]
+
+        if not self.manifest.split or top_k < 1:
+            return ask(top_k)
+        return document_hits(ask, top_k, first=FIRST * top_k, most=max(1, int(self._firsts[-1])))
 
     def top(
         self, vector: csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and scores of the best documents of one vector of shape (1, vocabulary), without reading documents.
+        """Rows and scores of the best documents or passages of a vector of shape (1, vocabulary), which are not read.
 
         Rows count through all segments, deleted documents included; see :meth:`document_at`.
         """
@@ -218,13 +228,25 @@ class SparseIndex:
 
         Args:
             query: As for :meth:`search`.
-            identifier: Id of the document.
+            identifier: Id of the document, of which the best passage is taken, or of a passage.
 
         Raises:
             InputError: If no document has this id, or the query does not fit.
         """
-        segment, row = self._find(identifier)
         vector = self._queries.one(query, remedy=_SEVERAL)
+        return self._matches(vector, self.best_passage(vector, identifier))
+
+    def best_passage(self, query: str | csr_matrix, identifier: str) -> str:
+        """Id of the passage of a document that scores best; the given one where it is that of a passage or not split.
+
+        Raises:
+            InputError: If there is no such document, or the query does not fit.
+        """
+        vector, ids = self._queries.one(query, remedy=_SEVERAL), self._ids(identifier)
+        return max(ids, key=lambda id: sum(match.score for match in self._matches(vector, id))) if ids[1:] else ids[0]
+
+    def _matches(self, vector: csr_matrix, identifier: str) -> list[Match]:
+        segment, row = self._find(identifier)
         matches = []
         for term, value in zip(vector.indices, vector.data, strict=True):
             weight = segment.weight(int(term), row)
@@ -233,13 +255,14 @@ class SparseIndex:
         return sorted(matches, key=lambda match: -match.score)
 
     def document(self, identifier: str) -> Document:
-        """The stored document with this id.
+        """The stored document with this id, joined if it was split, or passage.
 
         Raises:
             InputError: If there is none.
         """
-        segment, row = self._find(identifier)
-        return segment.document(row)
+        places = [self._find(id) for id in self._ids(identifier)]
+        found = [segment.document(row) for segment, row in places]
+        return found[0] if found[0].id == identifier else joined(found)
 
     def document_at(self, row: int) -> Document:
         """The stored document of a row of :meth:`top`."""
@@ -308,9 +331,20 @@ class SparseIndex:
         counted = sum((segment.count_values(field) for segment in self._segments), Counter[str]())
         return [value for value, _ in counted.most_common()]
 
+    def _ids(self, identifier: str) -> list[str]:
+        """What the rows of a document are called, or the row with this id."""
+        if not self.manifest.split:
+            return [identifier]
+        return stored_passages({identifier: 0}, lambda ids: [id for id in ids if self._place(id) is None]) or [
+            identifier
+        ]
+
+    def _place(self, identifier: str) -> tuple[Segment, int] | None:
+        found = ((segment, segment.row_of(identifier)) for segment in self._segments)
+        return next(((segment, row) for segment, row in found if row is not None), None)
+
     def _find(self, identifier: str) -> tuple[Segment, int]:
-        for segment in self._segments:
-            row = segment.row_of(identifier)
-            if row is not None:
-                return segment, row
+        place = self._place(identifier)
+        if place is not None:
+            return place
         raise InputError(f"document {identifier!r} must be in the index {self.folder}, and is not; check the id")

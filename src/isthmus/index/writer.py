@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import count, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from isthmus.encoders.splitting import passage_id
 from isthmus.errors import InputError, OutputError
 from isthmus.index.folder import check_encoder, named_manifests, remove_unnamed, segment_folders
 from isthmus.index.format import (
@@ -85,7 +87,7 @@ class IndexWriter:
         self._found: str | None
         # States that a power cut could leave; None while they are not known.
         self._kept: list[Manifest] | None = None
-        self._last_number = 0
+        self._last_number = self._documents = 0
 
     def __enter__(self) -> IndexWriter:
         if self._new is None:
@@ -123,15 +125,17 @@ class IndexWriter:
             InputError: If an id is in the index and ``update`` is off, or a vector does not fit.
             OutputError: If the disk is full.
         """
-        self.added += len(documents)
-        self.empty += int((np.diff(vectors.indptr) == 0).sum())
-        for segment, row, identifier in self._known(documents):
+        firsts = [document for document in documents if document.is_first]
+        self.added += len(firsts)
+        self._documents += len(firsts)
+        self.empty += count_empty(documents, vectors)
+        for identifier in self._known(firsts):
             if not update:
                 raise InputError(
                     f"document {identifier!r} is in the index already; leave it out, or replace it with update "
                     "(--update)"
                 )
-            self._deleted.setdefault(segment.entry.name, set()).add(row)
+            self._mark(self._places(identifier))
         with writing(self.folder):
             self._segments_writer.add(documents, vectors, error=error)
 
@@ -141,15 +145,13 @@ class IndexWriter:
         Raises:
             InputError: If an id is not in the index; nothing is deleted then.
         """
-        found: dict[str, set[int]] = {}
-        for identifier in ids:
-            place = next(((s, row) for s in self._old if (row := s.row_of(identifier)) is not None), None)
-            if place is None:
+        found = {identifier: self._places(identifier) for identifier in ids}
+        for identifier, places in found.items():
+            if not places:
                 raise InputError(f"document {identifier!r} must be in the index, and is not; take it off the list")
-            found.setdefault(place[0].entry.name, set()).add(place[1])
-        for name, rows in found.items():
-            self._deleted.setdefault(name, set()).update(rows)
-        return sum(map(len, found.values()))
+        for places in found.values():
+            self._mark(places)
+        return len(found)
 
     def commit(self, *, compact: bool = False) -> Manifest:
         """Make all changes visible in one step and remove what is no longer named.
@@ -166,7 +168,8 @@ class IndexWriter:
             entries = [self._with_deletions(segment) for segment in self._old] + self._segments_writer.entries
             entries = [entry for entry in entries if entry.deletions < entry.documents]
             entries = self._merged(entries, 1 if compact else SEGMENTS_KEPT, rewrite=compact)
-            self.manifest = replace(self.manifest, segments=tuple(entries))
+            documents = self._documents if self.manifest.split else None
+            self.manifest = replace(self.manifest, segments=tuple(entries), documents=documents)
             put_through(self.folder / SEGMENTS)
             if manifest_digest(self.folder) != self._found:
                 raise OutputError(f"{self.folder} was changed by something else meanwhile; run the command again")
@@ -225,6 +228,7 @@ class IndexWriter:
                 )
             before = max((one.generation for one in self._kept or ()), default=0)
             self.manifest = replace(self._new, generation=max(self._new.generation, before))
+        self._documents = self.manifest.documents or 0
         self._last_number = max((int(path.name) for path in segment_folders(self.folder)), default=0)
         with writing(self.folder):
             make_folder(self.folder / SEGMENTS)
@@ -258,18 +262,30 @@ class IndexWriter:
             folder.mkdir()
             yield folder
 
-    def _known(self, documents: Sequence[Document]) -> Iterator[tuple[Segment, int, str]]:
-        """Which of ``documents`` are in the index, with their place."""
+    def _places(self, identifier: str) -> list[tuple[Segment, int]]:
+        """Where a document, or each of its passages, is; empty where it is not."""
+        split = self.manifest.split
+        ids: Iterator[str] = (passage_id(identifier, number) for number in count()) if split else iter([identifier])
+        found = ([(s, row) for s in self._old if (row := s.row_of(id)) is not None][:1] for id in ids)
+        return [place for places in takewhile(bool, found) for place in places]
+
+    def _mark(self, places: Sequence[tuple[Segment, int]]) -> None:
+        """Delete a document by its places."""
+        self._documents -= 1
+        for segment, row in places:
+            self._deleted.setdefault(segment.entry.name, set()).add(row)
+
+    def _known(self, documents: Sequence[Document]) -> Iterator[str]:
+        """Ids of those ``documents``, or of which these are first passages, that are in the index."""
         digests = np.array([id_digest(document.id) for document in documents], dtype=np.uint64)
         for segment in self._old:
             gone = self._deleted.get(segment.entry.name, set())
             places = np.searchsorted(segment.id_digests, digests)
             places[places == segment.documents] = 0
             for position in np.flatnonzero(segment.id_digests[places] == digests).tolist():
-                identifier = documents[position].id
-                row = segment.row_of(identifier)
+                row = segment.row_of(documents[position].id)
                 if row is not None and row not in gone:
-                    yield segment, row, identifier
+                    yield documents[position].document_id
 
     def _with_deletions(self, segment: Segment) -> SegmentEntry:
         rows = self._deleted.get(segment.entry.name)
@@ -307,3 +323,9 @@ class IndexWriter:
         named = named_manifests(self.folder)
         if named is not None and self._kept is not None:
             remove_unnamed(self.folder, [*self._kept, *named])
+
+
+def count_empty(documents: Sequence[Document], vectors: csr_matrix) -> int:
+    """Documents without an active entry, which no query finds; of several passages, another one may be found."""
+    empty = np.flatnonzero(np.diff(vectors.indptr) == 0).tolist()
+    return sum((passage := documents[row].passage) is None or passage.of == 1 for row in empty)

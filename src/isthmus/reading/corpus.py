@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from isthmus.errors import CollectionError, NotFoundError
 from isthmus.reading.fields import FieldNames, Role, Row, columns_of
@@ -22,9 +22,27 @@ Format = Literal["jsonl", "csv", "tsv", "parquet"]
 CORPUS_FILES = ("corpus", "corpus/*", "docs*", "collection")
 
 
+class Passage(NamedTuple):
+    """Which part of a document a passage is.
+
+    Attributes:
+        document: Id of the document.
+        number: From 0 on.
+        of: How many passages the document has.
+        start: Where it starts in the document's text, in characters.
+        end: The place behind its last character.
+    """
+
+    document: str
+    number: int
+    of: int
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class Document:
-    """One document.
+    """One document, or a passage of one, which is searched like a document.
 
     Attributes:
         id: Its name, unique in a corpus.
@@ -32,12 +50,24 @@ class Document:
         title: Put in front of the text for encoding; may be empty.
         metadata: Everything else, as JSON values; ``language`` is one of them. What BEIR keeps in an object called
             ``metadata`` stands beside the rest.
+        passage: Which part it is, of a document that was split; None for a whole one.
     """
 
     id: str
     text: str
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    passage: Passage | None = None
+
+    @property
+    def document_id(self) -> str:
+        """Id of the document that it is, or is a passage of."""
+        return self.id if self.passage is None else self.passage.document
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is a document, or the first passage of one: those are as many as there are documents."""
+        return self.passage is None or self.passage.number == 0
 
     @property
     def content(self) -> str:
@@ -49,15 +79,23 @@ class Document:
         row: dict[str, Any] = {"id": self.id}
         if text:
             row |= {"title": self.title, "text": self.text} if self.title else {"text": self.text}
+        row["metadata"] = self.metadata
+        if self.passage is not None:
+            row["passage"] = self.passage._asdict()
         # "default" is for the dates and decimals of Parquet files.
-        line = json.dumps(row | {"metadata": self.metadata}, ensure_ascii=False, default=str)
+        line = json.dumps(row, ensure_ascii=False, default=str)
         return line.encode("utf-8", errors="surrogatepass")
 
     @classmethod
     def from_json(cls, line: bytes) -> Document:
         """Read what :meth:`to_json` wrote."""
-        row = json.loads(line.decode("utf-8", errors="surrogatepass"))
-        return cls(row["id"], row.get("text", ""), row.get("title", ""), row["metadata"])
+        return cls.from_row(json.loads(line.decode("utf-8", errors="surrogatepass")))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Document:
+        """Take what :meth:`to_json` wrote as an object; title, text and metadata may be left out."""
+        passage = None if row.get("passage") is None else Passage(**row["passage"])
+        return cls(row["id"], row.get("text", ""), row.get("title", ""), row.get("metadata", {}), passage)
 
 
 @dataclass(frozen=True)

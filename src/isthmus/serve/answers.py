@@ -204,8 +204,8 @@ class Answers:
     ) -> dict[str, Any] | None:
         """A document, that of a hit where there is one, with what it matched; None where it is not in the index."""
         try:
-            document = index.document(identifier) if hit is None else hit.document
-            matches = index.explain(vector, identifier)
+            document = index.document(index.best_passage(vector, identifier)) if hit is None else hit.document
+            matches = index.explain(vector, document.id)
         except IndexFileError:
             raise
         except InputError:
@@ -250,7 +250,8 @@ def _found(document: Document, score: float, characters: int, spans: Sequence[Sp
     first = len(title) + 1 if title else 0
     language = document.metadata.get("language")
     return {
-        "id": document.id,
+        "id": document.document_id,
+        "passage": None if document.passage is None else document.passage._asdict(),
         "score": score,
         "language": language if isinstance(language, str) else None,
         "title": _part(title, spans, 0, characters),

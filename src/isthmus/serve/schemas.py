@@ -86,10 +86,21 @@ class Part(BaseModel):
     spans: list[Place] = Field(description="Positions in the part.")
 
 
+class Section(BaseModel):
+    """Which part of a document is shown: the passage of it that scores best."""
+
+    document: str
+    number: int = Field(description="From 0 on.")
+    of: int = Field(description="Passages of the document.")
+    start: int = Field(description="Where it begins in the document's text; positions count Unicode code points.")
+    end: int
+
+
 class Found(BaseModel):
     """A document."""
 
     id: str
+    passage: Section | None = Field(description="What of it is shown; null where documents were not split.")
     score: float
     language: str | None
     title: Part

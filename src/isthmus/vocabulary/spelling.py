@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from isthmus._lookup import byte_alphabet
+from isthmus.encoders.tokenizer_files import SPLIT_BEFORE
 from isthmus.errors import TokenizerError
 
 START = "▁"
@@ -166,9 +167,11 @@ def _remedy(kind: str) -> str:
     """What to do with a tokenizer that has no tokenizer.json."""
     if not kind.startswith(_SEGMENTERS):
         return "convert it to a tokenizer.json and load that with AutoTokenizer.from_pretrained"
+    made = f"{SPLIT_BEFORE}; or " if kind.startswith("BertJapanese") else ""
     return (
-        "a program finds its words first, which no tokenizer.json can do: train a tokenizer on text of the language "
-        "instead (--target-text); if that text is split into words beforehand, so must be what the encoder reads"
+        f"a program finds its words first, which no tokenizer.json can do: {made}train a tokenizer on text of the "
+        "language instead (--target-text); if that text is split into words beforehand, so must be what the encoder "
+        "reads"
     )
 
 
