@@ -66,7 +66,8 @@ def _compare(made: Mapping[str, Any], labels: Mapping[str, Any], arms: list[str]
             rows = slice(None) if draw is None else draw.integers(0, table.shape[1], table.shape[1])
             mean = table[:, rows].mean(axis=1)
             means.append(mean - mean[base])
-        within.append(float(kendalltau(*means).statistic))
+        # None where all arms find all questions.
+        within.append(float(np.nan_to_num(kendalltau(*means).statistic)))
         # Pairs of arms that labels clearly tell apart.
         a, b = (mean[:, None] - mean[None, :] for mean in means)
         told = np.triu(np.abs(b) >= CHANCE, 1)

@@ -16,7 +16,7 @@ from isthmus.training.unlabelled import pairs_from_text
 
 QUESTIONS = 300
 LEAST = 20
-# Root mean square of how far a difference from BM25 by such questions is off that by labels (docs/adapt.md).
+# Root mean square of how far a difference from BM25 by such questions is off that by labels (docs/results/adapt.md).
 ERROR = 0.03
 
 
@@ -24,8 +24,8 @@ def made_of_text(sample: Sample, *, pool: int, seed: int) -> Collection:
     """Titles, headings and sentences that were cut out of their passages, each to find what it belongs to.
 
     What stayed in its passage would be found by its words alone, and BM25 would win by the way the question was made.
-    Of the ways that were tried this one ranks arms most as labels do (docs/adapt.md). A passage of fewer than three
-    sentences gives a snippet.
+    Of the ways that were tried this one is least off what labels say (docs/results/adapt.md). A passage of fewer than
+    three sentences gives a snippet.
 
     Args:
         sample: The documents.
