@@ -50,9 +50,10 @@ hooks: .venv/.installed-dev ## Let git check what is committed
 
 docs: .venv/.installed-docs ## Build the site into build/site, strictly, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	! grep -rlE 'src="https?://' build/site  # nothing is loaded from elsewhere
 
 notebook: .venv/.installed-docs ## Run the notebook of the documentation and keep what it prints
-	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 .venv/.installed-package: .venv/.installed
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'

@@ -24,6 +24,7 @@ SUITES = {
     "domain": "training without labels on the text of one domain",
     "search": "engines on the same collections",
     "serve": "a server under load",
+    "hostile": "a server under load, with hostile clients and without",
     "speed": "how fast the rows of new tokens are computed",
     "head": "what the fused vocabulary head saves",
     "paper": "the tables of the papers",

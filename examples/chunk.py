@@ -2,7 +2,8 @@
 
     python examples/chunk.py documents.jsonl -o corpus.jsonl --words 120
 
-A passage ends where a sentence ends. Its id is the document's with a number behind it, and `document` names the document it is from.
+A passage ends where a sentence ends. Its id is the document's with a number behind it;
+`document` names where it is from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tutorials are run as they stand: files are written, commands and Python are run, and what they print is compared."""
+"""The tutorials are run as they stand: files are written, commands and Python are run, what they print is compared."""
 
 import re
 import shlex

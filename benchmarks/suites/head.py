@@ -318,7 +318,7 @@ def million_table(results: Path) -> str:
         price = f"{cores * CORE_HOUR:.1f}"
         rows.append([row["body"], f"{row['vocabulary']:,}", f"{hours:.0f}", f"{cores:.0f}", price])
     lines = [
-        f"From the rate of a few batches with the fused head on {found['threads']} threads, multiplied; not a million passages.",
+        f"From the rate of a few batches with the fused head on {found['threads']} threads, multiplied.",
         f"Money at {CORE_HOUR} dollars a core hour: put your own price there.",
     ]
     return harness.markdown(["encoder", "vocabulary", "hours", "core hours", "dollars"], rows, lines)

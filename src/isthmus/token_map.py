@@ -282,7 +282,7 @@ class TokenMap:
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise TokenMapError(f"{path} is damaged or does not belong here ({error}); transfer again") from error
         raise TokenMapError(
-            f"{path} must have format_version {FORMAT_VERSION}, got {version!r}; update isthmus or transfer again"
+            f"{path} must have format_version {FORMAT_VERSION}, got {version!r:.80}; update isthmus or transfer again"
         )
 
     @classmethod

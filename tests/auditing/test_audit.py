@@ -178,7 +178,7 @@ def test_without_english(collection: ParallelCollection) -> None:
     )
     found = audit_model(translator(0.0), renamed, resamples=50)
     assert all(row["english_first"] is None and row["gap"] is None for row in found.to_rows())
-    assert sentences(found)[1] == "Korean questions in the pool multi: the first relevant passage is Korean in 100%."
+    assert sentences(found)[2] == "Korean questions in the pool multi: the first relevant passage is Korean in 100%."
 
 
 def test_distractors_and_rules(collection: ParallelCollection) -> None:
@@ -194,7 +194,7 @@ def test_distractors_and_rules(collection: ParallelCollection) -> None:
 
 def test_text(result: AuditResult) -> None:
     text = str(result)
-    assert "tiny: 6 questions in each of en, ko" in text
+    assert "tiny: 6 questions in each of en, ko; a small sample, below 300" in text
     assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(("pool", "mono", "multi")))
     assert (
         "words: Korean questions in the pool multi: an irrelevant English passage comes before every relevant" in text
@@ -247,7 +247,8 @@ def test_what_is_said_is_about_the_first_mixed_pool(
 ) -> None:
     models = [("words", translator(0.0)), ("blind", translator(1.0))]
     found = audit_models(models, three_languages(collection), pools=pools, resamples=20)
-    said = sentences(found)
+    read, said = sentences(found)[:2], sentences(found)[2:]
+    assert [text.partition(":")[0] for text in read] == ["words", "blind"]
     about = (
         f"words: Korean questions in the pool {named}: an irrelevant English passage comes before every relevant one"
     )
@@ -268,7 +269,7 @@ def test_gap_sentence_holds_the_numbers_of_the_mirrored_pool(collection: Paralle
         replace(result, per_query={**result.per_query, "complete@10": np.full(6, value)})
         for result, value in zip(found.results, (75.0, 50.0), strict=True)
     )
-    text = sentences(replace(found, results=(english, korean)))[0]
+    text = sentences(replace(found, results=(english, korean)))[1]
     assert "In the pool mono-cross, every relevant passage is among the first 10 for 75.0% of the English" in text
     assert "50.0% of the Korean questions" in text
 
@@ -415,3 +416,28 @@ def test_copies_are_kept_on_request(collection: ParallelCollection) -> None:
     assert "None: every question has copies of its own" in kept.pools[0].deduplication
     sparse = audit_model(BM25("isthmus/mini-bridge"), shared, pools=["multi"], resamples=20, keep_copies=True)
     assert [row["documents"] for row in sparse.to_rows()] == [28, 28]
+
+
+def test_each_language_alone_stands_beside_bm25(collection: ParallelCollection) -> None:
+    """Measured whatever pools are asked for; a model that knows no Korean word hardly reads Korean."""
+    deaf = translator(0.0)
+    rows = deaf[0].embedding.weight.data
+    vocabulary = deaf.tokenizer.get_vocab()
+    rows[[vocabulary[korean] for _, korean in NOUNS]] = rows[vocabulary["and"]].clone()
+    models = [("deaf", deaf), ("words", translator(0.0)), ("bm25", BM25(wordpiece(WORDS)))]
+    found = audit_models(models, collection, pools=["multi"], resamples=50)
+    alone = audit_models(models, collection, pools=["mono-same"], resamples=50)
+    assert found.own_languages == alone.own_languages
+    for own in found.own_languages:
+        (pool,) = (pool for pool in alone.pools if pool.query_language == own.language)
+        assert own.ndcg == alone.of(own.model, pool)["ndcg@10"]
+        assert own.test.difference == pytest.approx(own.ndcg - own.bm25)
+    levels = {(own.model, own.language): own.level for own in found.own_languages}
+    assert levels["deaf", "ko"] == "hardly"
+    assert levels["deaf", "en"] == levels["words", "ko"] == levels["bm25", "ko"] == "alike"
+    assert [row["own_language"]["level"] for row in found.to_rows()[:2]] == ["alike", "hardly"]
+    # No merit of the deaf model: nothing is said of English before Korean.
+    said = sentences(found)
+    assert said[0].startswith("deaf: Reads English; hardly reads Korean. nDCG@10 in each language alone: English ")
+    assert not any(text.startswith("deaf: Korean questions") for text in said)
+    assert any(text.startswith("words: Korean questions") for text in said)

@@ -1,17 +1,23 @@
+import csv
+import io
 import itertools
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from isthmus.auditing.measures import METRICS
+from isthmus.auditing.own_language import OwnLanguage
 from isthmus.auditing.page import render_audit, write_audit_report
 from isthmus.errors import OutputError
+from isthmus.evaluation.bootstrap import PairedBootstrap
 
 HOSTILE = " <script>alert(1)</script> \"><img src=x onerror='alert(2)'> &amp; {{ 7 * 7 }}"
-VOID = {"meta", "br", "img", "hr", "link", "input"}
+VOID = {"meta", "br", "img", "hr", "link", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -83,7 +89,9 @@ def test_links_of_the_page_lead_somewhere(make_audit):
     page = Page(render_audit(make_audit()))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    inside = {link["href"] for link in page.all("a") if "download" not in link}
+    assert inside <= {f"#{name}" for name in ids}
+    assert len(inside) == 8
     sections = {attributes.get("id") for attributes in page.all("section")}
     assert {"ranks", "mix", "gap", "split", "metrics", "comparison", "questions", "settings"} <= sections
 
@@ -97,7 +105,7 @@ def test_one_model_has_nothing_to_compare_and_no_english_no_gap(make_audit):
 
 def test_gaps_of_pools_of_one_language_are_drawn_where_no_other_has_any(make_audit):
     html = render_audit(make_audit(models=("only",), pools=("english-distractors", "mono-same", "mono-cross")))
-    section = html[html.index('<section id="gap">') : html.index('<section id="split">')]
+    section = html[html.index('<section id="gap">') : html.index('<section id="metrics">')]
     assert (
         section.count("<h3>Only the question’s language</h3>") == section.count("<h3>Only one other language</h3>") == 1
     )
@@ -149,9 +157,8 @@ def test_charts_and_tables_can_be_read_aloud(make_audit):
     assert len(charts) > 10
     assert all(chart.get("aria-label") or chart.get("aria-hidden") == "true" for chart in charts)
     assert all(heading.get("scope") for heading in page.all("th"))
-    scrolled = [attributes for attributes in page.all("div") if "scroll" in attributes.get("class", "")]
-    assert scrolled
-    assert all(attributes.get("tabindex") == "0" and attributes.get("aria-label") for attributes in scrolled)
+    captions, tables = page.all("caption"), page.all("table")
+    assert len(captions) == len(tables) > 4
 
 
 def test_relevant_hits_are_marked_in_words(make_audit):
@@ -166,17 +173,19 @@ def test_median_stands_below_the_mean_rank(make_audit):
     audit = make_audit(models=("only",), pools=("multi",))
     found = replace(audit.results[0], per_query={**audit.results[0].per_query, "max@r": np.array([9.0, 1, 40, 2])})
     html = render_audit(replace(audit, results=(found, *audit.results[1:])))
-    assert "<td>13.0<small>20.0 – 30.0</small><small>median 5.5</small></td>" in html
+    assert ">13.0<small>20.0–<wbr>30.0</small><small>median 5.5</small></td>" in html
     # One for each result, below no other metric.
     assert html.count("<small>median ") == len(audit.results)
 
 
 def test_large_audits_stay_small(make_audit):
     languages = ("en", "ar", "de", "es", "hi", "ru", "vi", "zh")
-    html = render_audit(make_audit(languages=languages, text="नमस्ते दुनिया " * 500))
-    # The rules, which are the project's own sentences, are the only text that is not cut.
-    rules = len(("नमस्ते दुनिया " * 500).encode())
-    assert len(html.encode()) - 40 * rules < 2_000_000
+    audit = make_audit(languages=languages, text="नमस्ते दुनिया " * 500)
+    # The rules are the project's own sentences, and the name is whoever's who asks; neither is cut.
+    short = tuple(replace(pool, rule="a", deduplication="b", ties="c") for pool in audit.pools)
+    results = tuple(replace(r, pool=p) for r, p in zip(audit.results, short * len(audit.models), strict=True))
+    html = render_audit(replace(audit, collection="a", pools=short, results=results, comparisons=(), settings={}))
+    assert len(html.encode()) < 2_000_000
 
 
 def test_lone_surrogates_are_replaced(make_audit, tmp_path):
@@ -205,3 +214,89 @@ def test_page_says_that_copies_are_kept(make_audit):
     assert "a copy of its passage" not in render_audit(audit)
     kept = replace(audit, pools=tuple(replace(pool, keep_copies=True) for pool in audit.pools))
     assert "a copy of its passage for each" in render_audit(kept)
+
+
+def own(model, language, ndcg):
+    return OwnLanguage(model, language, ndcg, 0.8, PairedBootstrap(ndcg - 0.8, -0.7, -0.1, 0.001, 2000, 0))
+
+
+@pytest.fixture
+def deaf(make_audit):
+    """The first model hardly reads Korean, and is never tempted by English therefore; the second reads both."""
+    audit = make_audit(gaps={"ko": 0.0})
+    languages = [own("first", "ko", 0.1), *(own("second", code, 0.7) for code in ("en", "ko"))]
+    return replace(audit, own_languages=(own("first", "en", 0.7), *languages))
+
+
+def test_reading_stands_before_preference(deaf):
+    html = render_audit(deaf)
+    first, second = (part.split("</section>")[0] for part in html.split('<p class="model">')[1:])
+    for part in (first, second):
+        assert part.index("<h2>Reads") < part.index("BM25") < part.index('class="prefers"')
+    assert "<h2>Reads English; hardly reads Korean</h2>" in first
+    assert re.search(r'<small class="hardly">hardly reads it</small></th>\s*<td title="[^"]*">0.100<svg', first)
+    assert "What it prefers cannot be told" in first
+    assert "Irrelevant English before any of them" not in first
+    assert "Irrelevant English before any of them" in second
+    # BM25 stands beside every language.
+    assert first.count(">0.800<svg") == second.count(">0.800<svg") == 2
+
+
+def test_what_a_model_cannot_read_is_no_merit(deaf):
+    html = render_audit(deaf)
+    metrics = html[html.index('<section id="metrics">') : html.index('<section id="comparison">')]
+    untold = re.findall(r'<td class="untold" title="([^"]*)"', metrics)
+    # In both directions of the mixed pool, and on Korean from English and back.
+    assert len(untold) == 2 * 2
+    assert all("hardly reads one of the languages" in title for title in untold)
+    comparison = html[html.index('<section id="comparison">') : html.index('<section id="questions">')]
+    judged = set(re.findall(r'<summary>([^<]*)</summary>.*?</th><td class="\w+"', comparison))
+    assert "Complete@10" in judged
+    assert "English first" in comparison
+    assert "English first" not in judged
+    # Where both read, it is one.
+    able = replace(deaf, own_languages=tuple(replace(own, ndcg=0.7) for own in deaf.own_languages))
+    assert 'class="untold"' not in render_audit(able)
+
+
+def test_files_of_the_page_hold_its_numbers(make_audit):
+    audit = make_audit(text=HOSTILE)
+    audit = replace(audit, own_languages=tuple(own("first", code, 0.1) for code in audit.languages))
+    page = Page(render_audit(audit))
+    links = {link["download"]: link["href"] for link in page.all("a") if "download" in link}
+    assert set(links) == {"audit.csv", "audit.json"}
+    held = {name: unquote(link.partition(",")[2]) for name, link in links.items()}
+    assert json.loads(held["audit.json"]) == json.loads(audit.to_json())
+    rows = list(csv.DictReader(io.StringIO(held["audit.csv"])))
+    for row, found in zip(rows, json.loads(held["audit.json"])["rows"], strict=True):
+        assert (row["model"], row["pool"], row["query_language"]) == (
+            found["model"],
+            found["pool"],
+            found["query_language"],
+        )
+        assert float(row["ndcg@10"]) == found["ndcg@10"]
+        assert [float(row["ndcg@10_low"]), float(row["ndcg@10_high"])] == found["ndcg@10_ci"]
+        assert row["english_first"] == ("" if found["english_first"] is None else str(found["english_first"]))
+        assert row["level"] == ("hardly" if row["model"] == "first" else "")
+
+
+def test_small_samples_are_called_so(make_audit):
+    audit = make_audit()
+    assert "Small sample:</strong> 40 questions, fewer than 300" in render_audit(audit)
+    large = replace(audit, query_ids=tuple(map(str, range(300))))
+    assert "Small sample" not in render_audit(large)
+
+
+def test_every_metric_has_its_definition_beside_it(make_audit):
+    html = render_audit(make_audit())
+    for metric in METRICS.values():
+        meaning = re.escape(metric.meaning.replace("'", "&#39;"))
+        beside = re.compile(rf"{re.escape(metric.label)}</summary><span>{meaning}")
+        assert beside.search(html), metric.label
+
+
+def test_languages_have_one_colour_on_the_whole_page(make_audit):
+    html = render_audit(make_audit(languages=("zh", "en", "ko")))
+    found = dict.fromkeys(re.findall(r'<span class="lang (l\d)"><i></i>(\w+)</span>', html))
+    assert {name: colour for colour, name in found} == {"English": "l0", "Korean": "l1", "Chinese": "l2"}
+    assert len(found) == 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.auditing import charts
+from isthmus.auditing.accents import accents
 
 
 def of(audit, pool, language):
@@ -105,9 +106,44 @@ def test_gap_chart_places_both_languages_on_the_scale(audit):
 
 def test_split_bars_fill_the_width_and_state_every_share(audit):
     svg = charts.split_chart(of(audit, "multi", "ko"))
-    widths = [float(bar.get("width")) for bar in ElementTree.fromstring(svg).iter("rect")]
+    widths = [
+        float(bar.get("width")) for bar in ElementTree.fromstring(svg).iter("rect") if bar.get("class") != "hover"
+    ]
     assert sum(widths) == pytest.approx(charts.WIDTH - charts.LEFT, abs=0.3)
     assert "relevant, other language 3%" in svg
+
+
+def test_a_pointer_reads_every_value(audit):
+    found = replace(
+        of(audit, "multi", "ko")[0],
+        gold_ranks=((1, 2), (1, 40), (2, 80), (1, 80)),
+        gold_languages=(("ko", "en"), ("ko", "en"), ("ko", "en"), ("ko", "en")),
+        language_mix={"en": np.array([0.75]), "ko": np.array([0.25])},
+        relevant_mix={"en": np.array([0.5]), "ko": np.array([0.125])},
+    )
+
+    def told(svg):
+        return [title.text for title in ElementTree.fromstring(svg).iter("title")]
+
+    assert "Rank 1: 75.0% of relevant Korean" in told(charts.rank_chart([found], ACCENTS, 1.0))
+    assert "Rank 64 to 127: 50.0% of relevant English" in told(charts.rank_chart([found], ACCENTS, 1.0))
+    mix = ["Rank 1: English 75.0%, relevant 50.0%; Korean 25.0%, relevant 12.5%", "The pool: English 50%, Korean 50%"]
+    assert told(charts.mix_chart(found, ACCENTS)) == mix
+    (gap,) = told(charts.gap_chart([found], "max@r_norm", ACCENTS))
+    assert gap.endswith("difference +20.0, 95% interval +19.0 to +21.0")
+    assert "relevant, own language: 50.0%" in told(charts.split_chart([found]))
+
+
+def test_a_language_has_its_colour_whatever_else_is_there():
+    many = ("en", "ko", "zh", "ru", "ar", "de", "es", "hi")
+    alone = {code: accents([code])[code] for code in many}
+    assert accents(many) == alone
+    assert sorted(alone.values()) == list(range(8))
+    assert accents(["ko", "en"]) == accents(["en", "ko"]) == {"en": 0, "ko": alone["ko"]}
+    # Where two would share one, the rarer gives way.
+    assert accents(["ja"])["ja"] == alone["ko"]
+    assert accents(["ja", "ko"]) == {"ko": alone["ko"], "ja": alone["ko"] + 1}
+    assert set(accents([*many, "ja", "tlh", "\ud800"]).values()) == set(range(8))
 
 
 @pytest.mark.parametrize("name", ["<script>", 'a" onload="x'])

@@ -14,7 +14,8 @@ from scipy.sparse import csr_matrix
 from isthmus.errors import OutputError
 from isthmus.index import SparseIndex
 from isthmus.index.build import change_index
-from isthmus.index.encoded_files import EncodedHeader, Inline, encode_documents, read_parts, write_parts
+from isthmus.index.encoded_files import Inline, encode_documents, read_parts, write_parts
+from isthmus.index.encoded_header import EncodedHeader
 from isthmus.index.folder import check_free
 from isthmus.index.format import Manifest, manifest_digest, read_manifest
 from isthmus.index.options import MemoryLimits

@@ -17,7 +17,8 @@ import pytest
 
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
-from isthmus.index.encoded_files import EncodedHeader, Inline, part_name, read_encoding, read_parts, write_parts
+from isthmus.index.encoded_files import Inline, part_name, read_encoding, read_parts, write_parts
+from isthmus.index.encoded_header import EncodedHeader
 from isthmus.index.options import Weights
 from isthmus.reading.corpus import Corpus, Document
 from isthmus.reading.disk import locked

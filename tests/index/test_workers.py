@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from isthmus.errors import InputError, MissingExtraError, NotFoundError, WorkerError
-from isthmus.index.encoded_files import Encode, EncodedHeader, Inline, read_parts, write_parts
+from isthmus.index.encoded_files import Encode, Inline, read_parts, write_parts
+from isthmus.index.encoded_header import EncodedHeader
 from isthmus.index.workers import workers
 from isthmus.reading.corpus import Corpus
 from tests.index.vectors import IDENTITY, SIZE, WordRecipe, documents, encode

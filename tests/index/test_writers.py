@@ -16,7 +16,8 @@ import pytest
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import OutputError
 from isthmus.index import SparseIndex
-from isthmus.index.encoded_files import EncodedHeader, Inline, encode_documents, write_parts
+from isthmus.index.encoded_files import Inline, encode_documents, write_parts
+from isthmus.index.encoded_header import EncodedHeader
 from isthmus.index.format import Manifest, manifest_digest
 from isthmus.index.writer import IndexWriter
 from isthmus.reading.corpus import Corpus

@@ -98,3 +98,21 @@ def test_what_nobody_waits_for_is_left_out(executor):
 
     asyncio.run(run())
     assert encode.calls == [(["wanted"], "query")]
+
+
+def test_long_texts_rest_while_others_ask(executor, monkeypatch):
+    monkeypatch.setattr("isthmus.serve.batcher.REST", 10_000)
+    encode = Encoder(seconds=0.01)
+    batcher = Batcher(encode, executor, window=0, size=4)
+
+    async def run():
+        await batcher.vector("short", "query")
+        long = [asyncio.ensure_future(batcher.vector("x" * 2000, "query")) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        await batcher.vector("other", "query")
+        for one in long:
+            one.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
+
+    asyncio.run(run())
+    assert [len(texts[0]) for texts, _ in encode.calls] == [5, 2000, 5]

@@ -27,7 +27,7 @@ LONG = "house " * 100 + "war " + "a" * 300
 MORE = [
     {"id": "rtl", "text": "البيت water house", "language": "ar"},
     {"id": ATTACK, "text": f"{ATTACK} water house", "title": ATTACK, "language": ATTACK, "note": ATTACK},
-    {"id": "long", "text": LONG, "language": "en"},
+    {"id": "long", "text": LONG, "language": "en", "size": "long"},
     *({"id": f"more-{number}", "text": "water house the of", "language": "en"} for number in range(12)),
 ]
 
@@ -130,7 +130,9 @@ def test_hits_show_what_they_matched(page):
     assert marks <= {"water", "house", "the", "of", "home", "school", "war", "korea", "capital"}
     assert page.locator("aside .bars li").count() > 3
     widths = page.eval_on_selector_all("aside .bar i", "bars => bars.map(bar => bar.getBoundingClientRect().width)")
-    assert widths == sorted(widths, reverse=True)
+    titles = page.locator("aside .read-as h3").all_inner_texts()
+    assert titles == ["Meanings", "Word pieces"][: len(titles)]
+    assert widths == sorted(widths, reverse=True) or len(titles) == 2
     assert widths[0] > 50
     hit.locator(".head").click()
     page.wait_for_selector(".why .bars li")
@@ -156,16 +158,87 @@ def test_nothing_in_a_document_becomes_code(page):
     assert page.input_value("#box") == ATTACK
 
 
-def test_languages_can_be_chosen(page):
+def test_every_field_can_be_chosen_from(page):
     search(page, "water house")
-    page.click("text=Show more")
-    page.wait_for_selector(".hit:nth-child(11)")
+    # Counts are those of the index, though no Korean document is among the hits that are shown.
+    shown = page.locator(".field", has_text="Language").locator("button").all_inner_texts()
+    assert {"English 15", "Arabic 2", "Korean 1"} < set(shown)
     page.click("aside button:has-text('Arabic')")
     page.wait_for_selector("aside button[aria-pressed=true]:has-text('Arabic')")
     assert set(page.locator(".hit .tag").all_inner_texts()) == {"Arabic"}
     assert "language=ar" in page.url
     page.go_back()
-    page.wait_for_selector("aside button[aria-pressed=true]:has-text('All')")
+    page.wait_for_selector(".field:has-text('Language') button[aria-pressed=true]:has-text('All')")
+    page.click(".field:has-text('year') button:has-text('2001')")
+    page.wait_for_selector(".field:has-text('year') button[aria-pressed=true]:has-text('2001')")
+    assert page.locator(".hit").count() == 1
+    page.reload()
+    page.wait_for_selector(".field:has-text('year') button[aria-pressed=true]:has-text('2001')")
+
+
+def test_the_start_shows_languages_and_queries_that_work(page):
+    assert "15 documents" in page.locator(".languages li", has_text="English").inner_text()
+    assert page.locator(".examples a").count() == page.locator(".languages li").count()
+    page.click(".examples a >> nth=0")
+    page.wait_for_selector(".hit")
+
+
+def test_why_stands_above_the_text_with_a_line_where_reading_stopped(page):
+    page.goto("/?q=house war&filter=size=long")
+    page.click(".hit .head")
+    page.wait_for_selector(".why")
+    hit = page.locator(".hit:has(.why)")
+    assert hit.locator(".why").bounding_box()["y"] < hit.locator(".text").bounding_box()["y"]
+    assert hit.locator(".stopped").inner_text() == "The encoder stopped reading here"
+    unread = hit.locator(".unread").inner_text()
+    assert unread.endswith("a" * 300)
+    assert hit.locator(".unread mark").count() == 0
+    text = hit.locator(".text").evaluate("text => text.textContent")
+    assert text.replace("The encoder stopped reading here", "") == LONG.strip()
+
+
+def test_a_query_of_strange_letters_is_said(page):
+    page.goto("/?q=ᚠᚢᚦ")
+    page.wait_for_selector(".warning:has-text('knows no character')")
+    search(page, "house")
+    assert page.locator(".warning").count() == 0
+
+
+def test_it_asks_again_when_the_server_is_away(browser, url):
+    page = browser.new_page(base_url=url)
+    page.goto("/?q=water house")
+    page.wait_for_selector(".hit")
+    page.route("**/api/**", lambda route: route.abort())
+    page.fill("#box", "war")
+    page.press("#box", "Enter")
+    page.wait_for_selector("#status.bad:has-text('Trying again in')")
+    page.unroute("**/api/**")
+    page.wait_for_selector(".hit", timeout=10_000)
+    assert "bad" not in page.get_attribute("#status", "class")
+    page.route(
+        "**/api/**", lambda route: route.fulfill(status=503, headers={"Retry-After": "20"}, json={"error": "busy"})
+    )
+    page.press("#box", "Enter")
+    page.wait_for_selector("#status:has-text('busy Trying again in 20 s')")
+    page.unroute("**/api/**")
+    page.click("text=Try now")
+    page.wait_for_selector(".hit")
+    page.close()
+
+
+def test_fingers_hit_everything(browser, url):
+    page = browser.new_page(base_url=url, viewport={"width": 390, "height": 844}, has_touch=True)
+    for path in ("/", "/?q=water house", "/?token=home"):
+        page.goto(path)
+        page.wait_for_selector("main:not(.busy) > *")
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        small = page.evaluate(
+            """[...document.querySelectorAll("a, button, input, select, summary")]
+            .map(one => [one.textContent, one.getBoundingClientRect()])
+            .filter(([, box]) => box.height > 0 && Math.min(box.height, box.width) < 40).map(([text]) => text)"""
+        )
+        assert small == []
+    page.close()
 
 
 def test_right_to_left(page):
@@ -189,8 +262,18 @@ def test_token_page(page):
     page.click(".lists a:has-text('house') >> nth=0")
     page.wait_for_selector("h2:has-text('house')")
     assert "Goes into" in page.inner_text(".token")
+    assert "Written: vectors have a dimension for it." in page.inner_text(".token")
     page.go_back()
     page.wait_for_selector("h2:has-text('home')")
+
+
+def test_a_token_that_documents_have_shows_them(page):
+    search(page, "water house")
+    page.click(".hit .terms a >> nth=0")
+    page.wait_for_selector(".token")
+    assert page.locator(".use h3").inner_text().startswith("In ")
+    assert 0 < page.locator(".used").count() <= 5
+    assert page.locator(".columns-of span").count() == 12
 
 
 def test_problems_are_said(browser, url):

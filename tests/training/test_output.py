@@ -51,7 +51,7 @@ def start(tmp_path):
     root = tmp_path / "start"
     begin(root / "run", {"steps": 4})
     (root / "run" / "checkpoints" / "checkpoint-2").mkdir()
-    (root / "run" / "checkpoints" / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    (root / "run" / "checkpoints" / "checkpoint-2" / "whole").touch()
     return root
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from isthmus.adapting.options import AdaptOptions
 from isthmus.adapting.outcome import Adaptation, ArmResult
-from isthmus.errors import OutputError
+from isthmus.errors import InputError, OutputError
 from isthmus.reading.disk import LOCK
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 
@@ -95,7 +95,10 @@ class Run:
 
     def place(self, name: str) -> Path:
         """Folder of an arm's encoder."""
-        return self.folder / ARMS / name.replace(", ", "-").replace(" ", "-")
+        plain = name.replace(", ", "-").replace(" ", "-")
+        if not plain or plain.startswith(".") or "/" in plain or "\\" in plain:
+            raise InputError(f"{self.folder / STATE} must name arms that Isthmus has, got {name!r:.80}; start anew")
+        return self.folder / ARMS / plain
 
     def keep(self, name: str) -> None:
         """Put the encoder of an arm where it is asked for; the arms stay until the run is finished."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.auditing.measures import ENGLISH, METRICS
+from isthmus.auditing.measures import ENGLISH, METRICS, SMALL
+from isthmus.auditing.own_language import OwnLanguage, read_languages
 from isthmus.evaluation.bootstrap import PairedBootstrap
 from isthmus.reading.notes import Notes
 from isthmus.reading.storage import atomic_write
@@ -231,6 +232,7 @@ class AuditResult:
             kind, dtype, length, prompts and so on).
         seconds: Wall time of each model, encoding and ranking, without loading.
         notes: What was taken for granted when the collection was read.
+        own_languages: How each model searches each language alone, beside BM25; measured whatever pools were asked for.
     """
 
     collection: str
@@ -243,6 +245,23 @@ class AuditResult:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    own_languages: tuple[OwnLanguage, ...] = ()
+
+    @cached_property
+    def own(self) -> dict[tuple[str, str], OwnLanguage]:
+        """``own_languages`` by model and language."""
+        return {(found.model, found.language): found for found in self.own_languages}
+
+    @property
+    def small(self) -> bool:
+        """Whether there are fewer than :data:`SMALL` questions."""
+        return len(self.query_ids) < SMALL
+
+    def tells_preference(self, found: PoolResult) -> bool:
+        """Whether a mixed pool tells what a model prefers: it reads the question's language and another one there."""
+        read = read_languages(self.own, found.model, found.pool.languages)
+        asked = read_languages(self.own, found.model, (found.pool.query_language,))
+        return bool(asked) and len(read) > 1
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, tuple[str, str, tuple[str, ...]]], PoolResult]:
@@ -265,18 +284,16 @@ class AuditResult:
         """Every result as one row of JSON values; later models have in ``vs_first`` their difference from the first."""
         reading = self.settings.get("reading", {})
         rows = {key: {**result.to_dict(), "reading": reading} for key, result in self._by_key.items()}
-        for (name, _), row in rows.items():
-            row["truncated"] = self.settings.get("models", {}).get(name, {}).get("truncated", {})
+        for result, row in zip(self.results, rows.values(), strict=True):
+            alone = self.own.get((result.model, result.pool.query_language))
+            row["own_language"] = None if alone is None else alone.to_dict()
+            row["truncated"] = self.settings.get("models", {}).get(result.model, {}).get("truncated", {})
         for found in self.comparisons:
             rows[found.model, found.pool.key].setdefault("vs_first", {})[found.metric] = found.test.to_dict()
         return list(rows.values())
 
-    def save(self, path: str | Path) -> None:
-        """Write pools with their rules, rows, comparisons and settings to a JSON file, whole or not at all.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
+    def to_json(self, indent: int | None = 2) -> str:
+        """Pools with their rules, rows, comparisons and settings as JSON text."""
         content = {
             "collection": self.collection,
             "languages": list(self.languages),
@@ -298,7 +315,15 @@ class AuditResult:
             "settings": dict(self.settings),
             "seconds": dict(self.seconds),
         }
-        atomic_write(Path(path), (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+        return json.dumps(content, ensure_ascii=False, indent=indent) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`to_json` to a file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        atomic_write(Path(path), self.to_json().encode())
 
     def __str__(self) -> str:
         """A table, what it says, and the rules behind it."""

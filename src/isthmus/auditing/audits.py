@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ from isthmus.auditing.audit_result import AuditResult, PoolResult
 from isthmus.auditing.audit_rows import compare, pool_result, with_gaps
 from isthmus.auditing.mixed_metrics import per_query
 from isthmus.auditing.options import AuditOptions
+from isthmus.auditing.own_language import OwnLanguage
 from isthmus.auditing.pools import Documents, Pool, build_pools, with_copies
 from isthmus.auditing.ranking import rank_pool
 from isthmus.collections import ParallelCollection, load_parallel
 from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError
 from isthmus.evaluation.bm25 import BM25, MULTILINGUAL_TOKENIZER
+from isthmus.evaluation.bootstrap import paired_bootstrap
 from isthmus.evaluation.models import encode, load_model, settings_of
 from isthmus.evaluation.results import versions
 
@@ -102,7 +105,7 @@ def prepare(
 
 
 def audit_model(model: Any, collection: ParallelCollection, *, name: str | None = None, **options: Any) -> AuditResult:
-    """Audit one loaded model; touches neither disk nor network. ``options`` are fields of :class:`AuditOptions`."""
+    """Audit one loaded model; loads nothing but BM25's tokenizer. ``options`` are fields of :class:`AuditOptions`."""
     return audit_models([(name or type(model).__name__, model)], collection, **options)
 
 
@@ -112,7 +115,7 @@ def audit_models(
     options: AuditOptions | None = None,
     **changes: Any,
 ) -> AuditResult:
-    """Audit loaded models; touches neither disk nor network.
+    """Audit loaded models; loads nothing but BM25's tokenizer.
 
     Every text is encoded once per model, copies too. BM25 alone takes its statistics from each pool, as a search engine
     would.
@@ -155,6 +158,8 @@ class Audit:
         self.documents = Documents(self.collection, **shared)
         share = options.partly_parallel_share
         self.pools = build_pools(self.collection, self.documents, options.pools, share=share, **shared)
+        self._alone = build_pools(self.collection, self.documents, ("mono-same",), **shared)
+        self._own: list[OwnLanguage] = []
         self.seconds: dict[str, float] = {}
         self._results: list[PoolResult] = []
         self._stated: dict[str, Any] = {}
@@ -178,7 +183,7 @@ class Audit:
         collection, drawn = self.collection, (self.options.resamples, self.options.seed)
         stated = {"class": type(model).__name__, **settings_of(model, self.options)}
         with count_truncated() as counted:
-            encoded = _Encoded(model, collection, self.documents, self.pools, self.options)
+            encoded = _Encoded(model, collection, self.documents, [*self.pools, *self._alone], self.options)
         stated["truncated"] = dict(counted)
         found = []
         for pool in self.pools:
@@ -186,8 +191,26 @@ class Audit:
             values = per_query(ranking, pool, self.documents)
             found.append(pool_result(name, collection, self.documents, pool, ranking, values, *drawn))
         self._results += [with_gaps(result, found, collection.languages, *drawn) for result in found]
+        for pool in self._alone:
+            own, baseline = self._ndcg(encoded, pool), self._bm25[pool.info.query_language]
+            test = paired_bootstrap(own, baseline, *drawn)
+            means = float(own.mean()), float(baseline.mean())
+            self._own.append(OwnLanguage(name, pool.info.query_language, *means, test))
         self._stated[name] = stated
         self.seconds[name] = time.perf_counter() - started
+
+    @functools.cached_property
+    def _bm25(self) -> dict[str, NDArray[np.float64]]:
+        """What BM25 reaches in each language alone, by question."""
+        options = self.options
+        tokenizer = options.tokenizer or MULTILINGUAL_TOKENIZER
+        model = BM25(tokenizer, trust_remote_code=options.trust_remote_code)
+        encoded = _Encoded(model, self.collection, self.documents, self._alone, options)
+        return {pool.info.query_language: self._ndcg(encoded, pool) for pool in self._alone}
+
+    def _ndcg(self, encoded: _Encoded, pool: Pool) -> NDArray[np.float64]:
+        ranking = rank_pool(*encoded.of(pool), pool, self.documents)
+        return per_query(ranking, pool, self.documents)["ndcg@10"]
 
     def result(self) -> AuditResult:
         """What was found of the models that are through.
@@ -219,6 +242,7 @@ class Audit:
             },
             seconds=dict(self.seconds),
             notes=collection.notes,
+            own_languages=tuple(self._own),
         )
 
 

@@ -1,8 +1,8 @@
 """Charts of an audit as inline SVG.
 
 Colours come from the style sheet: every part of a language carries the class ``l0`` to ``l7``, so that one drawing
-serves light, dark and paper. Every chart states its numbers in its label, and none depends on colour alone. All are 360
-units wide, so that their text is about its nominal size on a phone.
+serves light, dark and paper. Every chart states its numbers in its label, tells each value where a pointer rests, and
+none depends on colour alone. All are 360 units wide, so that their text is about its nominal size on a phone.
 """
 
 from __future__ import annotations
@@ -83,10 +83,12 @@ def rank_chart(results: Sequence[PoolResult], accents: Mapping[str, int], top: f
     for place, (found, language) in enumerate(rows):
         ranks = found.ranks_of(language)
         base = head + row * (place + 1)
-        heights = [min(1.0, share / top) * (row - 9) for share in octaves(ranks, columns)]
+        shares = octaves(ranks, columns)
+        heights = [min(1.0, share / top) * (row - 9) for share in shares]
         path = "".join(
             _box(LEFT + step * i + 0.75, base - tall, step - 1.5, tall) for i, tall in enumerate(heights) if tall
         )
+        name = f"relevant {language_name(language)}"
         near = percent(sum(rank <= DEPTH for rank in ranks) / len(ranks))
         median = f"{statistics.median(ranks):g}"
         several = len(results) > 1 and len(found.pool.languages) > 1
@@ -97,6 +99,10 @@ def rank_chart(results: Sequence[PoolResult], accents: Mapping[str, int], top: f
             _shape("path", "axis", d=f"M{LEFT} {base}H{right - 8}"),
             _text(WIDTH - 46, base - 4, near, "end"),
             _text(WIDTH, base - 4, median, "end"),
+            *(
+                _hover(LEFT + step * i, base - row + 9, step, row - 9, f"{_octave(i)}: {_share(share)} of {name}")
+                for i, share in enumerate(shares)
+            ),
         ]
         said.append(f"{language_name(language)}: median rank {median}, {near} in the first 10")
     for power in range(len(str(2**columns))):
@@ -147,6 +153,9 @@ def mix_chart(result: PoolResult, accents: Mapping[str, int]) -> Markup:
         ]
     shown = sorted({1, *range(5, ranks + 1, 5)})
     parts += [_text(left + step * (rank - 0.5), head + height + 14, str(rank), "small middle") for rank in shown]
+    parts += [_hover(left + step * i, head, step, height, _at_rank(result, i)) for i in range(ranks)]
+    said = ", ".join(f"{language_name(code)} {percent(share)}" for code, share in composition.items())
+    parts.append(_hover(beside, head, 14, height, f"The pool: {said}"))
     parts.append(_text(beside + 7, head + height + 14, "pool", "small middle"))
     said = ", ".join(f"{language_name(code)} {percent(share)}" for code, share in result.language_share.items())
     return _svg(head + height + 20, f"Languages by rank; in the first 10 {said}", "mix", parts)
@@ -186,6 +195,9 @@ def gap_chart(results: Sequence[PoolResult], metric: str, accents: Mapping[str, 
             _text(WIDTH, y - 1, signed(metric, gap.difference), "strong end"),
             _text(WIDTH, y + 12, interval, "small end"),
         ]
+        words = f"{METRICS[metric].label}: English {english:.3g}, {language_name(code)} {own:.3g}; difference "
+        words += f"{signed(metric, gap.difference)}, 95% interval {interval}"
+        parts.append(_hover(LEFT, y - row / 2, WIDTH - LEFT, row, words))
         said.append(f"{language_name(code)} {own:.3g}, English {english:.3g}, gap {interval}")
     return _svg(bottom + 19, f"{METRICS[metric].label}. " + "; ".join(said), "gap", parts)
 
@@ -205,6 +217,8 @@ def split_chart(results: Sequence[PoolResult]) -> Markup:
             width = found.split[kind] * (WIDTH - LEFT)
             if width > 0:
                 parts.append(_shape("rect", f"s{number}", x=x, y=y + 1, width=width, height=bar))
+                words = f"{SPLIT_NAMES[kind]}: {_share(found.split[kind])}"
+                parts.append(_hover(x, y + 1, width, bar, words))
             if width > 26:
                 parts.append(_text(x + width / 2, y + 15, percent(found.split[kind]), f"on{number} middle"))
             x += width
@@ -218,6 +232,23 @@ def share_bar(share: float, accent: str) -> Markup:
     opening = Markup('<svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">')
     bar = _shape("rect", accent, width=100 * share, height=4)
     return opening + _shape("rect", "track", width=100, height=4) + bar + Markup("</svg>")
+
+
+def _octave(column: int) -> str:
+    """The ranks of a column of :func:`octaves`."""
+    return f"Rank {2**column}" + (f" to {2 ** (column + 1) - 1}" if column else "")
+
+
+def _at_rank(result: PoolResult, place: int) -> str:
+    said = [
+        f"{language_name(code)} {_share(float(mix[place]))}, relevant {_share(float(result.relevant_mix[code][place]))}"
+        for code, mix in result.language_mix.items()
+    ]
+    return f"Rank {place + 1}: {'; '.join(said)}"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f}%"
 
 
 def _composition(pool: PoolInfo) -> dict[str, float]:
@@ -258,6 +289,13 @@ def _shape(tag: str, kind: str, **attributes: float | str) -> Markup:
     values = ((name, value if isinstance(value, str) else _n(value)) for name, value in attributes.items())
     inside = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in values)
     return Markup('<{} class="{}"{}/>').format(tag, kind, inside)
+
+
+def _hover(x: float, y: float, width: float, height: float, text: str) -> Markup:
+    """A place over what is drawn that tells a value to a pointer."""
+    return Markup('<rect class="hover" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+        _n(x), _n(y), _n(width), _n(height), text
+    )
 
 
 def _text(x: float, y: float, text: str, kind: str) -> Markup:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 DEPTH = 10
 MIX_DEPTH = 20
 ENGLISH = "en"
+SMALL = 300
+"""Questions below which a sample is small: a difference of a few points is then hardly told from chance."""
+HARDLY = 0.5
+"""Share of BM25's nDCG@10 in a language below which a model hardly reads it."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.auditing import charts, verdict, wording
+from isthmus.auditing import charts, downloads, verdict, wording
+from isthmus.auditing.accents import accents
 from isthmus.auditing.audit_result import AuditResult, Comparison, HardQuery, PoolInfo, PoolResult, RankedPassage
-from isthmus.auditing.measures import ENGLISH, METRICS, MIX_DEPTH, SPLIT
+from isthmus.auditing.measures import HARDLY, METRICS, MIX_DEPTH, SMALL, SPLIT
 from isthmus.auditing.wording import language_name
 from isthmus.reading.storage import atomic_write
 from isthmus.reading.templates import templates_of
@@ -21,7 +21,9 @@ GAP_METRICS = ("max@r_norm", "complete@10")
 """What the gap is drawn in; its table holds every metric."""
 HARD_QUERIES, HARD_QUERIES_OF_PAGE = 5, 120
 TEXT_LENGTH = 280
-ACCENTS = 8
+PREFERENCES = ("english_first", "language_preference")
+"""Metrics that are no merit of a model that hardly reads a language."""
+UNTOLD = "Tells nothing: the model hardly reads one of the languages."
 _TITLES = {
     "multi": "All languages in one pool",
     "partly-parallel": "Partly parallel pool",
@@ -67,10 +69,6 @@ class Group:
     def split(self, model: str) -> list[PoolResult]:
         """Results of one model where the first hits of some question can be split."""
         return [found for found in self.of(model) if found.split]
-
-    def knows(self, metric: str) -> bool:
-        """Whether a metric says something about one of the pools."""
-        return any(metric in found.per_query for found in self.results)
 
     @property
     def rule(self) -> str:
@@ -127,19 +125,14 @@ def render_audit(result: AuditResult) -> str:
         divided=[group for group in mixed if group.split(result.models[0])],
         has_hard_queries=any(found.hardest for found in result.results),
         hard_queries=min(HARD_QUERIES, max(1, shown)),
-        accents=_accents(result.languages),
+        accents=accents(result.languages),
+        files=downloads.links(result),
+        unread=any(not own.reads for own in result.own_languages),
+        judged=lambda metric, found: _judged(result, metric, found),
         pools=[pool for group in groups for pools in group.pools.values() for pool in pools],
-        comparisons=_comparisons(groups, result),
+        comparisons=_comparisons(result),
         settings=list(wording.settings_of(result)),
     )  # fmt: skip
-
-
-def _accents(languages: Sequence[str]) -> dict[str, int]:
-    """Colour of each language; English has the first, wherever it stands."""
-    return {
-        language: place % ACCENTS
-        for place, language in enumerate(sorted(languages, key=lambda language: language != ENGLISH))
-    }
 
 
 def _groups(result: AuditResult) -> list[Group]:
@@ -165,22 +158,18 @@ def _groups(result: AuditResult) -> list[Group]:
     return sorted(groups, key=lambda group: not group.mixed)
 
 
-def _comparisons(
-    groups: Sequence[Group], result: AuditResult
-) -> dict[str, list[tuple[PoolInfo, dict[str, Comparison]]]]:
-    """By model that is compared with the first: each pool, in the order of groups, with what was found by metric."""
-    found: dict[tuple[str, Any], dict[str, Comparison]] = {}
-    for comparison in result.comparisons:
-        found.setdefault((comparison.model, comparison.pool.key), {})[comparison.metric] = comparison
-    return {
-        model: [
-            (first.pool, found[model, first.pool.key])
-            for group in groups
-            for first in group.of(result.models[0])
-            if (model, first.pool.key) in found
-        ]
-        for model in dict.fromkeys(model for model, _ in found)
-    }
+def _comparisons(result: AuditResult) -> dict[str, dict[Any, dict[str, Comparison]]]:
+    """What was found of each model beside the first, by model, pool and metric."""
+    found: dict[str, dict[Any, dict[str, Comparison]]] = {}
+    for one in result.comparisons:
+        found.setdefault(one.model, {}).setdefault(one.pool.key, {})[one.metric] = one
+    return found
+
+
+def _judged(result: AuditResult, metric: str, found: PoolResult) -> bool:
+    """Whether a difference from the first model is one for better or worse; a preference is where both can read."""
+    both = (found, result.of(result.models[0], found.pool))
+    return metric not in PREFERENCES or all(result.tells_preference(one) for one in both)
 
 
 def _further_down(query: HardQuery) -> list[RankedPassage]:
@@ -199,6 +188,12 @@ def _environment() -> Environment:
         "SPLIT": SPLIT,
         "SPLIT_NAMES": charts.SPLIT_NAMES,
         "charts": charts,
+        "LEVELS": verdict.LEVELS,
+        "preferences": PREFERENCES,
+        "untold_because": UNTOLD,
+        "hardly": HARDLY,
+        "small": SMALL,
+        "known": lambda results, metric: any(metric in found.per_query for found in results),
         "amount": wording.amount,
         "signed": wording.signed,
         "outcome": wording.outcome,

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from isthmus.auditing.measures import ENGLISH, METRICS
+from isthmus.auditing.measures import ENGLISH, METRICS, SMALL
 
 if TYPE_CHECKING:
     from isthmus.auditing.audit_result import AuditResult, PoolInfo, PoolResult
+    from isthmus.auditing.own_language import OwnLanguage
 
 MIXED = ("multi", "partly-parallel", "pairs", "english-distractors")
 HEADLINE_ORDER = (*MIXED, "mono-cross", "mono-same")
@@ -71,14 +72,14 @@ def leading_pool(result: AuditResult) -> str:
 
 
 def sentences(result: AuditResult) -> list[str]:
-    """What the leading pools say, up to two sentences for each language but English, then how the models differ."""
+    """What each model reads, what the leading pools say of each language but English, and how the models differ."""
     pools = [pool for pool in result.pools if pool.name == leading_pool(result)]
     asked = [pool.query_language for pool in pools]
     if len(set(asked)) < len(asked) and ENGLISH in result.languages:
         # Of the many pools of many languages, those that set one against English.
         pools = [pool for pool in pools if ENGLISH in (pool.query_language, *pool.languages)]
     said = [text for model in result.models for pool in pools for text in _about(result, result.of(model, pool))]
-    return said + list(_compared(result, pools))
+    return [*_read(result), *said, *_compared(result, pools)]
 
 
 def rules(result: AuditResult) -> list[str]:
@@ -116,7 +117,9 @@ def plain(result: AuditResult) -> str:
 def headline(result: AuditResult) -> str:
     """Collection, number of questions and languages, and whether copies are kept."""
     copies = "; a copy of its passage for each" if result.pools[0].keep_copies else ""
-    return f"{result.collection}: {len(result.query_ids)} questions in each of {', '.join(result.languages)}{copies}"
+    small = f"; a small sample, below {SMALL}" if result.small else ""
+    asked = f"{len(result.query_ids)} questions in each of {', '.join(result.languages)}"
+    return f"{result.collection}: {asked}{copies}{small}"
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -186,18 +189,38 @@ def settings_of(result: AuditResult) -> Iterator[tuple[str, str]]:
             yield key.replace("_", " "), setting(value)
 
 
+def reads(languages: Sequence[OwnLanguage]) -> str:
+    """Which of some languages a model reads, in a few words: "Reads English; hardly reads Korean"."""
+    read = [language_name(found.language) for found in languages if found.reads]
+    hardly = [language_name(found.language) for found in languages if not found.reads]
+    text = "; ".join(f"{verb} {joined(named)}" for verb, named in (("reads", read), ("hardly reads", hardly)) if named)
+    return text[:1].upper() + text[1:]
+
+
+def _read(result: AuditResult) -> Iterator[str]:
+    """What each model reads, with its nDCG@10 and that of BM25 in each language alone."""
+    for model in result.models:
+        languages = [found for found in result.own_languages if found.model == model]
+        if languages:
+            said = [f"{language_name(own.language)} {own.ndcg:.3f} (BM25 {own.bm25:.3f})" for own in languages]
+            prefix = f"{model}: " if len(result.models) > 1 else ""
+            yield f"{prefix}{reads(languages)}. nDCG@10 in each language alone: {', '.join(said)}."
+
+
 def _about(result: AuditResult, found: PoolResult) -> Iterator[str]:
     prefix = f"{found.model}: " if len(result.models) > 1 else ""
     name, pool = language_name(found.pool.query_language), _named(result, found.pool)
     english, gap = result.in_english(found), found.gaps.get("complete@10")
     said = []
-    if found["english_first"] is not None:
+    # Of a language that a model hardly reads, it says nothing that English does not stand first.
+    told = result.tells_preference(found)
+    if told and found["english_first"] is not None:
         beside = "" if english is None else f" (English questions: {_percent(english['english_first'])})"
         said.append(
             "an irrelevant English passage comes before every relevant one in "
             f"{_percent(found['english_first'])}{beside}"
         )
-    if found["language_preference"] is not None:
+    if told and found["language_preference"] is not None:
         said.append(f"the first relevant passage is {name} in {_percent(found['language_preference'])}")
     if said and found.pool.query_language != ENGLISH:
         yield f"{prefix}{name} questions in the pool {pool}: {'; '.join(said)}."

@@ -16,6 +16,7 @@ from typer.models import CommandInfo
 
 from isthmus.cli._printing import fail, write_utf8
 from isthmus.errors import InputError, IsthmusError, NotFoundError
+from isthmus.reading.visible import visible
 
 COMMANDS = (
     "quickstart", "adapt", "tokenizer", "transfer", "inspect", "methods", "presets", "recipes", "evaluate", "audit",
@@ -89,7 +90,7 @@ def main() -> None:
     """Run the command line; exit code 2 for input that does not fit, 1 for other failures, 130 for Ctrl-C."""
     write_utf8()
     # One line without the place in the code, which says nothing to who runs a command.
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {visible(str(message))}\n"
     try:
         app(prog_name="isthmus")
     except (InputError, NotFoundError) as error:

@@ -11,15 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as markup_escaped
 from rich.text import Text
+
+from isthmus.reading.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from isthmus.encoders.publishing import PublishOptions
     from isthmus.reading.notes import Notes
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """A console on which what others wrote moves no cursor and forges no line."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print; control characters and the like are spelled out."""
+        spelled = (visible(one, lines=True) if isinstance(one, str) else one for one in objects)
+        super().print(*spelled, **settings)
+
+
+console = _Console(highlight=False)
+errors = _Console(stderr=True, highlight=False)
+
+
+def escape(text: str, *, lines: bool = False) -> str:
+    """A text of others, to be printed in one line, or with its own lines."""
+    return markup_escaped(visible(text, lines=lines))
 
 
 def write_utf8() -> None:
@@ -56,15 +73,15 @@ def print_note(sentence: str | None) -> None:
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON object a line on stdout."""
     for row in rows:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.write(visible_json(json.dumps(row, ensure_ascii=False)) + "\n")
         sys.stdout.flush()
 
 
 def print_wrapped(lead: str, text: str = "") -> None:
     """Print ``lead`` and ``text``, both with markup; what does not fit the line goes on below the start of ``text``."""
-    start = Text.from_markup(lead)
+    start = Text.from_markup(visible(lead))
     indent = cell_len(start.plain)
-    for line in Text.from_markup(text).wrap(console, max(20, console.width - indent)) or [Text()]:
+    for line in Text.from_markup(visible(text, lines=True)).wrap(console, max(20, console.width - indent)) or [Text()]:
         line.rstrip()
         console.print(start + line, soft_wrap=True)
         start = Text(" " * indent)
@@ -92,7 +109,7 @@ def print_report(report: object) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table as wide as it needs, so that a pipe gets every value whole; all but the first column go right."""
-    cells = [list(columns), *([cell(value) for value in row] for row in rows)]
+    cells = [list(columns), *([visible(cell(value)) for value in row] for row in rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(columns))]
     for number, row in enumerate(cells):
         padded = [" " * (width - cell_len(value)) for value, width in zip(row, widths, strict=True)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isthmus.errors import InputError, NotFoundError
 from isthmus.reading.corpus import STDIN, Corpus
-from isthmus.reading.lines import read_lines
+from isthmus.reading.lines import check_regular, read_lines
 from isthmus.reading.records import kind_of
 
 PROMPT = "query> "
@@ -26,6 +26,7 @@ def read_queries(path: Path) -> Queries:
     """
     if str(path) == STDIN:
         return _read_stdin()
+    check_regular(path, InputError)
     if not path.is_file():
         raise NotFoundError(f"{path} does not exist; give a file of queries, or - for stdin")
     if kind_of(path) is not None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import MODELS
-from isthmus.cli._printing import console, errors, print_json, print_report, publish_result
+from isthmus.cli._printing import console, errors, escape, print_json, print_report, publish_result
 from isthmus.collections import load as load_collection
 from isthmus.errors import InputError
 from isthmus.reading.corpus import STDIN

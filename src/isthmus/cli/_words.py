@@ -54,7 +54,7 @@ def place_for_encoder(output: str, folder: Path | None, corpus: str) -> Path:
         InputError: If the output is no folder and none is given, or the corpus cannot be read twice.
     """
     from isthmus.engines import is_engine_url
-    from isthmus.index.encoded_files import HEADER
+    from isthmus.index.encoded_header import HEADER
     from isthmus.reading.corpus import STDIN
 
     if folder is None and is_engine_url(output):

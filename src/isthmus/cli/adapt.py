@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.adapting.adaptation_folder import check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
 from isthmus.cli._completion import MODELS, PRESETS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, errors, escape, print_json, quiet_libraries, working
 from isthmus.errors import InputError, NotFoundError
 from isthmus.training.unlabelled import read_documents
 
@@ -74,7 +73,7 @@ def command(
     if json:
         print_json([made.to_dict()])
         return
-    console.print(escape(str(made)), soft_wrap=True)
+    console.print(escape(str(made), lines=True), soft_wrap=True)
     place = escape(str(folder))
     searched = f'; try: isthmus search {place}/index "..."' if made.index else ""
     console.print(f"\nwritten to {place}; read {place}/report.html{searched}", soft_wrap=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.auditing.audits import prepare
 from isthmus.auditing.options import AuditOptions, listed
@@ -15,6 +14,7 @@ from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
 from isthmus.cli._printing import (
     console,
+    escape,
     print_json,
     print_note,
     print_notes,

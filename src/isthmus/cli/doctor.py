@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
-from isthmus.cli._printing import console, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, print_wrapped, quiet_libraries, working
 from isthmus.reading.texts import check_texts, read_samples
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}

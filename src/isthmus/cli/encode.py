@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_note, print_notes, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, print_note, print_notes, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.encoders.truncation import truncation_note
 from isthmus.errors import InputError
-from isthmus.index.encoded_files import HEADER, check_begun, read_encoding
+from isthmus.index.encoded_files import check_begun, read_encoding
+from isthmus.index.encoded_header import HEADER
 from isthmus.index.options import EncodeCorpusOptions
 from isthmus.lexical.new_encoder import check_place, new_encoder
 from isthmus.lexical.options import NewEncoderOptions

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 import isthmus
 from isthmus.cli._completion import COLLECTIONS, MEASURED
@@ -18,6 +17,7 @@ from isthmus.cli._printing import (
     console,
     counted,
     errors,
+    escape,
     print_json,
     print_note,
     print_notes,

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, working
+from isthmus.cli._printing import console, escape, print_json, working
 from isthmus.cli._queries import read_queries
 from isthmus.engines.options import ExportOptions
 from isthmus.errors import InputError

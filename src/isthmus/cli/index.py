@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import INDEXES, MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, print_note, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, print_note, quiet_libraries, working
 from isthmus.cli._words import place_for_encoder, read_lexical
 from isthmus.cli.encode import Format, check_corpus, source_of, told_of
 from isthmus.encoders.truncation import truncation_note

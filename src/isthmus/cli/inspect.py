@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._options import Json
-from isthmus.cli._printing import console, print_json
+from isthmus.cli._printing import console, escape, print_json
 from isthmus.transferring.inspection import describe, load_token_map
 
 

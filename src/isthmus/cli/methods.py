@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from rich.markup import escape
-
 from isthmus.cli._options import Json
-from isthmus.cli._printing import print_json, print_wrapped
+from isthmus.cli._printing import escape, print_json, print_wrapped
 
 
 def command(json: Json = False) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, quiet_libraries, working
 from isthmus.errors import OutputError
 from isthmus.options import OpenOptions
 from isthmus.reading.training_rows import rows_file

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json
+from isthmus.cli._printing import console, escape, print_json
 from isthmus.collections.training_pairs import ParallelOptions, build_pairs
 from isthmus.errors import OutputError
 from isthmus.reading.storage import atomic_write

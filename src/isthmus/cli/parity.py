@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, quiet_libraries, working
 from isthmus.cli._queries import read_queries
 from isthmus.engines import open_engine
 from isthmus.engines.comparison import compare, sample_queries

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from isthmus.cli._options import Json
-from isthmus.cli._printing import console, print_json, print_wrapped
+from isthmus.cli._printing import console, escape, print_json, print_wrapped
 
 if TYPE_CHECKING:
     from isthmus.transferring.preset import PresetPart

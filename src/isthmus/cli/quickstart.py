@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from isthmus import assets
 from isthmus.cli._completion import completing
 from isthmus.cli._printing import (
     console,
+    escape,
     print_json,
     print_report,
     print_table,

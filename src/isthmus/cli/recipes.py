@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
 from isthmus.cli._options import Json
-from isthmus.cli._printing import console, print_json, print_wrapped
+from isthmus.cli._printing import console, escape, print_json, print_wrapped
 
 
 def command(json: Json = False) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, errors, fail, print_json, print_wrapped, quiet_libraries, working
+from isthmus.cli._printing import console, errors, escape, fail, print_json, print_wrapped, quiet_libraries, working
 from isthmus.cli._queries import ask, asks, read_queries
 from isthmus.engines import open_engine
 from isthmus.errors import InputError, IsthmusError
@@ -200,7 +199,8 @@ def _show(query: str | None, hits: Sequence[Hit], matches: Sequence[Any]) -> Non
     if not hits:
         console.print("no document shares a token with the query, or none fits the filter", soft_wrap=True)
     for place, hit in enumerate(hits):
-        content = hit.document.content
+        # Lines of a document are no lines of the list of hits.
+        content = " ".join(hit.document.content[: 8 * _CHARACTERS_SHOWN].split())
         start = content if len(content) <= _CHARACTERS_SHOWN else content[:_CHARACTERS_SHOWN].rstrip() + " ..."
         passage = hit.document.passage
         part = "" if passage is None or passage.of == 1 else f"  [dim]passage {passage.number + 1} of {passage.of}[/]"

@@ -9,12 +9,11 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import INDEXES
 from isthmus.cli._hub import check_names
 from isthmus.cli._options import Json, flags
-from isthmus.cli._printing import console, errors, print_json, quiet_libraries, working
+from isthmus.cli._printing import console, errors, escape, print_json, quiet_libraries, working
 from isthmus.engines import is_engine_url, open_engine
 from isthmus.errors import MissingExtraError
 from isthmus.serve.options import ServeOptions

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._options import Folder, Json, Overwrite, flags
-from isthmus.cli._printing import console, print_json, print_report, quiet_libraries, working
+from isthmus.cli._printing import console, escape, print_json, print_report, quiet_libraries, working
 from isthmus.reading.storage import atomic_folder, check_folder
 from isthmus.reading.texts import read_texts
 from isthmus.vocabulary.options import TokenizerOptions

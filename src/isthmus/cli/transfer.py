@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from isthmus.cli._completion import MODELS
 from isthmus.cli._hub import check_names
@@ -15,6 +14,7 @@ from isthmus.cli._options import Folder, Json, Overwrite, flags, read_late
 from isthmus.cli._printing import (
     console,
     errors,
+    escape,
     print_json,
     print_report,
     print_wrapped,

@@ -20,7 +20,7 @@ from isthmus.collections.qrels import named_judgement
 from isthmus.collections.squad import from_questions
 from isthmus.errors import CollectionError, MissingExtraError, NotFoundError, UnknownNameError
 from isthmus.options import ReadOptions
-from isthmus.reading.lines import read_lines
+from isthmus.reading.lines import joined, read_lines
 from isthmus.reading.records import found_files, read_records
 
 MIRACL, MIRACL_CORPUS = "miracl/miracl", "miracl/miracl-corpus"
@@ -139,7 +139,7 @@ def xorqa(language: str, split: str, options: ReadOptions) -> Collection:
     name = f"xorqa_{language}_{split}.json"
     path = hub_folder(XORQA, ".", pattern=name) / name
     try:
-        content = json.loads("\n".join(line for _, line in read_lines(path, refusal=CollectionError)))
+        content = json.loads(joined(str(path), (line for _, line in read_lines(path, refusal=CollectionError))))
         examples = content["examples"] if isinstance(content, dict) else content
         rows = [(f"{path}, example {number}", row) for number, row in enumerate(examples, start=1)]
     except (ValueError, KeyError, TypeError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus.collections.collection import Collection
 from isthmus.errors import CollectionError
-from isthmus.reading.lines import COMPRESSIONS, is_unicode, read_lines
+from isthmus.reading.lines import COMPRESSIONS, is_unicode, joined, read_lines
 
 SUFFIXES = tuple(f".json{suffix}" for suffix in COMPRESSIONS)
 
@@ -30,7 +30,8 @@ def read_squad(path: Path, *, language: str | None = None, name: str | None = No
         NotFoundError: If the file is not there.
         CollectionError: If it is not such a file; names the line, or the place in the JSON.
     """
-    text = "\n".join(line for _, line in read_lines(path, keep_blank=True, refusal=CollectionError))
+    lines = read_lines(path, keep_blank=True, refusal=CollectionError)
+    text = joined(str(path), (f"{line}\n" for _, line in lines))
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:

@@ -44,7 +44,7 @@ def encode_texts(
 
     Raises:
         InputError: If an argument is out of its range.
-        EncoderError: If the tokenizer has tokens that the encoder has no row for.
+        EncoderError: If the tokenizer has tokens that the encoder has no row for, or its modules do not fit.
     """
     options = EncodeOptions.of(options, **changes)
     _check(texts, role)
@@ -64,6 +64,11 @@ def encode_texts(
             return _encode_fused(view, texts, role, options)
     except IndexError as error:
         raise rowless(error) from error
+    except (AttributeError, KeyError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise EncoderError(
+            f"encoder must have modules that fit each other ({reason}); run isthmus doctor on it"
+        ) from error
     finally:
         encoder.train(was_training)
 
@@ -145,6 +150,14 @@ def full_precision(encoder: Any) -> Any:
     half = (torch.float16, torch.bfloat16)
     if any(parameter.dtype in half for parameter in encoder.parameters()):
         return copy.deepcopy(encoder).float()
+    return encoder
+
+
+def in_memory(encoder: Any) -> Any:
+    """The encoder itself, with weights that no file stands behind: one that is mapped and cut off kills the process."""
+    for tensor in (*encoder.parameters(), *encoder.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
     return encoder
 
 

@@ -14,6 +14,7 @@ from isthmus.encoders.faults import AGAIN, Fault, file_fault, folder_fault, read
 from isthmus.encoders.tokenizer_files import missing_packages, package_fault, tokenizer_faults
 from isthmus.encoders.weights import PICKLE, SAFETENSORS, foreign_fault, stored_fault, weight_faults
 from isthmus.errors import EncoderError, NotFoundError, TokenizerError
+from isthmus.reading.shape import is_inside
 
 Kind = Literal["encoder", "tokenizer"]
 
@@ -177,12 +178,15 @@ def _read_list(path: Path) -> tuple[list[dict[str, Any]], Fault | None]:
 
     try:
         modules = json.loads(path.read_text(encoding="utf-8"))
-        [(module["path"], module["type"]) for module in modules]
+        named = [(str(module["path"]), module["type"]) for module in modules]
     except json.JSONDecodeError as error:
         message = f"{path.name} is no valid JSON (line {error.lineno}: {error.msg})"
         return [], Fault("files", message, f"mend that line, or {AGAIN}")
     except (UnicodeDecodeError, TypeError, KeyError, AttributeError):
         return [], Fault("files", f"{path.name} is no list of modules with type and path", AGAIN)
+    outside = [place for place, _ in named if not is_inside(place)]
+    if outside:
+        return [], Fault("files", f"{path.name} names {outside[0]!r:.80}, which lies outside of the folder", AGAIN)
     return modules, None
 
 

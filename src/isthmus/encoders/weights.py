@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.encoders.faults import AGAIN, PARTIAL, Fault, file_fault, read_json
+from isthmus.reading.shape import is_inside
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -77,9 +78,10 @@ def weight_faults(folder: Path, config: Mapping[str, Any], where: str = "") -> l
         index, broken = read_json(folder / name, where + name)
         if broken is not None:
             return [broken]
-        files = sorted(set((index.get("weight_map") or {}).values()))
-        if not files:
-            return [Fault("weights", f"{where}{name} names no files of weights", AGAIN)]
+        named = index.get("weight_map") or {}
+        files = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+        if not files or not all(map(is_inside, files)):
+            return [Fault("weights", f"{where}{name} names no files of weights beside it", AGAIN)]
         missing = [file for file in files if not (folder / file).is_file() and not (folder / file).is_symlink()]
         if missing:
             found = f"{where}{missing[0]} is missing, {len(missing)} of the {len(files)} parts that {name} names are"

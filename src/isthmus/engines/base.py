@@ -177,11 +177,6 @@ class Header(VectorHeader):
     settings: Mapping[str, Any] = field(default_factory=dict)
     text: bool = True
 
-    @classmethod
-    def _made(cls, fields: dict[str, Any]) -> Header:
-        identity = Fingerprint(**fields["identity"])
-        return cls(identity, int(fields["vocabulary_size"]), fields["settings"], bool(fields["text"]))
-
 
 def refuse_in_clear(location: Location) -> None:
     """Refuse to send credentials over a network that may listen.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,32 +51,30 @@ def filled(index: SparseIndex) -> int:
     count = 0
     for segment in index._segments:
         found = np.zeros(segment.documents, dtype=np.bool_)
-        if not rows_within(segment.rows, segment.documents):
-            raise segment.damaged("rows.npy")
-        found[segment.rows] = True
+        for first in range(0, len(segment.rows), AT_ONCE):
+            rows = segment.rows[first : first + AT_ONCE]
+            if not rows_within(rows, segment.documents):
+                raise segment.damaged("rows.npy")
+            found[rows] = True
         count += int((found & segment.live()).sum())
     return count
 
 
 def _rows(segment: Segment, used: NDArray[np.int64], first: int, last: int, size: int) -> csr_matrix:
     """Rows ``first`` to ``last``: a run of each list, because lists are ascending."""
-    spans = []
+    starts = np.zeros(size + 1, dtype=np.int64)
+    rows, weights = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=segment.weights.dtype)]
     for term in used:
         start, stop = int(segment.starts[term]), int(segment.starts[term + 1])
-        low, high = np.searchsorted(segment.rows[start:stop], (first, last))
+        found = segment.rows[start:stop]
+        low, high = np.searchsorted(found, (first, last))
         if low < high:
-            spans.append((int(term), start + int(low), start + int(high)))
-    starts = np.zeros(size + 1, dtype=np.int64)
-    for term, low, high in spans:
-        starts[term + 1] = high - low
-    rows = _joined(segment.rows, spans, np.int32) - np.int32(first)
+            starts[term + 1] = high - low
+            rows.append(found[low:high])
+            weights.append(segment.weights[start + low : start + high])
+    joined = np.concatenate(rows) - np.int32(first)
     # Compiled code turns lists to rows without looking.
-    if not rows_within(rows, last - first):
+    if not rows_within(joined, last - first):
         raise segment.damaged("rows.npy")
-    weights = unpack(_joined(segment.weights, spans, segment.weights.dtype), segment.entry.scale)
-    return csc_matrix((weights, rows, np.cumsum(starts)), shape=(last - first, size)).tocsr()
-
-
-def _joined(array: NDArray[Any], spans: list[tuple[int, int, int]], dtype: Any) -> NDArray[Any]:
-    parts = [array[low:high] for _, low, high in spans]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
+    values = unpack(np.concatenate(weights), segment.entry.scale)
+    return csc_matrix((values, joined, np.cumsum(starts)), shape=(last - first, size)).tocsr()

@@ -11,10 +11,10 @@ from isthmus.index.sparse_index import SparseIndex
 
 
 class EmbeddedEngine(SparseIndex):
-    """A folder: exact, memory-mapped, in this process."""
+    """A folder: exact, in this process."""
 
     def close(self) -> None:
-        """Nothing to give back: mapped files go with the last reference."""
+        """Nothing to give back: open files go with the last reference."""
 
 
 class EmbeddedBackend:

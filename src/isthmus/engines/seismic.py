@@ -29,10 +29,11 @@ from isthmus.engines.base import Location
 from isthmus.engines.contents import read_vectors
 from isthmus.errors import IndexFileError, InputError, MissingExtraError, NotFoundError, OutputError
 from isthmus.index.build import Change, build_index, change_index
-from isthmus.index.format import read_manifest, stored
+from isthmus.index.format import Stored, read_manifest, stored
 from isthmus.index.header import check_version
 from isthmus.index.options import ChangeOptions, IndexOptions, QueryOptions
 from isthmus.index.sparse_index import SparseIndex
+from isthmus.reading.shape import made
 from isthmus.reading.storage import atomic_folder, read_json
 
 FOLDER = "seismic"
@@ -128,7 +129,7 @@ class SeismicBackend:
         kind = library.SeismicIndex if engine.manifest.vocabulary_size <= _SMALL else library.SeismicIndexLV
         engine._lists = kind.load(str(engine.folder / FOLDER / LISTS))
         engine._token = library.get_seismic_string()
-        engine.knobs = Knobs(**header["knobs"])
+        engine.knobs = header.knobs
         return engine
 
     def build(self, location: Location, model: Any, corpus: Any, options: IndexOptions) -> Change:
@@ -203,20 +204,37 @@ def _check_lists(folder: Path) -> None:
         check_version(read_json(place / HEADER), place / HEADER, FORMAT, VERSION)
 
 
-def _header(engine: SeismicEngine) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _ListsHeader:
+    """What lies beside the lists.
+
+    Attributes:
+        state: Digest of the manifest that they were made from.
+        knobs: How they were made and are searched.
+        lists: Their file.
+    """
+
+    state: str
+    knobs: Knobs
+    lists: Stored
+
+
+def _header(engine: SeismicEngine) -> _ListsHeader:
     """The header of the lists, which must be those of this state of the index."""
     path = engine.folder / FOLDER / HEADER
     if not path.exists():
         raise NotFoundError(f"{engine.folder} has no lists of Seismic; make them with isthmus index -o {_url(engine)}")
-    header = read_json(path)
-    check_version(header, path, FORMAT, VERSION)
+    remedy = f"make it again with isthmus index -o {_url(engine)}"
+    content = read_json(path)
+    check_version(content, path, FORMAT, VERSION)
+    try:
+        header = made(_ListsHeader, {k: value for k, value in content.items() if k not in ("format", "version")})
+    except ValueError as error:
+        raise IndexFileError(f"{path} is damaged ({error}); {remedy}") from error
     lists = path.with_name(LISTS)
     # The library reads all of it, and stops the process where it is damaged.
-    if header["state"] != _state(engine) or not lists.exists() or asdict(stored(lists)) != header["lists"]:
-        raise IndexFileError(
-            f"{lists} must be made from the index as it is now, and is older or damaged; make it again with isthmus "
-            f"index -o {_url(engine)}"
-        )
+    if header.state != _state(engine) or not lists.exists() or stored(lists) != header.lists:
+        raise IndexFileError(f"{lists} must be made from the index as it is now, and is older or damaged; {remedy}")
     return header
 
 

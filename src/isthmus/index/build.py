@@ -16,9 +16,7 @@ from isthmus.encoders.splitting import Splitter
 from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import InputError
 from isthmus.index.encoded_files import (
-    HEADER,
     Encode,
-    EncodedHeader,
     Inline,
     encode_documents,
     read_encoding,
@@ -26,6 +24,7 @@ from isthmus.index.encoded_files import (
     read_tokens,
     write_parts,
 )
+from isthmus.index.encoded_header import HEADER, EncodedHeader
 from isthmus.index.folder import check_free
 from isthmus.index.format import Manifest, read_manifest
 from isthmus.index.header import VectorHeader

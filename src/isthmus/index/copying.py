@@ -64,8 +64,12 @@ def _open_files(folder: Path, stack: ExitStack) -> tuple[Manifest, dict[str, Bin
 
 def _copy_further(source: Path, target: Path) -> None:
     for path in further(source):
-        if path.is_dir():
+        if path.is_symlink():
+            # What it leads to is not of the index.
+            (target / path.name).unlink(missing_ok=True)
+            (target / path.name).symlink_to(path.readlink())
+        elif path.is_dir():
             with atomic_folder(target / path.name, overwrite=True) as made:
-                shutil.copytree(path, made, dirs_exist_ok=True)
+                shutil.copytree(path, made, symlinks=True, dirs_exist_ok=True)
         else:
             atomic_write(target / path.name, path.read_bytes())

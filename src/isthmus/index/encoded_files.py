@@ -16,63 +16,30 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.encoders.options import CorpusOptions
 from isthmus.encoders.truncation import count_truncated
-from isthmus.errors import InputError, OutputError
-from isthmus.index.header import VectorHeader
+from isthmus.errors import IndexFileError, InputError, OutputError
+from isthmus.index.encoded_header import HEADER, EncodedHeader
 from isthmus.index.options import Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
 from isthmus.reading.corpus import Document, in_windows
 from isthmus.reading.disk import locked, writing
 from isthmus.reading.storage import atomic_write
 
-HEADER = "encoding.json"
 TOKENS = "tokens.json"
 Encode = Callable[[Sequence[str]], csr_matrix]
-
-
-@dataclass(frozen=True)
-class EncodedHeader(VectorHeader):
-    """The header of an encoded corpus: what it was made with. The same settings continue it, others are refused.
-
-    Attributes:
-        identity: The encoder.
-        vocabulary_size: Dimensions of the vectors.
-        weights: How weights are stored.
-        part_size: Documents in a part.
-        settings: How texts are split and encoded, see :class:`isthmus.encoders.options.CorpusOptions`.
-        complete: Counts and the error bound of the weights, once all is done.
-    """
-
-    FORMAT: ClassVar[str] = "isthmus-encoding"
-    VERSION: ClassVar[int] = 1
-    FILE: ClassVar[str] = HEADER
-    ABSENT: ClassVar[str] = f"an encoded corpus, but has no {HEADER}; run isthmus encode"
-    REMEDY: ClassVar[str] = "remove the file and run isthmus encode again"
-
-    identity: Fingerprint
-    vocabulary_size: int
-    weights: Weights
-    part_size: int
-    settings: dict[str, Any] = field(default_factory=dict)
-    complete: dict[str, Any] | None = None
-
-    def to_bytes(self) -> bytes:
-        """JSON for :data:`HEADER`."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode()
 
 
 def encode_documents(documents: Sequence[Document], encode: Encode, vocabulary_size: int) -> csr_matrix:
@@ -178,26 +145,41 @@ def part_metadata(path: Path) -> dict[str, Any]:
     Raises:
         IndexFileError: If it is missing or damaged.
     """
+    return _opened_part(path)[0]
+
+
+def _opened_part(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What a part says about itself, and its tensors; read and not mapped, because a mapped file may be cut off."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata: dict[str, Any] = json.loads((file.metadata() or {})["part"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        content = path.read_bytes()
+        tensors = load_tensors(content)
+        # The length of the header, and the header.
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata: dict[str, Any] = json.loads(head["__metadata__"]["part"])
+        counts = metadata["counts"]
+        if len(counts) != 3 or any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
+            raise ValueError(f"counts must be three numbers, got {counts!r:.80}")
+        float(metadata["error"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise EncodedHeader.damaged(path, error) from error
-    return metadata
+    return metadata, tensors
 
 
 def _read_part(path: Path, vocabulary_size: int) -> tuple[list[Document], csr_matrix]:
-    metadata = part_metadata(path)
+    metadata, tensors = _opened_part(path)
     try:
-        tensors = load_tensors(path.read_bytes())
-    except (OSError, SafetensorError) as error:
+        if _digest(tensors) != metadata["digest"]:
+            raise EncodedHeader.damaged(path, "its digest differs")
+        documents = [Document.from_json(line) for line in tensors["documents"].tobytes().splitlines()]
+        data = unpack(tensors["weights"], metadata["scale"])
+        shape = (len(documents), vocabulary_size)
+        vectors = csr_matrix((data, tensors["indices"], tensors["indptr"]), shape=shape)
+        vectors.check_format()
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, IndexFileError):
+            raise
         raise EncodedHeader.damaged(path, error) from error
-    if _digest(tensors) != metadata["digest"]:
-        raise EncodedHeader.damaged(path, "its digest differs")
-    documents = [Document.from_json(line) for line in tensors["documents"].tobytes().splitlines()]
-    data = unpack(tensors["weights"], metadata["scale"])
-    shape = (len(documents), vocabulary_size)
-    return documents, csr_matrix((data, tensors["indices"], tensors["indptr"]), shape=shape)
+    return documents, vectors
 
 
 def _digest(tensors: dict[str, NDArray[Any]]) -> str:
@@ -306,7 +288,10 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
     begun = read_encoding(folder)
     begun.identity.check(encoding.identity, f"the vectors in {folder}")
     # Options that came later than a header were not stated there, and had their defaults.
-    both = [replace(one, settings=CorpusOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
+    try:
+        both = [replace(one, settings=CorpusOptions.of(None, **one.settings).to_dict()) for one in (begun, encoding)]
+    except (TypeError, ValueError) as error:
+        raise EncodedHeader.damaged(folder / HEADER, error) from error
     for name in ("vocabulary_size", "weights", "part_size", "settings"):
         found, asked = (getattr(one, name) for one in both)
         if found != asked:
@@ -325,7 +310,7 @@ def _finished(
         path = folder / part_name(number)
         if path.exists():
             metadata = part_metadata(path)
-            if metadata["corpus"] != corpus_digest(documents):
+            if metadata.get("corpus") != corpus_digest(documents):
                 raise InputError(_other_corpus(path))
             yield number, metadata, False
             continue

@@ -61,6 +61,18 @@ def check_encoder(folder: Path, seen: Manifest, now: Manifest) -> None:
         )
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse to write where links lead out of an index: what they name is not of it, and could be removed.
+
+    Raises:
+        OutputError: Names the first.
+    """
+    within = sorted((folder / SEGMENTS).glob("*"))
+    for path in (folder / LOCK, folder / SEGMENTS, *within):
+        if path.is_symlink():
+            raise OutputError(f"{path} must not be a symbolic link where an index is written; put in what it leads to")
+
+
 def named_manifests(folder: Path) -> list[Manifest] | None:
     """The manifest on the disk, if there is one; None for one that cannot be read, but may be worth a repair."""
     try:

@@ -24,11 +24,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import mmap
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -47,8 +45,8 @@ MANIFEST = "manifest.json"
 SEGMENTS = "segments"
 REBUILD = "build it again with isthmus index, or restore a copy"
 _CHUNK = 2**22
-# A .npy file: magic and version, the header's length, the header.
-_VERSION_END, _PREAMBLE = 8, 10
+# Rows and dimensions are int32.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class Stored:
 
     bytes: int
     digest: str
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0:
+            raise ValueError(f"bytes must be 0 or more, got {self.bytes}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,19 @@ class SegmentEntry:
     files: Mapping[str, Stored]
     deleted: str | None = None
     deletions: int = 0
+
+    def __post_init__(self) -> None:
+        # Paths are made of these names, for writing and removing too.
+        _check_names("name", [self.name], r"\d{8}")
+        _check_names("files", self.files, r"[a-z_]+\.(npy|jsonl)|deleted-\d{8}\.npy")
+        _check_names("deleted", [] if self.deleted is None else [self.deleted], r"deleted-\d{8}\.npy")
+        if not 0 <= self.deletions <= self.documents <= _LARGEST or not 0 <= self.postings:
+            raise ValueError(
+                f"documents, postings and deletions must be 0 or more, and no more deleted than there are, got "
+                f"{self.documents}, {self.postings} and {self.deletions}"
+            )
+        if self.deletions and self.deleted is None:
+            raise ValueError(f"deleted must name a file for {self.deletions} deletions, got none")
 
 
 @dataclass(frozen=True)
@@ -118,10 +133,20 @@ class Manifest(VectorHeader):
     files: Mapping[str, Stored] = field(default_factory=dict)
     documents: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_names("files", self.files, r"tokens-\d{8}\.json")
+        names = [entry.name for entry in self.segments]
+        if len(set(names)) < len(names):
+            raise ValueError(f"segments must have a name each, got {', '.join(names)}")
+        if not 1 <= self.vocabulary_size <= _LARGEST:
+            raise ValueError(f"vocabulary_size must be 1 to {_LARGEST}, got {self.vocabulary_size}")
+
     def to_bytes(self) -> bytes:
         """JSON with a digest of itself."""
         content = self.to_dict()
-        return json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False).encode()
+        text = json.dumps(content | {"digest": _digest_of_json(content)}, indent=1, ensure_ascii=False)
+        # Metadata may have half a surrogate pair in the name of a field.
+        return text.encode("utf-8", errors="surrogatepass")
 
     @classmethod
     def from_dict(cls, content: Any, where: str | Path) -> Manifest:
@@ -130,14 +155,6 @@ class Manifest(VectorHeader):
         if content.pop("digest", None) != _digest_of_json(content):
             raise cls.damaged(where, "its digest differs")
         return super().from_dict(content, where)
-
-    @classmethod
-    def _made(cls, fields: dict[str, Any]) -> Manifest:
-        entries = tuple(
-            SegmentEntry(**{**entry, "fields": tuple(entry["fields"]), "files": _files(entry)})
-            for entry in fields["segments"]
-        )
-        return super()._made({**fields, "files": _files(fields), "segments": entries})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -229,27 +246,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def check_size(path: Path, expected: Stored) -> None:
-    """Refuse a file that was cut off or grew.
-
-    Raises:
-        IndexFileError: If its size is not what the manifest says, or it is gone.
-    """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise IndexFileError(f"{path} is missing ({error.strerror}); {REBUILD}") from error
-    if size != expected.bytes:
-        raise IndexFileError(f"{path} must have {expected.bytes} bytes, got {size}; it is damaged: {REBUILD}")
-
-
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Map a file into memory; it stays readable when it is removed."""
-    with path.open("rb") as stream:
-        # An empty file cannot be mapped.
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-
-
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a ``.npy`` file; what numpy itself buffers is lost without an error where the disk is full."""
     with path.open("wb") as stream:
@@ -263,39 +259,21 @@ def write_header(stream: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
     write_array_header_1_0(stream, header)
 
 
-def map_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a ``.npy`` file into memory.
-
-    The header must be the one that is expected, so nothing of the file is evaluated: no pickle, and no Python literal,
-    which CPython 3.11 before 3.11.5 cannot parse in several threads.
-
-    Raises:
-        IndexFileError: If it does not hold an array of this dtype and shape.
-        FileNotFoundError: If it is gone.
-    """
-    content = mapped(path)
-    expected = BytesIO()
-    write_header(expected, dtype, shape)
-    start = _PREAMBLE + int.from_bytes(content[_PREAMBLE - 2 : _PREAMBLE], "little")
-    # The padding behind a header is up to numpy.
-    if content[:_VERSION_END] != expected.getvalue()[:_VERSION_END] or (
-        content[_PREAMBLE:start].rstrip() != expected.getvalue()[_PREAMBLE:].rstrip()
-    ):
-        raise IndexFileError(f"{path} must hold {np.dtype(dtype)} of shape {shape}; it is damaged: {REBUILD}")
-    try:
-        return np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
-    except ValueError as error:
-        raise IndexFileError(f"{path} is damaged ({error}); {REBUILD}") from error
-
-
 def _compare(path: Path, expected: Stored) -> None:
-    check_size(path, expected)
-    if stored(path) != expected:
+    try:
+        found = stored(path)
+    except OSError as error:
+        raise IndexFileError(f"{path} is missing ({error.strerror}); {REBUILD}") from error
+    if found.bytes != expected.bytes:
+        raise IndexFileError(f"{path} must have {expected.bytes} bytes, got {found.bytes}; it is damaged: {REBUILD}")
+    if found != expected:
         raise IndexFileError(f"{path} is damaged (its digest differs); {REBUILD}")
 
 
-def _files(content: Mapping[str, Any]) -> dict[str, Stored]:
-    return {name: Stored(**file) for name, file in content["files"].items()}
+def _check_names(field: str, names: Iterable[str], pattern: str) -> None:
+    for name in names:
+        if not re.fullmatch(pattern, name, re.ASCII):
+            raise ValueError(f"{field} must have names like those that Isthmus gives, got {name!r:.80}")
 
 
 def _digest_of_json(content: Any) -> str:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import IndexFileError, NotFoundError
+from isthmus.options import EncodeOptions
+from isthmus.reading.shape import checked, made
 
 Self = TypeVar("Self", bound="VectorHeader")
 
@@ -58,13 +60,17 @@ class VectorHeader:
         """Read what :meth:`to_dict` wrote.
 
         Raises:
-            IndexFileError: If something else is there, or a later version.
+            IndexFileError: If something else is there, or a later version; names the field that does not fit.
         """
         check_version(content, where, cls.FORMAT, cls.VERSION, stranger=cls.STRANGER)
         try:
-            return cls._made({key: value for key, value in content.items() if key not in ("format", "version")})
-        except (KeyError, TypeError, ValueError) as error:
-            raise cls.damaged(where, repr(error)) from error
+            found = made(cls, {key: value for key, value in content.items() if key not in ("format", "version")})
+            kinds = get_type_hints(EncodeOptions)
+            for name, value in found.settings.items():
+                checked(kinds.get(name, Any), value, f"settings.{name:.40}")
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise cls.damaged(where, error) from error
+        return found
 
     @classmethod
     def read(cls: type[Self], folder: Path) -> Self:
@@ -88,11 +94,6 @@ class VectorHeader:
         """The error that says what is damaged and what to do."""
         return IndexFileError(f"{cls.DAMAGED}{where} is damaged ({why}); {cls.REMEDY}")
 
-    @classmethod
-    def _made(cls: type[Self], fields: dict[str, Any]) -> Self:
-        identity = fields["identity"]
-        return cls(**{**fields, "identity": None if identity is None else Fingerprint(**identity)})
-
 
 def check_version(
     content: Any, where: str | Path, kind: str, version: int, *, stranger: str = VectorHeader.STRANGER
@@ -113,6 +114,6 @@ def check_version(
         raise IndexFileError(f"{where} {stranger.format(format=kind)}")
     if content.get("version") != version:
         raise IndexFileError(
-            f"{where} has format version {content.get('version')!r}, and this Isthmus reads version {version}; "
+            f"{where} has format version {content.get('version')!r:.80}, and this Isthmus reads version {version}; "
             "upgrade Isthmus, or make it again with this one"
         )

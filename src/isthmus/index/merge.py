@@ -57,7 +57,7 @@ def merge(segments: Sequence[Segment], folder: Path, *, weights: Weights, text: 
     write_array(folder / "starts.npy", starts)
 
     scales = {segment.entry.scale for segment in segments}
-    largest = max((_largest(segment) for segment in segments), default=0.0)
+    largest = max((_largest(segment, at_once) for segment in segments), default=0.0)
     scale = scales.pop() if len(scales) == 1 else scale_for(weights, largest)
     error = max((segment.entry.error for segment in segments), default=0.0)
     if any(segment.entry.scale != scale for segment in segments):
@@ -65,7 +65,6 @@ def merge(segments: Sequence[Segment], folder: Path, *, weights: Weights, text: 
 
     total = int(starts[-1])
     with (folder / "rows.npy").open("wb") as rows_file, (folder / "weights.npy").open("wb") as weights_file:
-        # Not mapped for writing: a full disk would kill the process instead of raising.
         write_header(rows_file, np.int32, (total,))
         write_header(weights_file, dtype_of(weights), (total,))
         for first, last in _ranges(starts, at_once):
@@ -126,5 +125,7 @@ def _ranges(starts: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, int]
         first = last
 
 
-def _largest(segment: Segment) -> float:
-    return float(unpack(np.asarray(segment.weights).max(initial=0, keepdims=True), segment.entry.scale)[0])
+def _largest(segment: Segment, at_once: int) -> float:
+    spans = (slice(start, start + at_once) for start in range(0, len(segment.weights), at_once))
+    largest = max((segment.weights[span].max() for span in spans), default=0)
+    return float(unpack(np.array([largest], dtype=segment.weights.dtype), segment.entry.scale)[0])

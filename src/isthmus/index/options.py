@@ -100,9 +100,15 @@ class IndexOptions(StoreOptions, CorpusOptions):
 
 
 def _read_ids(path: Path) -> list[str]:
+    from isthmus.reading.fields import FieldNames, Row
     from isthmus.reading.lines import read_lines
+    from isthmus.reading.records import kind_of, read_records
 
-    return [line.strip() for _, line in read_lines(path)]
+    if kind_of(path) is None:
+        # White space is a part of an id.
+        return [line for _, line in read_lines(path)]
+    row_of = Row(FieldNames(), "passage")
+    return [row_of.identifier(row, where)[1] for where, row in read_records(path, refusal=InputError)]
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class ChangeOptions(CorpusOptions):
 
     update: bool = option(False, help="Add, and replace documents of the same ids.")
     delete: Sequence[str] = option(
-        (), help="File of ids to delete, one a line.", names=("--delete-ids",), kind=Path, read=_read_ids
+        (), help="File of ids to delete, one a line or .jsonl.", names=("--delete-ids",), kind=Path, read=_read_ids
     )
     compact: bool = option(False, help="Merge segments and drop deleted documents.")
     limits: MemoryLimits | None = None

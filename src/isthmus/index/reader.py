@@ -1,10 +1,11 @@
-"""Reading one segment: mapped into memory, scored exactly, list by list."""
+"""Reading one segment: scored exactly, list by list, of which only those are read that a query asks for."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,18 @@ from isthmus.index.format import (
     SEGMENTS,
     Manifest,
     SegmentEntry,
-    check_size,
+    Stored,
     digest_of,
-    map_array,
-    mapped,
     read_manifest,
 )
+from isthmus.index.open_files import OpenFile, StoredArray
 from isthmus.index.options import Weights
 from isthmus.index.quantize import dtype_of, unpack
 from isthmus.index.segments import id_digest
 from isthmus.reading.corpus import Document
 
 try:
-    # What ``csc_matrix @ vector`` runs; called directly, it reads the mapped lists where they lie.
+    # What ``csc_matrix @ vector`` runs; called directly, it reads the lists where they lie.
     from scipy.sparse._sparsetools import csc_matvec
 except ImportError:
     csc_matvec = None
@@ -37,6 +37,8 @@ except ImportError:
 Filter = Mapping[str, Sequence[str]]
 AddList = Callable[[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32], np.float32], None]
 _MASKS_KEPT = 64
+# Postings read at a time, few enough to stay in the processor's cache.
+_AT_ONCE = 2**16
 _ATTEMPTS = 5
 
 
@@ -78,32 +80,45 @@ class Segment:
         self.folder = folder
         self.entry = entry
         self.documents = entry.documents
-        for name, expected in entry.files.items():
-            check_size(folder / name, expected)
 
-        def load(name: str, dtype: Any, *shape: int) -> NDArray[Any]:
-            return map_array(folder / f"{name}.npy", dtype, shape)
+        def stored(name: str, dtype: Any, length: int) -> StoredArray:
+            return StoredArray(folder / name, self._listed(name), dtype, length)
 
-        self.starts = load("starts", np.int64, vocabulary_size + 1)
-        self.rows = load("rows", np.int32, entry.postings)
-        self.weights = load("weights", dtype_of(weights), entry.postings)
-        self.document_starts = load("document_starts", np.int64, entry.documents + 1)
-        self.id_digests = load("id_digests", np.uint64, entry.documents)
-        self.id_rows = load("id_rows", np.int32, entry.documents)
-        self._lines = mapped(folder / "documents.jsonl")
+        self._starts = stored("starts.npy", np.int64, vocabulary_size + 1)
+        self.rows = stored("rows.npy", np.int32, entry.postings)
+        self.weights = stored("weights.npy", dtype_of(weights), entry.postings)
+        self._document_starts = stored("document_starts.npy", np.int64, entry.documents + 1)
+        self._id_digests = stored("id_digests.npy", np.uint64, entry.documents)
+        self._id_rows = stored("id_rows.npy", np.int32, entry.documents)
+        self._lines = OpenFile(folder / "documents.jsonl", self._listed("documents.jsonl"))
         self.deleted = np.zeros(0, dtype=np.int32)
         if entry.deleted is not None:
-            self.deleted = map_array(folder / entry.deleted, np.int32, (entry.deletions,))
+            self.deleted = stored(entry.deleted, np.int32, entry.deletions)[:]
             if not rows_within(self.deleted, self.documents):
                 raise self.damaged(entry.deleted)
         self._live: NDArray[np.bool_] | None = None
         self._value_codes: dict[str, dict[str, int]] | None = None
-        self._field_starts = load("field_starts", np.int64, len(entry.fields) + 1)
+        self._field_starts = stored("field_starts.npy", np.int64, len(entry.fields) + 1)[:]
         pairs = int(self._field_starts[-1])
-        self._field_rows = load("field_rows", np.int32, pairs)
-        self._field_codes = load("field_codes", np.int32, pairs)
-        self._values = mapped(folder / "field_values.jsonl")
+        self._field_rows = stored("field_rows.npy", np.int32, pairs)
+        self._field_codes = stored("field_codes.npy", np.int32, pairs)
+        self._values = OpenFile(folder / "field_values.jsonl", self._listed("field_values.jsonl"))
         self._masks: dict[Any, NDArray[np.bool_]] = {}
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where the list of each dimension starts, and the last one ends; shape (vocabulary + 1,)."""
+        return self._starts[:]
+
+    @cached_property
+    def id_digests(self) -> NDArray[np.uint64]:
+        """Digests of the ids, ascending; shape (documents,)."""
+        return self._id_digests[:]
+
+    @cached_property
+    def id_rows(self) -> NDArray[np.int32]:
+        """The row of each digest; shape (documents,)."""
+        return self._id_rows[:]
 
     def score(
         self, terms: NDArray[np.int64], values: NDArray[np.float32], filter: Filter | None
@@ -123,17 +138,21 @@ class Segment:
         """
         scores = np.zeros(self.documents, dtype=np.float32)
         bounds = self.starts[terms], self.starts[terms + 1]
-        for start, stop, value in zip(*bounds, values, strict=True):
+        size = min(_AT_ONCE, len(self.rows))
+        rows_read, weights_read = np.empty(size, np.int32), np.empty(size, self.weights.dtype)
+        for start, stop, value in zip(*(bound.tolist() for bound in bounds), values, strict=True):
             if start == stop:
                 continue
             if not 0 <= start < stop <= len(self.rows):
                 raise self.damaged("starts.npy")
-            rows = self.rows[start:stop]
-            # Compiled code adds without looking, so a damaged file must not get through.
-            if not rows_within(rows, self.documents):
-                raise self.damaged("rows.npy")
-            weights = np.asarray(self.weights[start:stop], dtype=np.float32)
-            add_list(scores, rows, weights, np.float32(value * self.entry.scale))
+            for first in range(start, stop, size):
+                count = min(size, stop - first)
+                rows = self.rows.read_into(rows_read[:count], first)
+                # Compiled code adds without looking, so a damaged file must not get through.
+                if not rows_within(rows, self.documents):
+                    raise self.damaged("rows.npy")
+                weights = self.weights.read_into(weights_read[:count], first).astype(np.float32, copy=False)
+                add_list(scores, rows, weights, np.float32(value * self.entry.scale))
         if filter:
             scores *= self.mask(filter)
         if len(self.deleted):
@@ -152,15 +171,31 @@ class Segment:
 
     def weight(self, term: int, row: int) -> float:
         """Stored weight of a dimension in a document; 0 where it has none."""
-        start, stop = self.starts[term], self.starts[term + 1]
-        place = start + np.searchsorted(self.rows[start:stop], row)
-        if place == stop or self.rows[place] != row:
+        start, stop = self.starts[term : term + 2].tolist()
+        rows = self.rows[start:stop]
+        place = int(np.searchsorted(rows, row))
+        if place == len(rows) or rows[place] != row:
             return 0.0
-        return float(unpack(self.weights[place : place + 1], self.entry.scale)[0])
+        return float(unpack(self.weights[start + place : start + place + 1], self.entry.scale)[0])
+
+    def postings(self, term: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Documents that have a dimension and are not deleted, with their weights."""
+        start, stop = self.starts[term], self.starts[term + 1]
+        if not 0 <= start <= stop <= len(self.rows):
+            raise self.damaged("starts.npy")
+        rows = self.rows[start:stop]
+        if not rows_within(rows, self.documents):
+            raise self.damaged("rows.npy")
+        kept = self.live()[rows]
+        weights = unpack(self.weights[start:stop], self.entry.scale)
+        return rows[kept].astype(np.int64), np.asarray(weights[kept], dtype=np.float32)
 
     def line(self, row: int) -> bytes:
         """The stored line of a document."""
-        return bytes(self._lines[self.document_starts[row] : self.document_starts[row + 1]])
+        start, stop = self._document_starts[row : row + 2].tolist()
+        if not 0 <= start <= stop:
+            raise self.damaged("document_starts.npy")
+        return self._lines.read(start, stop)
 
     def document(self, row: int) -> Document:
         """A stored document.
@@ -168,8 +203,9 @@ class Segment:
         Raises:
             IndexFileError: If its line is damaged.
         """
+        line = self.line(row)
         try:
-            return Document.from_json(self.line(row))
+            return Document.from_json(line)
         except (ValueError, KeyError, TypeError) as error:
             raise self.damaged("documents.jsonl") from error
 
@@ -205,7 +241,7 @@ class Segment:
 
     def _codes_by_value(self, field: str) -> dict[str, int]:
         if self._value_codes is None:
-            lines = bytes(self._values).splitlines()
+            lines = self._values.read().splitlines()
             try:
                 found = [{value: code for code, value in enumerate(json.loads(line))} for line in lines]
                 self._value_codes = dict(zip(self.entry.fields, found, strict=True))
@@ -249,6 +285,12 @@ class Segment:
             self._live[self.deleted] = False
         return self._live
 
+    def _listed(self, name: str) -> Stored:
+        """What the manifest says about one of its files."""
+        if name not in self.entry.files:
+            raise IndexFileError(f"{self.folder / name} is not listed in the manifest, which is damaged; {REBUILD}")
+        return self.entry.files[name]
+
     def damaged(self, name: str) -> IndexFileError:
         """The error to raise about one of its files."""
         return IndexFileError(f"{self.folder / name} is damaged; {REBUILD}")
@@ -259,21 +301,21 @@ def rows_within(rows: NDArray[np.int32], documents: int) -> bool:
     return not len(rows) or int(rows.view(np.uint32).max()) < documents
 
 
-def read_tokens(folder: Path, manifest: Manifest, content: bytes) -> list[str]:
+def read_tokens(file: OpenFile) -> list[str]:
     """What stands for each dimension, from the open file of tokens.
 
     Raises:
         IndexFileError: If the file is damaged.
     """
-    for name, expected in manifest.files.items():
-        if digest_of(content) != expected.digest:
-            raise IndexFileError(f"{folder / name} is damaged (its digest differs); {REBUILD}")
+    content = file.read()
+    if digest_of(content) != file.expected.digest:
+        raise IndexFileError(f"{file.path} is damaged (its digest differs); {REBUILD}")
     tokens: list[str] = json.loads(content.decode("utf-8", errors="surrogatepass"))
     return tokens
 
 
-def open_segments(folder: Path) -> tuple[Manifest, list[Segment], Any]:
-    """Open what the manifest of an index names: the manifest, its segments and the bytes of its tokens.
+def open_segments(folder: Path) -> tuple[Manifest, list[Segment], OpenFile | None]:
+    """Open what the manifest of an index names: the manifest, its segments and the file of its tokens.
 
     Raises:
         NotFoundError: If there is no index.
@@ -282,10 +324,9 @@ def open_segments(folder: Path) -> tuple[Manifest, list[Segment], Any]:
     manifest = read_manifest(folder)
     for attempt in range(_ATTEMPTS):
         try:
-            tokens: Any = b"[]"
+            tokens = None
             for name, expected in manifest.files.items():
-                check_size(folder / name, expected)
-                tokens = mapped(folder / name)
+                tokens = OpenFile(folder / name, expected)
             segments = [
                 Segment(folder / SEGMENTS / entry.name, entry, manifest.vocabulary_size, manifest.weights)
                 for entry in manifest.segments

@@ -27,6 +27,10 @@ FILES = (
 )  # fmt: skip
 
 
+# Python refuses to read longer numbers.
+_DIGITS = 4_000
+
+
 def id_digest(identifier: str) -> int:
     """64 bits of an id; who finds an equal one compares the ids themselves."""
     raw = identifier.encode("utf-8", errors="surrogatepass")
@@ -84,6 +88,8 @@ def wanted_values(value: object) -> list[str]:
 
 def _spellings(text: str) -> list[str]:
     whole = text.removesuffix(".0")
+    if len(whole) > _DIGITS:
+        return [text]
     # Not 007, which is no number but a name.
     is_whole = whole.removeprefix("-").isdecimal() and str(int(whole)) == whole
     return [whole, f"{whole}.0"] if is_whole else [text]

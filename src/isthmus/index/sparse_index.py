@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,19 @@ from isthmus.index.copying import copy_index
 from isthmus.index.exact import best_positive
 from isthmus.index.format import Manifest, verify
 from isthmus.index.hits import Hit, Match
+from isthmus.index.open_files import OpenFile
 from isthmus.index.options import IndexOptions, QueryOptions
 from isthmus.index.passages import FIRST, document_hits, joined, stored_passages
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.reader import Filter, Segment, open_segments, read_tokens
 from isthmus.index.segments import wanted_values
+from isthmus.index.survey import Surveyed
 from isthmus.reading.corpus import Document
 
 _SEVERAL = "; see search_many"
 
 
-class SparseIndex:
+class SparseIndex(Surveyed):
     """An index as it was when it was opened: later changes of the folder do not show, :meth:`open` it again for them.
 
     Scores are dot products, added up in float32 in ascending order of dimensions. Only documents with a positive score
@@ -42,7 +43,7 @@ class SparseIndex:
         folder: The index.
         manifest: Its state.
         segments: Its open segments.
-        tokens_json: Its open file of tokens.
+        tokens: Its open file of tokens, where it has one.
         options: As for :meth:`open`.
     """
 
@@ -51,16 +52,15 @@ class SparseIndex:
         folder: Path,
         manifest: Manifest,
         segments: Sequence[Segment],
-        tokens_json: Any,
+        tokens: OpenFile | None,
         options: QueryOptions | None = None,
     ) -> None:
-        self.folder = folder
-        self.manifest = manifest
+        self.folder, self.manifest = folder, manifest
         self._segments = list(segments)
         self._firsts = np.cumsum([0, *(segment.documents for segment in segments)])
         self._queries = QueryEncoder(manifest, f"the index {folder}", options)
         self._tokens: list[str] | None = None
-        self._tokens_json = tokens_json
+        self._tokens_file = tokens
 
     @classmethod
     def build(
@@ -114,7 +114,7 @@ class SparseIndex:
         verify_files: bool = False,
         **changes: Any,
     ) -> SparseIndex:
-        """Open an index; its arrays are mapped into memory, not read.
+        """Open an index; its lists are read when a query asks for them.
 
         Args:
             folder: The index.
@@ -128,10 +128,10 @@ class SparseIndex:
         """
         options = QueryOptions.of(options, **changes)
         folder = Path(folder)
-        manifest, segments, tokens_json = open_segments(folder)
+        manifest, segments, tokens = open_segments(folder)
         if verify_files:
             verify(folder, manifest)
-        return cls(folder, manifest, segments, tokens_json, options)
+        return cls(folder, manifest, segments, tokens, options)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Copy the index, as it is on disk, to another folder; see :func:`isthmus.index.copying.copy_index`.
@@ -272,7 +272,7 @@ class SparseIndex:
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where that is not known."""
         if self._tokens is None:
-            self._tokens = read_tokens(self.folder, self.manifest, bytes(self._tokens_json))
+            self._tokens = [] if self._tokens_file is None else read_tokens(self._tokens_file)
         return (self._tokens[term] if term < len(self._tokens) else "") or str(term)
 
     def vectors(self, queries: Sequence[str] | csr_matrix) -> list[csr_matrix]:
@@ -320,16 +320,6 @@ class SparseIndex:
                 fields = ", ".join(sorted(known)) or "none"
                 raise InputError(f"filter must name a metadata field of the documents ({fields}), got {field!r}")
         return {field: wanted_values(value) for field, value in filter.items()}
-
-    def field_values(self, field: str) -> list[str]:
-        """The values that a metadata field of the documents has, most frequent first.
-
-        Raises:
-            InputError: If no document has such a field.
-        """
-        self._filter({field: ()})
-        counted = sum((segment.count_values(field) for segment in self._segments), Counter[str]())
-        return [value for value, _ in counted.most_common()]
 
     def _ids(self, identifier: str) -> list[str]:
         """What the rows of a document are called, or the row with this id."""

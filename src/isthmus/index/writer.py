@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus.encoders.splitting import passage_id
 from isthmus.errors import InputError, OutputError
-from isthmus.index.folder import check_encoder, named_manifests, remove_unnamed, segment_folders
+from isthmus.index.folder import check_encoder, named_manifests, refuse_links, remove_unnamed, segment_folders
 from isthmus.index.format import (
     SEGMENTS,
     Manifest,
@@ -92,6 +92,7 @@ class IndexWriter:
     def __enter__(self) -> IndexWriter:
         if self._new is None:
             read_manifest(self.folder)
+        refuse_links(self.folder)
         self._stack.enter_context(locked(self.folder))
         try:
             self._begin()

@@ -28,8 +28,8 @@ from isthmus.modules.trim import UNTRIMMED
 
 LexicalMode = Literal["echo", "hybrid"]
 MODES: tuple[LexicalMode, ...] = get_args(LexicalMode)
-# Chosen on development pairs, within the language and from English (docs/results/exact-matching.md). In a hybrid what the
-# encoder itself finds by a token is counted as well.
+# Chosen on development pairs, within the language and from English (docs/results/exact-matching.md). In a hybrid what
+# the encoder itself finds by a token is counted as well.
 KNOWN_SHARE: dict[LexicalMode, float] = {"echo": 0.5, "hybrid": 0.25}
 # Of a pair's score, in that of a token of the same IDF; chosen likewise.
 PAIR_SHARE = 0.2

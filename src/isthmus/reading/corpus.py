@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 from isthmus.errors import CollectionError, NotFoundError
 from isthmus.reading.fields import FieldNames, Role, Row, columns_of
-from isthmus.reading.lines import compression_of, decompressed, opened
+from isthmus.reading.lines import check_regular, compression_of, decompressed, opened
 from isthmus.reading.notes import Notes
 from isthmus.reading.records import PARQUET, Rows, found_files, kind_of, parquet_rows, sniffed, text_rows
 
@@ -218,6 +218,7 @@ class Corpus:
 
     def _files(self, paths: list[Path]) -> Rows:
         for path in paths:
+            check_regular(path)
             if not path.is_file():
                 raise NotFoundError(f"{path} does not exist")
         if kind_of(paths[0]) == PARQUET:

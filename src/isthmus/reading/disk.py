@@ -152,6 +152,8 @@ def _held(file: Path, what: Path) -> Iterator[None]:
     lock = FileLock(file)
     try:
         try:
+            if file.is_symlink():
+                raise OutputError(f"{file} must not be a symbolic link; remove it")
             file.touch()
             seen = file.stat()
             lock.acquire(timeout=0)
@@ -161,7 +163,7 @@ def _held(file: Path, what: Path) -> Iterator[None]:
         except Timeout as error:
             raise OutputError(f"{what} is being written by another process; wait until it has ended") from error
         except OSError as error:
-            raise not_written(what, error) from error
+            raise error if isinstance(error, OutputError) else not_written(what, error) from error
         yield
     finally:
         lock.release()

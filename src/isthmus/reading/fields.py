@@ -16,6 +16,7 @@ IDS = {"passage": ("id", "_id", "docid"), "query": ("id", "_id", "query_id", "qi
 TEXTS = {"passage": ("text", "contents"), "query": ("text", "query", "question")}
 TITLE = "title"
 NESTED = "metadata"
+DEEPEST = 64
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Row:
             raise CollectionError(
                 f"{where}: must be an object with id and text, got {type(row).__name__}; mend it or remove it"
             )
-        id_field, identifier = self._id(row, where)
+        id_field, identifier = self.identifier(row, where)
         text_field, text = self._text(row, identifier, where)
         title_field, title = self._title(row, where)
         if not isinstance(text, str) or not isinstance(title, str):
@@ -77,9 +78,19 @@ class Row:
         if self._role == "query" and not text.strip():
             raise CollectionError(f"{where}: text of {identifier!r} must not be empty; remove the line or fill it")
         ids = () if self._names.id else ("id", "_id")
-        return identifier, text, title, _metadata(row, {id_field, text_field, title_field, *ids})
+        metadata = _metadata(row, {id_field, text_field, title_field, *ids})
+        if any(is_deep(value) for value in metadata.values()):
+            raise CollectionError(
+                f"{where}: metadata of {identifier!r} must be nested at most {DEEPEST} levels deep; flatten it"
+            )
+        return identifier, text, title, {key: finite(value) for key, value in metadata.items()}
 
-    def _id(self, row: Mapping[str, Any], where: str) -> tuple[str, str]:
+    def identifier(self, row: Mapping[str, Any], where: str) -> tuple[str, str]:
+        """Name and value of the field of the id.
+
+        Raises:
+            CollectionError: If there is none, or two that differ; names the line.
+        """
         given, usual = self._names.id, IDS[self._role]
         # Queries may call theirs otherwise than passages.
         names = (given,) if given and (given in row or self._role == "passage") else usual
@@ -137,7 +148,13 @@ def _metadata(row: Mapping[str, Any], taken: set[str]) -> dict[str, Any]:
     nested = row.get(NESTED)
     inner = nested if isinstance(nested, Mapping) else {}
     outer = {key: value for key, value in row.items() if key not in taken and not (key == NESTED and inner is nested)}
-    return {str(key): finite(value) for key, value in {**inner, **outer}.items()}
+    return {str(key): value for key, value in {**inner, **outer}.items()}
+
+
+def is_deep(value: Any, levels: int = DEEPEST) -> bool:
+    """Whether objects and lists lie deeper in each other than what goes through them can follow."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return levels < 0 or any(is_deep(one, levels - 1) for one in inner)
 
 
 def finite(value: Any) -> Any:

@@ -7,10 +7,11 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, AnyStr, BinaryIO, cast
 
 from isthmus.errors import CollectionError, InputError, MissingExtraError, NotFoundError
 from isthmus.reading.notes import Notes
@@ -20,7 +21,11 @@ COMPRESSIONS = ("", ".gz", ".xz", ".zst")
 DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
 FIRST_BYTES = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_COMPRESSED_BYTES = 2**16
+# Bytes of a line, and of a file that is read whole: what is packed may be a thousand times as much as lies on the disk.
+LINE_BYTES, WHOLE_BYTES = 2**24, 2**27
+_CHUNK = 2**16
+# What comes out of the frame behind the last one of a .zst file.
+_END = b"the end of the file"
 # The longer mark goes first: one begins with the other.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -35,6 +40,16 @@ def compression_of(path: Path) -> str:
     return path.suffix if path.suffix in COMPRESSIONS else ""
 
 
+def check_regular(path: Path, refusal: type[InputError] = CollectionError) -> None:
+    """Refuse a named pipe, for whose writer opening would wait, and a device, which has no end.
+
+    Raises:
+        InputError: Or the ``refusal`` given.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise refusal(f"{path} must be a file, got a pipe or a device; write its content to a file")
+
+
 @contextmanager
 def opened(path: Path, *, refusal: type[InputError] = CollectionError) -> Iterator[BinaryIO]:
     """The bytes of a file, as they lie on the disk.
@@ -45,10 +60,11 @@ def opened(path: Path, *, refusal: type[InputError] = CollectionError) -> Iterat
 
     Raises:
         NotFoundError: If it is not there.
-        InputError: Or the ``refusal`` given, if it cannot be read, is a Git LFS pointer, or is compressed and does not
-            say so.
+        InputError: Or the ``refusal`` given, if it is no file, cannot be read, is a Git LFS pointer, or is compressed
+            and does not say so.
     """
     try:
+        check_regular(path, refusal)
         raw = path.open("rb")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist") from error
@@ -102,7 +118,7 @@ def numbered_lines(
     """
     number = 0
     try:
-        for number, line in enumerate(_decoded(name, stream, notes), start=1):
+        for number, line in enumerate(_decoded(name, stream, notes, refusal), start=1):
             if number == 1 and "\x00" in line:
                 raise refusal(
                     f"{name}, line 1: must be UTF-8 text, got zero bytes (UTF-16 without its mark?); convert the file"
@@ -115,24 +131,37 @@ def numbered_lines(
         raise refusal(f"{name} is damaged after line {number} ({error}); check it, or fetch it again") from error
 
 
-def _decoded(name: str, stream: BinaryIO, notes: Notes | None) -> Iterator[str]:
+def _decoded(name: str, stream: BinaryIO, notes: Notes | None, refusal: type[InputError]) -> Iterator[str]:
     peek = getattr(stream, "peek", None)
     head = b"" if peek is None else peek(4)[:4]
     encoding = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
     if encoding is None:
         # Decoded line by line, because a text stream reads ahead and could not name the line that is wrong.
-        for number, content in enumerate(stream):
+        for number, content in enumerate(_bounded(name, stream, refusal)):
             yield content.decode("utf-8" if number else "utf-8-sig")
         return
     if notes is not None:
         notes.take("decoded_files", name, encoding)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
     try:
-        yield from text
+        yield from _bounded(name, text, refusal)
     finally:
         # It would close the stream, which is somebody else's, and may have been closed by now.
         if not stream.closed:
             text.detach()
+
+
+def _bounded(name: str, stream: IO[AnyStr], refusal: type[InputError]) -> Iterator[AnyStr]:
+    """The lines of a stream; one that is too long is refused before it is held whole."""
+    for number in count(1):
+        line = stream.readline(LINE_BYTES + 1)
+        if not line:
+            return
+        if len(line) > LINE_BYTES:
+            raise refusal(
+                f"{name}, line {number}: must have at most {LINE_BYTES:,} bytes, got more; cut it into documents"
+            )
+        yield line
 
 
 def read_lines(
@@ -157,6 +186,21 @@ def read_lines(
             yield number, line.rstrip("\r\n")
 
 
+def joined(name: str, lines: Iterable[str], refusal: type[InputError] = CollectionError) -> str:
+    """The lines of a file that has to be held whole, as one list of JSON has.
+
+    Raises:
+        InputError: Or the ``refusal`` given, if they are too long together.
+    """
+    kept, size = [], 0
+    for line in lines:
+        size += len(line)
+        if size > WHOLE_BYTES:
+            raise refusal(f"{name} must have at most {WHOLE_BYTES:,} characters, got more; write a row a line (.jsonl)")
+        kept.append(line)
+    return "".join(kept)
+
+
 def is_unicode(text: str) -> bool:
     """Whether ``text`` can be encoded; lone surrogates, which JSON may hold, cannot, and tokenizers refuse them."""
     try:
@@ -175,32 +219,47 @@ def _zstd_stream(raw: BinaryIO) -> BinaryIO:
 
 
 class _ZstdStream(io.RawIOBase):
-    """Unlike the package's own, it refuses half a frame, and raises for damage what files raise."""
+    """Unlike the package's own, it refuses half a frame, and raises for damage what files raise.
+
+    One more frame is put behind the file: it comes out whole where the last one of the file was.
+    """
 
     def __init__(self, raw: BinaryIO, zstandard: Any) -> None:
-        self._raw = raw
-        self._zstandard = zstandard
-        self._frame: Any = None
-        self._compressed = self._ready = b""
+        last = zstandard.compress(_END)
+        self._source = _Then(raw, last)
+        self._reader = zstandard.ZstdDecompressor().stream_reader(self._source, read_across_frames=True)
+        self._error = zstandard.ZstdError
+        self._ready = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if self._frame is not None and self._frame.eof:
-                self._compressed, self._frame = self._frame.unused_data, None
-            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
-            if not self._compressed:
-                if self._frame is not None:
-                    raise EOFError("the compressed file ends early")
-                return 0
-            self._frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+        while len(self._ready) <= len(_END):
             try:
-                self._ready = self._frame.decompress(self._compressed)
-            except self._zstandard.ZstdError as error:
+                more = self._reader.read(_CHUNK)
+            except self._error as error:
+                if not self._source.last:
+                    raise EOFError("the compressed file ends early") from error
                 raise OSError(str(error)) from error
-            self._compressed = b""
-        size = min(len(buffer), len(self._ready))
+            if not more and self._ready != _END:
+                raise EOFError("the compressed file ends early")
+            if not more:
+                return 0
+            self._ready += more
+        size = min(len(buffer), len(self._ready) - len(_END))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
+
+
+class _Then:
+    """A stream, and bytes behind it."""
+
+    def __init__(self, raw: BinaryIO, last: bytes) -> None:
+        self._raw, self.last = raw, last
+
+    def read(self, size: int) -> bytes:
+        found = self._raw.read(size)
+        if not found:
+            found, self.last = self.last, b""
+        return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from isthmus.errors import CollectionError, InputError, MissingExtraError, OutputError
-from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, numbered_lines, opened
+from isthmus.reading.lines import FIRST_BYTES, compression_of, decompressed, is_unicode, joined, numbered_lines, opened
 from isthmus.reading.notes import Notes
 
 PARQUET = ".parquet"
@@ -151,7 +151,7 @@ def _json_rows(
             continue
         whole = listed and number == 1 and line.lstrip().startswith("[")
         if whole:
-            text = "".join(chain([f"{line}\n"], (more for _, more in lines)))
+            text = joined(name, chain([f"{line}\n"], (more for _, more in lines)), refusal)
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -270,8 +270,10 @@ def parquet_rows(
         raise MissingExtraError("pyarrow", "parquet") from error
     try:
         file = ParquetFile(source if isinstance(source, Path) else _kept(name, source))
-    except pyarrow.ArrowException as error:
-        raise refusal(f"{name} must be a Parquet file, got {error}; fetch it again") from error
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        # Some of its messages have several lines.
+        reason = " ".join(str(error).split())
+        raise refusal(f"{name} must be a Parquet file, got {reason}; fetch it again") from error
 
     def rows() -> Rows:
         number = 0
@@ -280,8 +282,9 @@ def parquet_rows(
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{name}, row {number}", row
-        except (pyarrow.ArrowException, OSError) as error:
-            raise refusal(f"{name} is damaged after row {number} ({error}); fetch it again") from error
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise refusal(f"{name} is damaged after row {number} ({reason}); fetch it again") from error
 
     return file.metadata.num_rows, rows()
 

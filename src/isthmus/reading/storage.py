@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} must be a JSON file, got {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(value).__name__}")

@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from isthmus.serve.gate import Served
+from isthmus.serve.logs import cut
 
-_PATH_CHARACTERS = 200
+_METHOD_CHARACTERS, _PATH_CHARACTERS = 20, 200
+# Of what was asked, by field.
+_TEXT_CHARACTERS = 500
 _TEXTS = ("query", "token", "texts", "id")
 
 
@@ -24,7 +27,7 @@ def write_line(served: Served, *, texts: bool) -> None:
     """
     line: dict[str, Any] = {
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        "method": served.method,
+        "method": served.method[:_METHOD_CHARACTERS],
         "path": served.path[:_PATH_CHARACTERS],
         "status": served.status,
         "ms": round(served.seconds * 1e3, 1),
@@ -43,6 +46,13 @@ def _asked(served: Served) -> dict[str, Any]:
     if served.body:
         try:
             asked = json.loads(served.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
-    return {name: asked[name] for name in _TEXTS if name in asked} if isinstance(asked, dict) else {}
+    return {name: _short(asked[name]) for name in _TEXTS if name in asked} if isinstance(asked, dict) else {}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value, _TEXT_CHARACTERS)
+    text = json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _TEXT_CHARACTERS else cut(text, _TEXT_CHARACTERS)

@@ -1,12 +1,16 @@
-"""Answers as plain objects: two threads of work behind an event loop, one that encodes and one that searches."""
+"""Answers as plain objects: two threads of work behind an event loop, one that encodes and one that searches.
+
+Work is in steps, so that a request with much of it does not keep the others waiting, and ends when nobody waits for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,8 +27,10 @@ from isthmus.serve.batcher import Batcher, Encoded
 from isthmus.serve.counters import Counters
 from isthmus.serve.gate import Refusal
 from isthmus.serve.highlight import Highlighter, Span, excerpt
+from isthmus.serve.holdings import Holdings
 from isthmus.serve.library import Library
 from isthmus.serve.options import Limits
+from isthmus.serve.turns import Steps, Turns
 from isthmus.serve.words import Words
 
 Result = TypeVar("Result")
@@ -50,6 +56,7 @@ class Answers:
         self._library = library
         self._words = Words(library.encoder, library.token_map)
         self._highlighter = Highlighter(library.encoder, self._words)
+        self._holdings = Holdings(library)
 
     @property
     def problem(self) -> str | None:
@@ -59,14 +66,14 @@ class Answers:
     def start(self) -> None:
         """Start the threads; once before the first request, and again after :meth:`close`."""
         self._encoding = ThreadPoolExecutor(1, "isthmus-encode")
-        self._searching = ThreadPoolExecutor(1, "isthmus-search")
+        self._searching = Turns("isthmus-search")
         limits = self.limits
         self._batcher = Batcher(self._library.encode, self._encoding, window=limits.window, size=limits.batch)
 
     def close(self) -> None:
         """Wait for the work in hand and end the threads."""
         self._encoding.shutdown(cancel_futures=True)
-        self._searching.shutdown(cancel_futures=True)
+        self._searching.close()
 
     async def search(
         self,
@@ -84,24 +91,30 @@ class Answers:
         self._check_number("expansion", expansion)
         encoded = await self._batcher.vector(query, "query")
 
-        def work() -> tuple[dict[str, Any], float]:
-            started = time.perf_counter()
+        def work() -> Steps[tuple[dict[str, Any], float]]:
+            clock = time.perf_counter
+            started, shown = clock(), []
             with self._library.reading() as index:
                 self._check_filter(filter)
                 hits = index.search(encoded.vector, top_k, filter=filter)
-                found: Iterable[dict[str, Any] | None] = (
-                    self._explained(index, encoded.vector, hit.id, characters, hit)
-                    if matches
-                    else _found(hit.document, hit.score, characters)
-                    for hit in hits
-                )
-                # A server finds documents for a moment that were deleted already.
-                shown = [hit for hit in found if hit is not None]
                 generation = self._library.generation()
                 omitted = left_out(index, encoded.vector, filter)
-            seconds = time.perf_counter() - started
+                seconds = clock() - started
+                for hit in hits:
+                    if matches:
+                        yield
+                    started = clock()
+                    found = (
+                        self._explained(index, encoded.vector, hit.id, characters, hit)
+                        if matches
+                        else _found(hit.document, hit.score, characters)
+                    )
+                    # A server finds documents for a moment that were deleted already.
+                    shown += [] if found is None else [found]
+                    seconds += clock() - started
             return {
                 "query": query,
+                "known": self._highlighter.knows(query),
                 "hits": shown,
                 "expansion": self._terms(encoded.vector, expansion),
                 "left_out": omitted,
@@ -109,7 +122,7 @@ class Answers:
                 "timing": _timing(encoded, seconds),
             }, seconds
 
-        answer, seconds = await self._run(work)
+        answer, seconds = await self._run(work())
         self._counters.encode.add(encoded.seconds)
         self._counters.search.add(seconds)
         return answer
@@ -117,17 +130,17 @@ class Answers:
     async def explain(self, query: str, identifier: str) -> dict[str, Any]:
         """The tokens behind the score of a document, and where they stand in it."""
         self._check_text("query", query)
-        self._check_text("id", identifier)
         encoded = await self._batcher.vector(query, "query")
 
-        def work() -> dict[str, Any]:
+        def work() -> Steps[dict[str, Any]]:
             with self._library.reading() as index:
                 found = self._explained(index, encoded.vector, identifier, _WHOLE)
             if found is None:
-                raise Refusal(404, f"id must be that of a document in the index, got {identifier!r}", "id")
+                raise Refusal(404, f"id must be that of a document in the index, got {identifier!r:.80}", "id")
             return found
+            yield
 
-        return await self._run(work)
+        return await self._run(work())
 
     async def encode(self, texts: Sequence[str], role: Role, top_k: int | None) -> dict[str, Any]:
         """Vectors of texts."""
@@ -135,33 +148,43 @@ class Answers:
             raise Refusal(422, f"texts must be at most {self.limits.texts}, got {len(texts)}; send several", "texts")
         for text in texts:
             self._check_text("texts", text)
-        encoded = await asyncio.gather(*(self._batcher.vector(text, role) for text in texts))
+        before = accumulate(map(len, texts), initial=0)
+        asked = (self._batcher.vector(text, role, ahead) for text, ahead in zip(texts, before, strict=False))
+        encoded = await asyncio.gather(*asked)
 
-        def work() -> dict[str, Any]:
-            vectors = [one.vector for one in encoded]
-            return {"vectors": [{"active": int(v.nnz), "terms": self._terms(v, top_k)} for v in vectors]}
+        def work() -> Steps[dict[str, Any]]:
+            vectors = []
+            for one in encoded:
+                vectors.append({"active": int(one.vector.nnz), "terms": self._terms(one.vector, top_k)})
+                yield
+            return {"vectors": vectors}
 
-        return await self._run(work)
+        return await self._run(work())
 
     async def token(self, token: str, top_k: int) -> dict[str, Any]:
         """What a token is made of, what it goes into, and which ones lie near it."""
         self._check_text("token", token)
         self._check_number("top_k", top_k)
 
-        def work() -> dict[str, Any]:
+        def work() -> Steps[dict[str, Any]]:
             try:
-                return {"token": token, "rows": self._words.describe(token.strip(), top_k)}
+                described = self._words.rows(token.strip(), top_k)
             except InputError as error:
                 raise Refusal(404, str(error), "token") from error
+            rows = []
+            for row in described:
+                rows.append(row | self._holdings.of_token(row["id"]))
+                yield
+            return {"token": token, "rows": rows}
 
-        return await self._run(work)
+        return await self._run(work())
 
     async def info(self) -> dict[str, Any]:
         """What is served."""
 
-        def work() -> dict[str, Any]:
+        def work() -> Steps[dict[str, Any]]:
             with self._library.reading() as index:
-                documents = len(index)
+                documents, held = len(index), self._holdings.of(index)
             return {
                 "version": isthmus.__version__,
                 "index": self._library.name,
@@ -169,32 +192,36 @@ class Answers:
                 "documents": documents,
                 "generation": self._library.generation(),
                 "fields": self._library.fields(),
+                **held,
                 "token_map": self._words.token_map is not None,
                 "problem": self._library.problem,
                 "limits": asdict(self.limits.part(Limits)),
             }
+            yield
 
-        return await self._run(work)
+        return await self._run(work())
 
     async def ready(self) -> dict[str, Any]:
         """Ask the index or engine whether it answers; however many ask at a time, it is asked once."""
 
-        def work() -> None:
+        def work() -> Steps[None]:
             with self._library.reading() as index:
                 len(index)
+            return
+            yield
 
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._run(work))
+            self._asking = asyncio.ensure_future(self._run(work()))
         try:
             await asyncio.wait_for(asyncio.shield(self._asking), self.limits.seconds)
         except asyncio.TimeoutError as error:
             message = f"the index did not answer within {self.limits.seconds:g} s; try again in a second"
             raise Refusal(503, message, retry_after="1") from error
-        return {"status": "ready", "problem": self.problem}
+        return {"status": "ready" if self.problem is None else "degraded", "problem": self.problem}
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
+    async def _run(self, work: Steps[Result]) -> Result:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._searching, work)
+            return await self._searching.run(work)
         except Refusal as refusal:
             self._counters.failures += refusal.status == 503
             raise
@@ -212,7 +239,10 @@ class Answers:
             return None
         score = sum(match.score for match in matches) if hit is None else hit.score
         spans = self._highlighter.spans(document.content, matches)
-        return _found(document, score, characters, spans) | {"matches": [self._matched(match) for match in matches]}
+        found = _found(document, score, characters, spans) | {"matches": [self._matched(match) for match in matches]}
+        if hit is None:
+            found["read"] = self._highlighter.read(document.title.strip(), document.text.strip())
+        return found
 
     def _matched(self, match: Match) -> dict[str, Any]:
         return {"text": self._words.show(match.token), **match._asdict()}
@@ -258,6 +288,7 @@ def _found(document: Document, score: float, characters: int, spans: Sequence[Sp
         "text": _part(document.text.strip(), spans, first, characters),
         "metadata": document.metadata,
         "matches": None,
+        "read": None,
     }
 
 

@@ -35,6 +35,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_PATH_CHARACTERS = 200
 BROKEN = "the server failed; its log says why"
 _logger = logging.getLogger(__name__)
 
@@ -134,12 +135,12 @@ class Gate:
         except Refusal as refusal:
             # An answer that is under way, to a client that reads too slowly, is broken off.
             if not started:
-                await _answer(refusal, sending)
+                await _refuse(refusal, sending)
         except Exception:
             # The traceback is for the log alone: it may name folders.
-            _logger.exception("a request to %r failed", scope["path"])
+            _logger.exception("a request to %r failed", scope["path"][:_PATH_CHARACTERS])
             if not started:
-                await _answer(Refusal(500, BROKEN), sending)
+                await _refuse(Refusal(500, BROKEN), sending)
         finally:
             served.seconds = time.perf_counter() - began
             for observe in self._observers:
@@ -161,16 +162,41 @@ class Gate:
         served.body = body = await _within(seconds, self._read(found, receive), reading)
         late = Refusal(504, f"the request took longer than {seconds:g} s; ask for less, or try again later")
         if path in LIGHT:
-            await _within(seconds, self._app(scope, _replayed(body, receive), send), late)
+            await self._answer(scope, body, receive, send, late)
             return
         if self.at_work >= self._limits.waiting:
             message = f"the server has {self._limits.waiting} requests at work already; try again in a second"
             raise Refusal(503, message, retry_after="1")
         self.at_work += 1
         try:
-            await _within(seconds, self._app(scope, _replayed(body, receive), send), late)
+            await self._answer(scope, body, receive, send, late)
         finally:
             self.at_work -= 1
+
+    async def _answer(self, scope: Any, body: bytes, receive: Receive, send: Send, late: Refusal) -> None:
+        """Let the application answer, as long as there is time and somebody who waits for it."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                await asyncio.shield(gone)
+                return {"type": "http.disconnect"}
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        work = asyncio.ensure_future(self._app(scope, replay, send))
+        try:
+            await asyncio.wait((work, gone), timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+            elif not gone.done():
+                raise late
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     def _check_host(self, given: list[str]) -> None:
         if self._hosts is None:
@@ -215,21 +241,13 @@ async def _within(seconds: float, work: Awaitable[Any], late: Refusal) -> Any:
         raise late from None
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body that has been read already, then whatever comes after it."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+async def _disconnected(receive: Receive) -> None:
+    """Wait until nobody waits for the answer any more."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
-async def _answer(refusal: Refusal, send: Send) -> None:
+async def _refuse(refusal: Refusal, send: Send) -> None:
     content = json.dumps(refusal.content).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content)), **refusal.headers}
     if refusal.status in (400, 408, 413):

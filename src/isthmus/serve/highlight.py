@@ -20,6 +20,14 @@ from isthmus.vocabulary.spelling import backend_of
 _FAINT = 0.05
 _NAMED = 3
 _WORD_SEARCHED = 24
+# Characters of a text that are read for each token that the encoder takes, at first and at most.
+_FIRST, _MOST = 8, 64
+# Tokens at the end of what is read may be others where the text goes on.
+_SPARE = 16
+# Marks that a letter may have.
+_MARKS = 32
+# Tokens of encoders without a bound of their own.
+_UNBOUNDED = 8192
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Highlighter:
 
     def __init__(self, encoder: Any, words: Words) -> None:
         self._words = words
-        self._room: int | None = None
+        self._room = _UNBOUNDED
         self._tokenizer: Any = None
         try:
             backend = backend_of(encoder.tokenizer)
@@ -80,7 +88,7 @@ class Highlighter:
         """
         if self._tokenizer is None or not matches:
             return []
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        encoded = self._read(text)
         scores: dict[int, float] = {}
         for match in matches:
             # A token's meaning and its occurrence are dimensions of their own in a hybrid, and one place in the text.
@@ -100,6 +108,36 @@ class Highlighter:
                 found.append(Span(start, end, sum(share.values()), named))
         least = _FAINT * max((span.score for span in found), default=0.0)
         return _apart([span for span in found if span.score >= least])
+
+    def knows(self, text: str) -> bool | None:
+        """Whether the vocabulary has any character of a text; None where its tokens cannot be looked into."""
+        if self._tokenizer is None:
+            return None
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return any(id not in self._words.foreign for id in ids)
+
+    def read(self, title: str, text: str) -> int | None:
+        """Characters of a text that the encoder reads behind its title; None where that is all of it."""
+        if self._tokenizer is None:
+            return None
+        # In the content a space stands between title and text.
+        first = len(title) + 1 if title else 0
+        offsets = self._read(f"{title} {text}" if title else text).offsets
+        if len(offsets) <= self._room:
+            return None
+        return max(0, offsets[self._room - 1][1] - first) if self._room > 0 else 0
+
+    def _read(self, text: str) -> Any:
+        """The tokens of the part of a text that the encoder reads, and some more.
+
+        Truncation of the tokenizer would come too late: it splits all of a text before it cuts.
+        """
+        length = _FIRST * self._room
+        while True:
+            encoded = self._tokenizer.encode(text[:length], add_special_tokens=False)
+            if length >= min(len(text), _MOST * self._room) or len(encoded.ids) >= self._room + _SPARE:
+                return encoded
+            length *= 2
 
     def _shares(self, id: int, scores: Mapping[int, float]) -> dict[int, float]:
         """What a token counts, by dimension."""
@@ -145,9 +183,10 @@ def excerpt(text: str, spans: Sequence[Span], length: int) -> tuple[int, int]:
 
 def _whole(text: str, start: int, end: int) -> tuple[int, int]:
     """The same part with the marks that belong to its first and last letter, which must not be drawn apart."""
-    while start > 0 and unicodedata.category(text[start])[0] == "M":
+    first, last = max(start - _MARKS, 0), min(end + _MARKS, len(text))
+    while start > first and unicodedata.category(text[start])[0] == "M":
         start -= 1
-    while end < len(text) and unicodedata.category(text[end])[0] == "M":
+    while end < last and unicodedata.category(text[end])[0] == "M":
         end += 1
     return start, end
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.sparse import csr_matrix
 
-from isthmus.encoders.encoding import encode_texts, full_precision
+from isthmus.encoders.encoding import encode_texts, full_precision, in_memory
 from isthmus.encoders.load import transfer_folder
 from isthmus.encoders.prompts import Role
 from isthmus.engines import Engine
@@ -61,7 +61,7 @@ class Library:
             self.name = self._source.name
             queries = QueryEncoder(self._source.header, f"the index {url}", options)
             opened, self._encoding = queries.open(), queries.encoding
-            self.encoder = full_precision(opened.encoder)
+            self.encoder = in_memory(full_precision(opened.encoder))
             self._source.admit(queries)
             name = opened.identity.name
             self.model = Path(name).name if name is not None and Path(name).is_absolute() else name

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from isthmus.errors import InputError
+from isthmus.serve.connections import Connection, ConnectionTable
+from isthmus.serve.logs import BoundedHandler
 from isthmus.serve.options import Limits
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -46,18 +50,22 @@ def run_server(
     listening = _listen(host, port)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=cast(Any, functools.partial(Connection, table=ConnectionTable(limits))),
         ws="none",
         lifespan="on",
         # A line for every request would hold its query.
         access_log=False,
         log_level="warning",
+        # All goes through the handler below.
+        log_config=None,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=int(limits.seconds + _GRACE),
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
     server = uvicorn.Server(config)
+    log = BoundedHandler()
+    logging.getLogger().addHandler(log)
     handlers = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         address = f"[{host}]" if ":" in host else host
@@ -65,6 +73,7 @@ def run_server(
             ready(f"http://{address}:{listening.getsockname()[1]}")
         server.run(sockets=[listening])
     finally:
+        logging.getLogger().removeHandler(log)
         listening.close()
         for number, handler in handlers.items():
             with contextlib.suppress(TypeError):

@@ -12,7 +12,7 @@ from isthmus.index.options import QueryOptions
 from isthmus.options import Options, option
 
 # Ten hits are what is given when nobody says how many.
-_LOWEST = {"window": 0, "seconds": 1e-3, "top_k": 10}
+_LOWEST = {"window": 0, "seconds": 1e-3, "headers": 1e-3, "top_k": 10}
 
 
 def _milliseconds(value: float) -> float:
@@ -29,7 +29,9 @@ class Limits(Options):
         texts: Texts of one call to encode.
         top_k: Hits, and rows of every other list.
         waiting: Requests at work or waiting; one more is answered 503.
-        seconds: Time for a request's body to arrive, and again for its answer.
+        seconds: Time for a request's body to arrive, again for its answer, and again for the answer to be taken.
+        headers: Seconds for a request's headers to arrive, and to wait for a connection's next one.
+        connections: Of one address; beyond, one that is not at work goes for a new one.
         window: Seconds that a query waits for others to be encoded with.
         batch: Texts that are encoded together.
     """
@@ -40,6 +42,10 @@ class Limits(Options):
     top_k: int = option(100, help="Hits of one search.", names=("--max-top-k",), at_least=_LOWEST["top_k"])
     waiting: int = option(64, help="Requests at work at once; more get 503.", names=("--max-waiting",), at_least=1)
     seconds: float = option(10.0, help="Seconds for a request; longer ones get 504.", names=("--timeout",))
+    headers: float = option(5.0, help="Seconds for a request's headers.", names=("--header-timeout",))
+    connections: int = option(
+        256, help="Connections of one address; one more cuts one.", names=("--max-connections",), at_least=1
+    )
     window: float = option(
         0.003,
         help="Milliseconds that a query waits for others to be encoded with.",

@@ -12,7 +12,7 @@ Value = str | int | float | bool
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Search(_Asked):
@@ -107,6 +107,9 @@ class Found(BaseModel):
     text: Part
     metadata: dict[str, Any]
     matches: list[Matched] | None = Field(description="Null where they were not asked for.")
+    read: int | None = Field(
+        description="Characters of the text that the encoder reads; null for all, and in a search."
+    )
 
 
 class Timing(BaseModel):
@@ -122,6 +125,7 @@ class Hits(BaseModel):
     """The answer to a search."""
 
     query: str
+    known: bool | None = Field(description="Whether the vocabulary has any of its characters; null where untold.")
     hits: list[Found]
     expansion: list[Term]
     left_out: int = Field(description="Dimensions of the query that the engine does not take: the lightest ones.")
@@ -156,6 +160,30 @@ class Neighbour(BaseModel):
     similarity: float = Field(description="Cosine.")
 
 
+class UsedIn(BaseModel):
+    """A document that has a token."""
+
+    id: str
+    language: str | None
+    text: str
+    weight: float
+
+
+class Histogram(BaseModel):
+    """How often weights of some size are."""
+
+    edges: list[float] = Field(description="Of the bins, one more than these.")
+    counts: list[int] = Field(description="Documents of each bin.")
+
+
+class Use(BaseModel):
+    """A token in the index."""
+
+    documents: int = Field(description="Documents that have it.")
+    histogram: Histogram = Field(description="Its weights in them.")
+    top: list[UsedIn] = Field(description="Those in which it weighs most.")
+
+
 class TokenRow(BaseModel):
     """What is known of a token."""
 
@@ -167,6 +195,8 @@ class TokenRow(BaseModel):
     made_of: list[Weighted]
     goes_into: list[Weighted]
     neighbours: list[Neighbour]
+    written: bool | None = Field(description="False where the encoder keeps it silent; null where that is not known.")
+    use: Use | None = Field(description="Null where the engine does not tell, or the index cannot be read.")
 
 
 class Tokens(BaseModel):
@@ -174,6 +204,35 @@ class Tokens(BaseModel):
 
     token: str
     rows: list[TokenRow]
+
+
+class Counted(BaseModel):
+    """A value of a field."""
+
+    value: str
+    documents: int
+
+
+class Values(BaseModel):
+    """The values of a field."""
+
+    distinct: int
+    top: list[Counted] = Field(description="The most frequent ones.")
+
+
+class Language(BaseModel):
+    """A language of the documents."""
+
+    code: str
+    documents: int
+    colour: int = Field(description="Number of its colour, 0 to 7, as on the pages of audits.")
+
+
+class Example(BaseModel):
+    """A query to begin with: how a document begins."""
+
+    text: str
+    language: str | None
 
 
 class Info(BaseModel):
@@ -185,6 +244,9 @@ class Info(BaseModel):
     documents: int
     generation: int | None = Field(description="Counts the changes of the index; null where it lies on a server.")
     fields: list[str] | None = Field(description="Metadata fields that can be filtered by; null where any may be.")
+    values: dict[str, Values] | None = Field(description="By field, counted in the index; null where it does not tell.")
+    languages: list[Language] = Field(description="Values of the field language, most frequent first.")
+    examples: list[Example]
     token_map: bool = Field(description="Whether it is known what tokens are made of.")
     problem: str | None = Field(description="Says so when the index cannot be read, or is not the latest one.")
     limits: dict[str, float]
@@ -200,5 +262,5 @@ class Health(BaseModel):
 class Ready(BaseModel):
     """Whether the index or engine answers."""
 
-    status: Literal["ready"]
+    status: Literal["ready", "degraded"]
     problem: str | None = Field(description="Says so when a part of the index cannot be read, or it is not the latest.")

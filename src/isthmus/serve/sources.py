@@ -14,12 +14,14 @@ from isthmus.engines.embedded import EmbeddedEngine
 from isthmus.engines.seismic import FOLDER, HEADER, SeismicEngine
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import EngineAwayError, IndexFileError, InputError, IsthmusError
-from isthmus.index.format import MANIFEST
+from isthmus.index.format import MANIFEST, verify
 from isthmus.index.header import VectorHeader
 from isthmus.index.query_encoder import QueryEncoder
 
 # Seconds after which a server is asked again whether its vectors are still those of the encoder.
 RECHECK = 10.0
+# Seconds after which a folder that cannot be read is looked at again.
+MENDED = 1.0
 Folder = EmbeddedEngine | SeismicEngine
 # Seconds for which a server that took no connection is left alone: where packets are lost, every attempt takes a while.
 AWAY = 0.5
@@ -66,6 +68,9 @@ class Source(Protocol):
 class FolderSource:
     """An index folder, with or without Seismic's lists, that is opened anew when a writer has changed it.
 
+    Where something else has, as a restored copy does, file by file and in place, all files are compared with their
+    digests before the index is used.
+
     Args:
         url: The folder, behind ``seismic:`` where its lists are to be searched.
     """
@@ -77,6 +82,8 @@ class FolderSource:
         self._queries: QueryEncoder | None = None
         self.name = self._folder.absolute().name
         self.problem: str | None = None
+        self._failed_on: dict[Path, tuple[int, ...] | None] = {}
+        self._looked = 0.0
         self._seen = self._look()
         self._index = self._open()
         self.header: VectorHeader = self._index.manifest
@@ -89,19 +96,23 @@ class FolderSource:
     def current(self) -> Folder:
         """The index as it is on disk now; the one before where that cannot be used, with the reason in the log."""
         seen = self._look()
-        if seen != self._seen:
+        if seen != self._seen or (self.problem is not None and self._is_mended()):
             # What is opened may be later than what was seen; then it is opened once more, which costs a millisecond.
+            in_place = self.problem is not None or _number(seen) == _number(self._seen)
             self._seen = seen
             try:
                 opened = self._open()
                 if self._queries is not None:
                     self._check(opened, self._queries)
+                if in_place:
+                    verify(self._folder, opened.manifest)
                 self._index, self.problem = opened, None
                 self.header = opened.manifest
             except (IsthmusError, OSError) as error:
                 # The reason names folders, which are no business of those who search.
                 lists = ", or has no lists yet" if self._seismic else ""
-                self.problem = f"the index on disk is damaged or of another model{lists}; the server's log says more"
+                problem = f"the index on disk is damaged or of another model{lists}; the server's log says more"
+                self.problem = self.problem or problem
                 _logger.warning("still searching the index as it was, because the new one cannot be used: %s", error)
         return self._index
 
@@ -115,7 +126,7 @@ class FolderSource:
         return sorted({field for entry in entries for field in entry.fields})
 
     def fail(self, error: IsthmusError) -> str:
-        """A damaged file stays one until another index takes its place."""
+        """A damaged file stays one until another index takes its place, or it is mended."""
         self.problem = "the index is damaged; the server's log says which file, and what to do"
         return self.problem
 
@@ -123,7 +134,7 @@ class FolderSource:
         """One query that works tells nothing about the files that others read."""
 
     def close(self) -> None:
-        """Nothing to give back: mapped files go with the last reference."""
+        """Nothing to give back: open files go with the last reference."""
 
     def _open(self) -> Folder:
         return cast(Folder, open_engine(self._url))
@@ -132,6 +143,14 @@ class FolderSource:
         """What every change of the index, and of Seismic's lists, changes: a new file has another number."""
         header = self._folder / FOLDER / HEADER
         return tuple(_stamp(path) for path in (self._folder / MANIFEST, *((header,) if self._seismic else ())))
+
+    def _is_mended(self) -> bool:
+        """Whether anything in the folder is other than when this was asked last; looks once a second."""
+        if time.monotonic() - self._looked < MENDED:
+            return False
+        self._looked = time.monotonic()
+        before, self._failed_on = self._failed_on, {path: _stamp(path) for path in self._folder.rglob("*")}
+        return self._failed_on != before
 
     def _check(self, index: Folder, queries: QueryEncoder) -> None:
         queries.check(index.manifest, f"the index {self._folder}")
@@ -220,6 +239,11 @@ def open_source(url: str) -> Source:
     """
     local = not is_engine_url(url) or Location.parse(url).scheme == _SEISMIC
     return FolderSource(url) if local else ServerSource(url)
+
+
+def _number(seen: tuple[tuple[int, ...] | None, ...]) -> int | None:
+    """Of the file that the manifest is: who writes one puts another in its place."""
+    return None if seen[0] is None else seen[0][0]
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

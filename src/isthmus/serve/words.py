@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,13 @@ class Words:
         self.token_map = token_map
         self.written_as: Mapping[str, str] = {} if token_map is None else token_map.info.get("written_as", {})
 
+    @functools.cached_property
+    def foreign(self) -> frozenset[int]:
+        """Tokens that stand for characters that the vocabulary does not have: the unknown one, and single bytes."""
+        found = () if self._vocabulary is None else self._vocabulary.tokens
+        unknown = self._encoder.tokenizer.unk_token_id
+        return frozenset(token.id for token in found if token.kind is Kind.BYTE or token.id == unknown)
+
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where there is nothing."""
         if self._block is not None and term >= 2 * self._block:
@@ -65,7 +72,11 @@ class Words:
         return self.show(token) if token in self.ids else token
 
     def describe(self, text: str, top_k: int) -> list[dict[str, Any]]:
-        """What the explorer's token page shows, one row per token that a text is or consists of.
+        """All of :meth:`rows`."""
+        return list(self.rows(text, top_k))
+
+    def rows(self, text: str, top_k: int) -> Iterator[dict[str, Any]]:
+        """What the explorer's token page shows, one row per token that a text is or consists of, as they are made.
 
         Args:
             text: A token with or without its marker, or any text.
@@ -78,14 +89,13 @@ class Words:
             ids = [find_token(self.tokens, text, "target")]
         except InputError:
             ids = self._pieces(text)[:top_k]
-        rows = [self._row(id, top_k) for id in ids]
-        if rows:
-            return rows
+        if ids:
+            return (self._row(id, top_k) for id in ids)
         goes_into = self._goes_into(text, top_k)
         if not goes_into:
-            raise InputError(f"token must be in the vocabulary, or consist of tokens that are, got {text!r}")
+            raise InputError(f"token must be in the vocabulary, or consist of tokens that are, got {text!r:.80}")
         row: dict[str, Any] = {"id": None, "token": text, "text": text, "fate": None, "written_as": None, "made_of": []}
-        return [{**row, "goes_into": goes_into, "neighbours": []}]
+        return iter([{**row, "goes_into": goes_into, "neighbours": []}])
 
     def _row(self, id: int, top_k: int) -> dict[str, Any]:
         token = self.tokens[id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback, TrainerState
 
 from isthmus.collections import Collection
-from isthmus.errors import TrainingError
+from isthmus.errors import InputError, TrainingError
 from isthmus.evaluation import evaluate_model
 from isthmus.reading.disk import put_through, put_through_all, writing
 from isthmus.reading.storage import atomic_write, read_json
 from isthmus.training.objective import Window
+from isthmus.training.output import WHOLE
 
 METRIC = "ndcg@10"
 CONTROLLER_FILE = "document_regularizer.json"
@@ -105,8 +107,13 @@ class ActiveDimsController(TrainerCallback):  # type: ignore[misc]
         self.error: float | None = None
         if resume is not None and (resume / CONTROLLER_FILE).exists():
             saved = read_json(resume / CONTROLLER_FILE)
-            self.scheduler.max_document_regularizer_weight = saved["weight"]
-            self.dims, self.error = saved["dims"], saved["error"]
+            try:
+                self.scheduler.max_document_regularizer_weight = float(saved["weight"])
+                self.dims, self.error = (None if saved[n] is None else float(saved[n]) for n in ("dims", "error"))
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise InputError(
+                    f"{resume / CONTROLLER_FILE} is damaged ({error!r:.80}); start over with --overwrite"
+                ) from error
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Multiply the weight."""
@@ -133,15 +140,29 @@ class ActiveDimsController(TrainerCallback):  # type: ignore[misc]
             atomic_write(folder / CONTROLLER_FILE, json.dumps(record).encode())
 
 
-class Durable(TrainerCallback):  # type: ignore[misc]
-    """Puts every checkpoint through to the disk, so that a power cut later does not leave half of it."""
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """Finishes every checkpoint: on the disk, then marked as whole, and only then those before it go.
+
+    The trainer would remove them earlier, and a power cut could leave none. The best one stays.
+    """
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put the checkpoint through, and its entry."""
-        if state.is_world_process_zero:
-            with writing(Path(args.output_dir)):
-                put_through_all(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-                put_through(Path(args.output_dir))
+        """Finish the checkpoint of this step."""
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir)
+        written = folder / f"checkpoint-{state.global_step}"
+        with writing(folder):
+            put_through_all(written)
+            put_through(folder)
+            atomic_write(written / WHOLE, b"")
+            kept = {written.name, Path(state.best_model_checkpoint or written).name}
+            for old in folder.glob("checkpoint-*"):
+                if old.name not in kept:
+                    # Half of one must not pass for a whole.
+                    (old / WHOLE).unlink(missing_ok=True)
+                    put_through(old)
+                    shutil.rmtree(old, ignore_errors=True)
 
 
 class Development(BaseEvaluator):  # type: ignore[misc]

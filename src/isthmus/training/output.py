@@ -14,12 +14,14 @@ from typing import Any
 from isthmus.encoders.load import carry_transfer
 from isthmus.errors import InputError, MissingExtraError, OutputError
 from isthmus.reading.disk import reserved
-from isthmus.reading.storage import atomic_folder, atomic_write, check_folder, read_json
+from isthmus.reading.storage import atomic_folder, check_folder, read_json
 from isthmus.training.run_report import TrainingReport
 from isthmus.training.task import is_first_process
 
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
+# Stands in a checkpoint to which nothing is to come.
+WHOLE = "whole"
 
 
 def check_start(folder: str | Path, *, overwrite: bool) -> None:
@@ -42,6 +44,9 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
         OutputError: If something else is there, or nothing can be written.
     """
     if (folder / CHECKPOINTS / SETTINGS).is_file() and not (folder / "modules.json").exists():
+        check_folder(folder / "encoder", marker="modules.json")
+    elif folder.is_dir() and any(folder.iterdir()) and not _others(folder):
+        # Somebody was killed who began.
         check_folder(folder / "encoder", marker="modules.json")
     elif overwrite and folder.is_dir() and [path.name for path in folder.iterdir()] == [CHECKPOINTS]:
         raise OutputError(f"{folder / CHECKPOINTS} must hold {SETTINGS} to be gone on from, got none; remove it")
@@ -84,10 +89,14 @@ def check_settings(folder: Path, identity: Mapping[str, Any], *, overwrite: bool
     if not path.is_file():
         return False
     then = read_json(path).get("settings", {})
+    if not isinstance(then, dict):
+        raise InputError(f"{path} is damaged (settings must be an object); start over by removing {path.parent}")
     now = json.loads(json.dumps(dict(identity)))
     differing = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
     if differing and not overwrite:
-        changes = ", ".join(f"{name} {then.get(name)!r} then and {now.get(name)!r} now" for name in differing)
+        changes = ", ".join(
+            f"{name:.40} {then.get(name)!r:.80} then and {now.get(name)!r:.80} now" for name in differing
+        )
         raise InputError(
             f"settings must be those that the checkpoints in {folder / CHECKPOINTS} were made with, got {changes}; "
             "repeat that command to go on, choose another folder, or start over with --overwrite"
@@ -96,17 +105,24 @@ def check_settings(folder: Path, identity: Mapping[str, Any], *, overwrite: bool
 
 
 def begin(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Start a run's checkpoint folder anew."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    """Start a run's checkpoint folder anew, in one step."""
+    for left in folder.glob(f".{CHECKPOINTS}.*"):
+        shutil.rmtree(left, ignore_errors=True)
     settings = json.dumps(dict(identity), sort_keys=True)
     record = {"hash": hashlib.blake2b(settings.encode(), digest_size=16).hexdigest(), "settings": dict(identity)}
-    atomic_write(folder / CHECKPOINTS / SETTINGS, json.dumps(record, indent=2).encode())
+    with atomic_folder(folder / CHECKPOINTS, overwrite=True) as made:
+        (made / SETTINGS).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint that was written whole; the trainer writes its own state last."""
-    whole = [path.parent for path in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
+    """The latest checkpoint that is whole, see :class:`isthmus.training.callbacks.Checkpoints`."""
+    whole = [path.parent for path in (folder / CHECKPOINTS).glob(f"checkpoint-*/{WHOLE}")]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _others(folder: Path) -> list[str]:
+    """What lies in a folder beside what a run that was killed while it began has left there."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith(f".{CHECKPOINTS}.")]
 
 
 def write_result(encoder: Any, report: TrainingReport, folder: Path, source: Path | None, section: str = "") -> None:

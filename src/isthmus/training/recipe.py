@@ -142,7 +142,13 @@ def _run(
         if begins is not None and is_first_process():
             output.begin(folder, begins)
         _wait_for_all()
-        return output.last_checkpoint(folder)
+        found = output.last_checkpoint(folder)
+        if found is None and begins is None and is_first_process():
+            warnings.warn(
+                f"the run in {folder} was stopped before its first checkpoint was whole; it starts from the beginning",
+                stacklevel=6,
+            )
+        return found
 
     development: Collection | None = options.development
     show = wanted(options.show_progress_bar) and is_first_process()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
@@ -23,13 +24,38 @@ from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeig
 from transformers import PrinterCallback
 
 from isthmus.encoders.prompts import Role, prompt_name
-from isthmus.errors import InputError
+from isthmus.errors import InputError, OutputError
 from isthmus.losses.roles import is_query
 from isthmus.training.batching import BatchCollator, OwnTextsBatchSampler, RowCount
-from isthmus.training.callbacks import METRIC, ActiveDimsController, Development, Durable, EarlyStop, Monitor
+from isthmus.training.callbacks import METRIC, ActiveDimsController, Checkpoints, Development, EarlyStop, Monitor
 from isthmus.training.options import TrainerOptions
 from isthmus.training.output import CHECKPOINTS
 from isthmus.training.task import Prepared
+
+
+class _Saving:
+    """Says what to do when a checkpoint cannot be written, whatever the libraries that write it raise."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        except (OSError, SafetensorError, RuntimeError) as error:
+            # What torch raises where a file cannot be written.
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise OutputError(
+                f"{self.args.output_dir} cannot be written ({reason}); free space, then run the command again: it "  # type: ignore[attr-defined]
+                "goes on from the last checkpoint"
+            ) from error
+
+
+class _SparseTrainer(_Saving, SparseEncoderTrainer):  # type: ignore[misc]
+    pass
+
+
+class _DenseTrainer(_Saving, SentenceTransformerTrainer):  # type: ignore[misc]
+    pass
 
 
 def build_trainer(
@@ -64,14 +90,12 @@ def build_trainer(
         arguments |= {
             "eval_strategy": "steps",
             "eval_steps": options.save_steps,
-            # With a limit of 1, the trainer throws away the last checkpoint at the end, and with it what it knows.
-            "save_total_limit": 2,
             "load_best_model_at_end": True,
             "metric_for_best_model": f"eval_{METRIC}",
             "greater_is_better": True,
         }
     args_of: Any = SparseEncoderTrainingArguments if sparse else SentenceTransformerTrainingArguments
-    trainer_of: Any = SparseEncoderTrainer if sparse else SentenceTransformerTrainer
+    trainer_of: Any = _SparseTrainer if sparse else _DenseTrainer
     args = args_of(**arguments)
     # Asking for the device is what brings the process group up.
     _ = args.device
@@ -123,7 +147,6 @@ def _arguments(data: Prepared, options: TrainerOptions, folder: Path) -> dict[st
         "dataloader_pin_memory": torch.cuda.is_available(),
         "save_strategy": "steps",
         "save_steps": options.save_steps,
-        "save_total_limit": 1,
         "logging_steps": min(options.logging_steps, expected),
         "logging_nan_inf_filter": False,
         "report_to": "none",
@@ -155,4 +178,4 @@ def _callbacks(loss: Any, options: TrainerOptions, checkpoint: Path | None, *, e
     if early:
         found.append(EarlyStop(options.patience))
     # Behind those that write to a checkpoint themselves.
-    return [*found, Durable()]
+    return [*found, Checkpoints()]

@@ -3,9 +3,16 @@
 const KEY = "isthmus-api-key";
 
 export class Problem extends Error {
-  constructor(status, message) {
+  constructor(status, message, after = 0) {
     super(message);
     this.status = status;
+    // Seconds after which to ask again, where the server says so.
+    this.after = after;
+  }
+
+  // Whether the same request may be answered a little later.
+  get passing() {
+    return [0, 502, 503, 504].includes(this.status);
   }
 }
 
@@ -27,6 +34,9 @@ export async function ask(path, { body, signal } = {}) {
     throw new Problem(0, "The server does not answer.");
   }
   const content = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Problem(response.status, content.error ?? `The server answered ${response.status}.`);
+  if (!response.ok) {
+    const after = Number(response.headers.get("Retry-After")) || 0;
+    throw new Problem(response.status, content.error ?? `The server answered ${response.status}.`, after);
+  }
   return content;
 }

@@ -1,25 +1,31 @@
 // What the address says is what is shown; the keyboard reaches everything.
 
 import { ask, keepKey } from "./api.js";
-import { el } from "./dom.js";
+import { documents, el, keepAccents, languageTag } from "./dom.js";
 import { showSearch } from "./search.js";
 import { showToken } from "./tokens.js";
 
 const find = (id) => document.getElementById(id);
 const [main, status, box, form, keyForm] = ["main", "status", "box", "form", "key-form"].map(find);
+const LONGEST_WAIT = 30;
 let info = null;
 let running = new AbortController();
+let failures = 0;
 
 function place() {
   const address = new URLSearchParams(location.search);
   if (address.has("token")) return { token: address.get("token") };
-  return { query: address.get("q") ?? "", language: address.get("language") ?? undefined };
+  const pairs = address.getAll("filter").filter((pair) => pair.includes("="));
+  const filter = Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
+  if (address.get("language")) filter.language = address.get("language");
+  return { query: address.get("q") ?? "", filter };
 }
 
-function addressOf({ token, query, language }) {
+function addressOf({ token, query, filter = {} }) {
   if (token !== undefined) return `/?token=${encodeURIComponent(token)}`;
-  const rest = language ? `&language=${encodeURIComponent(language)}` : "";
-  return query ? `/?q=${encodeURIComponent(query)}${rest}` : "/";
+  const rest = Object.entries(filter).map(([field, value]) => field === "language"
+    ? `&language=${encodeURIComponent(value)}` : `&filter=${encodeURIComponent(`${field}=${value}`)}`);
+  return query ? `/?q=${encodeURIComponent(query)}${rest.join("")}` : "/";
 }
 
 function go(where, { replace = false } = {}) {
@@ -45,15 +51,17 @@ async function show(where = place()) {
   status.classList.remove("bad");
   main.classList.add("busy");
   try {
-    if (info === null) await learn(signal);
+    if (info === null || failures) await learn(signal);
     if (!asked) welcome(tokens);
     else if (tokens) await showToken({ token: asked, info, main, status, signal });
     else await showSearch({ ...where, query: asked, info, main, status, go, signal });
+    failures = 0;
   } catch (error) {
     if (error.name === "AbortError") return;
     main.replaceChildren();
     status.textContent = error.message;
     status.classList.add("bad");
+    if (error.passing) later(error, where, signal);
     if (error.status === 401) {
       keyForm.hidden = false;
       find("key").focus();
@@ -63,11 +71,30 @@ async function show(where = place()) {
   }
 }
 
+// Ask again by itself, later each time, and at once where the reader wants.
+function later(error, where, signal) {
+  failures += 1;
+  let left = Math.min(LONGEST_WAIT, Math.max(error.after, 2 ** failures));
+  const again = () => show(where);
+  const words = el("span", {});
+  const tell = () => words.replaceChildren(` Trying again in ${left} s. `);
+  tell();
+  status.append(words);
+  main.replaceChildren(el("button", { type: "button", class: "more", onclick: again }, "Try now"));
+  const timer = setInterval(() => {
+    left -= 1;
+    if (left > 0) tell();
+    else again();
+  }, 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
+
 async function learn(signal) {
   info = await ask("/api/info", { signal });
+  keepAccents(info.languages);
   keyForm.hidden = true;
   const model = info.model ? `, read by ${info.model}` : "";
-  find("about").textContent = `${info.documents.toLocaleString("en")} documents in ${info.index}${model}`;
+  find("about").textContent = `${documents(info.documents)} in ${info.index}${model}`;
 }
 
 function welcome(tokens) {
@@ -75,7 +102,19 @@ function welcome(tokens) {
   const text = tokens
     ? "Type a token to see the source tokens it was made of, the tokens it went into, and its neighbours. A longer text is taken apart."
     : "Type a query. Every hit shows the tokens it shares with the query and where they stand in the text.";
-  main.replaceChildren(el("p", { class: "start" }, text));
+  const link = ({ text: query, language }) => el("li", {}, language ? languageTag(language) : null,
+    el("a", { href: addressOf({ query }), dir: "auto", lang: language }, query));
+  main.replaceChildren(...[
+    el("p", { class: "start" }, text),
+    tokens || !info.examples.length ? null : el("section", { class: "begin" },
+      el("h2", {}, "Try one of these"),
+      el("p", { class: "note" }, "How documents of this index begin."),
+      el("ul", { class: "examples" }, ...info.examples.map(link))),
+    !info.languages.length ? null : el("section", { class: "begin" },
+      el("h2", {}, info.languages.length === 1 ? "One language" : `${info.languages.length} languages`),
+      el("ul", { class: "languages" }, ...info.languages.map((one) =>
+        el("li", {}, languageTag(one.code), ` ${documents(one.documents)}`)))),
+  ].filter(Boolean));
 }
 
 function hitHeads() {
@@ -113,7 +152,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const asked = box.value.trim();
   const where = place();
-  go(where.token !== undefined ? { token: asked } : { query: asked, language: where.language });
+  go(where.token !== undefined ? { token: asked } : { query: asked, filter: where.filter });
 });
 
 keyForm.addEventListener("submit", (event) => {
