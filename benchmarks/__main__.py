@@ -20,6 +20,7 @@ SUITES = {
     "alignment-published": "a published model aligned as the papers do",
     "bridges": "published and built-in bridges, as they come, refined and taught",
     "new-language": "a language nobody prepared",
+    "adapt": "a measure without labels, and one recipe against BM25 in every language",
     "domain": "training without labels on the text of one domain",
     "search": "engines on the same collections",
     "engines": "every engine on the same sentences",

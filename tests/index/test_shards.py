@@ -55,7 +55,14 @@ def test_vectors_and_documents_come_back_in_order(tmp_path: Path) -> None:
     done = run(tmp_path, found)
     expected = encode([one.text for one in found])
     assert done == read_encoding(tmp_path)
-    assert done.complete == {"documents": 57, "postings": expected.nnz, "parts": 6, "empty": 8, "error": 0.0}
+    assert done.complete == {
+        "documents": 57,
+        "postings": expected.nnz,
+        "parts": 6,
+        "empty": 8,
+        "error": 0.0,
+        "truncated": 0,
+    }
     windows = list(read_parts(tmp_path))
     assert [one for window, _ in windows for one in window] == found
     stacked = np.vstack([vectors.toarray() for _, vectors in windows])
