@@ -20,8 +20,9 @@ from isthmus.reading.storage import atomic_write
 
 MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 MODULES = (
-    "alignment_tables", "bridges", "choices", "domain", "exact_tables", "head", "keep_source_tables", "new_language",
-    "hostile", "search", "serve", "speed", "study_published_tables", "study_tables", "zero_shot",
+    "adapt_tables", "alignment_tables", "bridges", "choices", "cluster", "domain", "engines", "exact_tables", "head",
+    "hostile", "keep_source_tables", "new_language", "scale", "search", "serve", "speed", "study_published_tables",
+    "study_tables", "zero_shot",
 )  # fmt: skip
 TABLES: dict[str, Callable[[Path], str]] = {
     name: make for module in MODULES for name, make in import_module(f"benchmarks.suites.{module}").TABLES.items()

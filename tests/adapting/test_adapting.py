@@ -9,10 +9,13 @@ from sentence_transformers import SparseEncoder
 
 import isthmus
 from isthmus.adapting import adapt, adaptation
-from isthmus.adapting.outcome import Adaptation, ArmResult, choose
+from isthmus.adapting.conclusion import conclude
+from isthmus.adapting.outcome import Adaptation, ArmResult, choose, worth_a_look
 from isthmus.adapting.questions import asked_by_a_person, made_of_text, read_questions
 from isthmus.adapting.sample import draw_sample
+from isthmus.encoders.load import load_encoder
 from isthmus.errors import CollectionError, InputError, OutputError
+from isthmus.reading.disk import locked
 from tests.tiny_encoders import splade
 
 SYLLABLES = "가나다라마바사아자차카타파하고노도로모보소오조초코토포호구누두루무부수우주추쿠투푸후"
@@ -77,6 +80,26 @@ def test_questions_of_the_text_are_not_in_the_passage_they_came_from():
         made_of_text(draw_sample(documents(5), language="ko", seed=0), pool=60, seed=0)
 
 
+def test_a_question_is_a_whole_sentence_where_there_are_three():
+    sentences = [" ".join(f"가{place}나{number}" for number in range(6)) + "." for place in range(5)]
+    rows = [{"id": f"d{number}", "text": " ".join(f"{one[:-1]}{number}." for one in sentences)} for number in range(30)]
+    made = made_of_text(draw_sample(rows, language="ko", seed=0), pool=60, seed=0)
+    told = {one for row in rows for one in row["text"].replace(". ", ".|").split("|")}
+    assert set(made.queries.values()) <= told
+
+
+def test_the_doctor_concludes_with_the_best_arm_and_its_command(models):
+    texts = [row["text"] for row in documents()]
+    found = conclude(models["encoder"], texts, show_progress_bar=False)
+    assert found.check == "best-arm"
+    assert " is best: nDCG@10 " in found.message
+    assert "questions made of the text" in found.message
+    assert (found.remedy == "") == (found.level == "ok")
+    if found.level == "note":
+        assert found.remedy.startswith("isthmus ")
+    assert conclude(models["encoder"], texts[:3]).message.startswith("nothing is concluded: CORPUS must give 20")
+
+
 def test_a_persons_questions(tmp_path):
     path = tmp_path / "questions.tsv"
     path.write_text("가나 다라\td3\n가나 다라\td4\n마바?\td5\n", encoding="utf-8")
@@ -98,12 +121,22 @@ def arm(name, scores):
     return ArmResult.of(name, np.array(scores, dtype=float), 1.0)
 
 
-def test_a_later_arm_must_be_certainly_better():
+def test_another_arm_than_the_default_must_be_certainly_better():
     first = [0.5, 0.4, 0.6, 0.5] * 20
     better = [score + 0.1 for score in first]
     noise = [score + (0.3 if place % 2 else -0.29) for place, score in enumerate(first)]
-    assert choose([arm("BM25", [1.0] * 80), arm("transferred", first), arm("echo", noise)]) == "transferred"
-    assert choose([arm("transferred", first), arm("echo", better), arm("hybrid", better)]) == "echo"
+    assert choose([arm("BM25", [1.0] * 80), arm("transferred", noise), arm("hybrid", first)]) == "hybrid"
+    assert choose([arm("transferred", first), arm("hybrid", first), arm("taught", better)]) == "taught"
+    assert choose([arm("as it is", first), arm("transferred", better)]) == "transferred"
+
+
+def test_scores_that_a_person_should_look_at():
+    low, high = [0.2, 0.4] * 40, [0.6, 0.7] * 40
+    told = worth_a_look([arm("as it is", low), arm("transferred", high), arm("BM25", high)], "as it is")
+    assert told == ["BM25 finds these questions certainly better than as it is: ask forty of your own (--questions)"]
+    arms = [arm("as it is", low), arm("transferred", low), arm("BM25", low)]
+    assert "the transfer is not certainly better" in worth_a_look(arms, "transferred")[0]
+    assert worth_a_look([arm("as it is", low), arm("transferred", high), arm("BM25", low)], "transferred") == []
 
 
 def test_the_verdict_compares_with_bm25():
@@ -131,7 +164,7 @@ def test_a_run_goes_on_where_it_was_broken_off(corpus, models, tmp_path, monkeyp
         adapt(corpus, folder, **models, **QUICK, seed=3)
     found = adapt(corpus, folder, **models, **QUICK)
     assert [made.name for made in found.arms] == ["as it is", "transferred", "BM25", "echo", "hybrid"]
-    assert isinstance(SparseEncoder(str(folder / "encoder")), SparseEncoder)
+    assert isinstance(load_encoder(folder / "encoder"), SparseEncoder)
     assert not (folder / "arms").exists()
     # Once more is no work.
     monkeypatch.setattr(adaptation, "evaluate_model", lambda *_, **__: pytest.fail("measured again"))
@@ -142,6 +175,12 @@ def test_a_run_goes_on_where_it_was_broken_off(corpus, models, tmp_path, monkeyp
     assert found.chosen in page
     assert "What was tried" in page
     assert json.loads((folder / "adapt.json").read_text(encoding="utf-8"))["finished"]["chosen"] == found.chosen
+
+
+def test_two_runs_cannot_share_a_folder(corpus, models, tmp_path):
+    folder = tmp_path / "out"
+    with locked(folder), pytest.raises(OutputError, match="is being written by another process"):
+        adapt(corpus, folder, **models, **QUICK)
 
 
 def test_an_arm_can_be_fixed_and_text_is_escaped(tmp_path, models):

@@ -24,7 +24,8 @@ def test_healthy_encoders(kind, run, healthy_folder, lines):
     assert code == 0, err
     findings = [json.loads(line) for line in out.splitlines()]
     assert all(finding.keys() == KEYS for finding in findings)
-    assert {finding["level"] for finding in findings} == {"ok"}
+    assert {finding["level"] for finding in findings[:-1]} == {"ok"}
+    assert findings[-1]["check"] == "best-arm"
     assert {"weights", "known-item"} <= {finding["check"] for finding in findings}
 
 
@@ -104,3 +105,18 @@ def test_input_that_does_not_fit(run, healthy_folder, tmp_path):
         assert (code, out) == (2, ""), err
         assert message in " ".join(err.split())
         assert "Traceback" not in err
+
+
+def test_warnings_of_the_transfer_are_findings(run, healthy_folder):
+    report = healthy_folder / "sparse" / "transfer_report.json"
+    report.write_text(
+        json.dumps({"warnings": ["the bridge's similarities are flat: 0.82 on average"]}), encoding="utf-8"
+    )
+    code, out, err = run("doctor", healthy_folder / "sparse", "--json")
+    assert code == 0, err
+    found = {finding["check"]: finding for finding in map(json.loads, out.splitlines())}
+    assert found["transfer"]["level"] == "warning"
+    assert "--bridge-texts" in found["transfer"]["remedy"]
+    report.write_text("[]", encoding="utf-8")
+    assert '"transfer"' not in run("doctor", healthy_folder / "sparse", "--json")[1]
+    report.unlink()

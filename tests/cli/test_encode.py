@@ -110,3 +110,20 @@ def wait_for_parts(child, folder, more):
 
 def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_shares_of_a_job_array(run, call, folders, tmp_path):
+    write_lines(tmp_path / "corpus.jsonl", [{"id": f"d{n}", "text": "the house"} for n in range(7)])
+    told = ["encode", folders / "source", tmp_path / "corpus.jsonl", "-o", tmp_path / "out", "--part-size", 2]
+    (first,) = call(*told, "--shard", "1/2")
+    assert (first["documents"], first["parts"]) == (4, 2)
+    code, out, _ = run(*told, "--shard", "2/2")
+    assert code == 0
+    assert "share 2/2 is in" in out
+    assert "without --shard checks and completes it" in out
+    (done,) = call(*told)
+    assert (done["documents"], done["parts"]) == (7, 4)
+    for wrong, words in (("3/2", "shard must be NUMBER/COUNT, as 1/16"), ("1/2", "must come without --shard")):
+        code, _, err = run(*told, "--shard", wrong, *(["--lexical", "echo"] if wrong == "1/2" else []))
+        assert code == 2
+        assert words in err

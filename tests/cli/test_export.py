@@ -174,3 +174,36 @@ def test_a_query_with_too_many_dimensions_is_told(run, folders, corpus, monkeypa
         code, out, err = run("search", url, "the house of water")
         assert code == 0, err
         assert f"{row['left_out']:,} of {row['left_out'] + 3:,} dimensions were left out" in " ".join(err.split())
+
+
+def test_an_alias_is_moved(run, folders, corpus):
+    with serving() as fake:
+        url = f"opensearch://127.0.0.1:{fake.port}/docs"
+        build = ["index", folders / "source", corpus, "-o", url, "--alias"]
+        code, out, err = run(*build, "--json")
+        assert code == 0, err
+        told = json.loads(out)
+        assert (told["documents"], told["alias"], told["previous"], told["dropped"]) == (3, "docs", None, [])
+        # As if a day had passed.
+        first = "docs-20200101-000000"
+        fake.indexes[first] = fake.indexes.pop(told["index"])
+        fake.aliases["docs"] = [first]
+        code, out, err = run(*build)
+        assert code == 0, err
+        assert f"docs is {fake.aliases['docs'][0]} now; {first} is kept, to go back to" in out.replace("\n", " ")
+        for more in (["--overwrite"], ["--update"]):
+            code, _, err = run(*build, *more)
+            assert code == 2
+            assert "alias" in err
+
+
+def test_several_indexes_have_names(idx):
+    from isthmus.cli.serve import _named
+    from isthmus.errors import InputError
+
+    assert _named([str(idx)]) == {"": str(idx)}
+    assert _named(["postgresql://h/db?table=docs"]) == {"": "postgresql://h/db?table=docs"}
+    assert _named([f"a={idx}", "b=opensearch://h/docs"]) == {"a": str(idx), "b": "opensearch://h/docs"}
+    for wrong in ([str(idx), "a=x"], ["a=x", "a=y"], ["a=x", "opensearch://h/docs"]):
+        with pytest.raises(InputError, match="must be NAME=IDX with a name of its own"):
+            _named(wrong)

@@ -106,7 +106,7 @@ def test_columns_of_judgements(tmp_path: Path, qrels: str) -> None:
         ("qrels__test_tsv", "".join(f'"{field}"\t' for field in QRELS.split()[:3]) + "\n" + QRELS.partition("\n")[2]),
         ("qrels__test_tsv", QRELS.replace("\n", "\t\r\n")),
         ("qrels__test_json", json.dumps(EXPECTED)),
-        ("qrels__test_tsv_gz", gzip.compress(QRELS.encode())),
+        ("qrels__test_tsv_gz", gzip.compress(QRELS.encode(), mtime=0)),
         ("qrels__test_tsv", QRELS.encode("utf-16")),
         (
             "qrels__test_jsonl",

@@ -78,17 +78,15 @@ class Fake:
         name, _, what = unquote(parts.path).strip("/").partition("/")
         query = parse_qs(parts.query)
         if name == "_aliases":
-            for (change,) in (action.values() for action in json.loads(request.body)["actions"]):
-                self.aliases.setdefault(change["alias"], []).append(change["index"])
+            for ((kind, change),) in (action.items() for action in json.loads(request.body)["actions"]):
+                names = self.aliases.setdefault(change["alias"], [])
+                (names.append if kind == "add" else names.remove)(change["index"])
             return 200, {"acknowledged": True}
         told = self._told(name)
         if told is not None:
             return 200, told
         if request.method == "PUT":
-            if name in self.indexes:
-                return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
-            self.indexes[name] = {"mappings": json.loads(request.body)["mappings"], "rows": {}}
-            return 200, {"acknowledged": True}
+            return self._put(name, what, json.loads(request.body))
         names = self.named(name)
         if not names:
             reason = {"type": "index_not_found_exception", "reason": f"no such index [{name}]"}
@@ -103,6 +101,7 @@ class Fake:
         rows = index["rows"]
         answers = {
             "_mapping": lambda: {one: {"mappings": self.indexes[one]["mappings"]} for one in names},
+            "_alias": lambda: {one: {"aliases": self._aliases_of(one)} for one in names},
             "_bulk": lambda: self._bulk(rows, request.body),
             "_count": lambda: {
                 "count": sum(_fits(row, json.loads(request.body or _ALL)["query"]) for row in rows.values())
@@ -115,12 +114,24 @@ class Fake:
         found = answers[what]()
         return (400, found) if "error" in found else (200, found)
 
+    def _put(self, name: str, what: str, body: Any) -> tuple[int, Any]:
+        if what == "_mapping":
+            self.indexes[name]["mappings"] |= body
+        elif name in self.indexes:
+            return 400, {"error": {"type": "resource_already_exists_exception", "reason": "already exists"}}
+        else:
+            self.indexes[name] = {"mappings": body["mappings"], "rows": {}}
+        return 200, {"acknowledged": True}
+
     def _told(self, name: str) -> Any:
         """What the server says of itself."""
         if name == "_nodes" and self.plugins:
             plugins = [[{"name": "opensearch-neural-search", "version": one}] if one else [] for one in self.plugins]
             return {"nodes": {str(number): {"plugins": found} for number, found in enumerate(plugins)}}
         return self.settings if name == "_cluster" else None
+
+    def _aliases_of(self, index: str) -> dict[str, Any]:
+        return {alias: {} for alias, names in self.aliases.items() if index in names}
 
     def named(self, expression: str) -> list[str]:
         """What is meant by a name, an alias, a list, or a wildcard."""

@@ -20,9 +20,12 @@ from isthmus.engines.connection import Server
 from isthmus.engines.http import Http
 from isthmus.engines.milvus import LITE_COLLECTION, Milvus
 from isthmus.engines.opensearch import OpenSearch
+from isthmus.engines.postgresql import PostgreSQL
+from isthmus.engines.qdrant import Qdrant
+from isthmus.engines.qdrant_points import EdgePoints, Points, ServerPoints
 from isthmus.errors import EngineError, IndexFileError, InputError, IsthmusError, OutputError
 from isthmus.reading.corpus import Document
-from tests.engines.conftest import FOUND, VECTORS
+from tests.engines.conftest import FOUND, VECTORS, connect
 from tests.engines.fake import Fake
 from tests.index.vectors import IDENTITY, SIZE
 from tests.tiny_encoders import splade
@@ -41,6 +44,8 @@ OF_MILVUS = ["9docs", "do-cs", "do.cs", "집"]
 HOSTILE = [
     *[(scheme, name) for scheme in ("opensearch", "elasticsearch") for name in [*OF_ALL, *OF_SEARCH_ENGINES]],
     *[("milvus", name) for name in [*OF_ALL, *OF_MILVUS] if name not in ("_all", "_docs")],
+    *[("postgresql", name) for name in [*OF_ALL, *OF_MILVUS, "a" * 64, "pg;drop"] if name not in ("_all", "_docs")],
+    *[("qdrant", name) for name in [*OF_ALL, "집"] if name != "docs//"],
 ]
 VERBS: list[Callable[[str], object]] = [
     open_engine,
@@ -58,7 +63,8 @@ def listener() -> Iterator[socket.socket]:
 
 
 def check_refused(listener: socket.socket, scheme: str, name: str) -> None:
-    url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/{name}"
+    database = "db/" if scheme == "postgresql" else ""
+    url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/{database}{name}"
     with pytest.MonkeyPatch.context() as patch:
         # Nobody answers: who calls is not to wait.
         patch.setattr(http, "ATTEMPTS", 0)
@@ -84,6 +90,9 @@ def test_no_name_gets_through_but_plain_ones(listener: socket.socket, name: str)
         check_refused(listener, "opensearch", name)
     if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*/?", name):
         check_refused(listener, "milvus", name)
+        check_refused(listener, "postgresql", name)
+    if not re.fullmatch("[a-zA-Z0-9][a-zA-Z0-9_.-]*/?", name):
+        check_refused(listener, "qdrant", name)
 
 
 @pytest.mark.parametrize("authority", ["ho st", "h\\x", "h#x", "h?x", "h\n", "", ":9200", "me:se/cret@h", "h:x"])
@@ -118,8 +127,7 @@ def test_the_message_says_what_to_write() -> None:
 
 @pytest.fixture
 def opened(url: str) -> Iterator[Server]:
-    location = Location.parse(url)
-    made = Milvus(location) if location.scheme == "milvus" else OpenSearch(location, backoff=0.001)
+    made = connect(url)
     yield made
     made.close()
 
@@ -129,27 +137,56 @@ class Foreign:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.names = ["isthmus2", "mine"] if isinstance(server, Milvus) else [f"{server.name}-2", f"mine-{server.name}"]
+        name = server.name
+        self.names = ["isthmus2", "mine"] if isinstance(server, Milvus) else [f"{name}_2", f"mine_{name}"[:60]]
         for name in self.names:
-            if isinstance(server, Milvus):
-                server._client.create_collection(name, dimension=2)
-                server._client.insert(name, [{"id": 1, "vector": [1.0, 2.0]}])
-            else:
-                assert isinstance(server, OpenSearch)
-                server._http.ask("PUT", f"/{name}", {"mappings": {"properties": {}}})
-                action = b'{"index": {"_id": "1"}}\n{"mine": true}\n'
-                server._http.ask("POST", f"/{name}/_bulk", action)
-                server._http.ask("POST", f"/{name}/_refresh")
+            self.make(name)
+
+    def make(self, name: str) -> None:
+        server = self.server
+        if isinstance(server, Milvus):
+            server._client.create_collection(name, dimension=2)
+            server._client.insert(name, [{"id": 1, "vector": [1.0, 2.0]}])
+        elif isinstance(server, OpenSearch):
+            server._http.ask("PUT", f"/{name}", {"mappings": {"properties": {}}})
+            action = b'{"index": {"_id": "1"}}\n{"mine": true}\n'
+            server._http.ask("POST", f"/{name}/_bulk", action)
+            server._http.ask("POST", f"/{name}/_refresh")
+        elif isinstance(server, PostgreSQL):
+            # PostgreSQL would cut off what is longer.
+            server._run("CREATE TABLE {other} AS SELECT 1 AS mine", other=server._sql.Identifier(name))
+        elif isinstance(points := points_of(server), ServerPoints):
+            points._client.create_collection(name, vectors_config={})
+            points._client.upsert(name, [points._models.PointStruct(id=1, vector={}, payload={"mine": True})])
+        else:
+            assert isinstance(points, EdgePoints)
+            place = points._folder.with_name(name) / "segments"
+            place.mkdir(parents=True)
+            (place / "mine").write_text("mine")
 
     def check(self) -> None:
         """All is there, with its documents."""
         for name in self.names:
-            if isinstance(self.server, Milvus):
-                # A new connection: the one before may keep what it knew.
-                assert len(self.server._client.query(name, filter="id == 1")) == 1
-            else:
-                assert isinstance(self.server, OpenSearch)
-                assert self.server._http.ask("GET", f"/{name}/_count")[1]["count"] == 1
+            assert self.count(name) == 1
+
+    def count(self, name: str) -> int:
+        server = self.server
+        if isinstance(server, Milvus):
+            # A new connection: the one before may keep what it knew.
+            return len(server._client.query(name, filter="id == 1"))
+        if isinstance(server, OpenSearch):
+            return int(server._http.ask("GET", f"/{name}/_count")[1]["count"])
+        if isinstance(server, PostgreSQL):
+            return int(server._run("SELECT count(*) FROM {other}", other=server._sql.Identifier(name))[0][0])
+        if isinstance(points := points_of(server), ServerPoints):
+            return int(points._client.count(name).count)
+        assert isinstance(points, EdgePoints)
+        return (points._folder.with_name(name) / "segments" / "mine").read_text().count("mine")
+
+
+def points_of(server: Server) -> Points:
+    assert isinstance(server, Qdrant)
+    return server._points
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +205,11 @@ def fill(server: Server) -> None:
 def alias(server: Server, name: str, *targets: str) -> None:
     if isinstance(server, Milvus):
         server._client.create_alias(targets[0], name)
+    elif isinstance(server, Qdrant):
+        points = points_of(server)
+        assert isinstance(points, ServerPoints)
+        made = points._models.CreateAlias(collection_name=targets[0], alias_name=name)
+        points._client.update_collection_aliases([points._models.CreateAliasOperation(create_alias=made)])
     else:
         assert isinstance(server, OpenSearch)
         server._http.ask(
@@ -191,9 +233,11 @@ def test_what_others_have_stays(opened: Server, url: str, encoder: Path) -> None
 
 def test_what_is_behind_an_alias_can_be_searched_and_is_not_dropped(opened: Server, url: str) -> None:
     name = opened.name
+    if not Location.parse(url).host and not isinstance(opened, Milvus):
+        pytest.skip("neither tables nor folders have aliases")
     opened.name = behind = "behind" if isinstance(opened, Milvus) else f"behind-{name}"
-    if isinstance(opened, OpenSearch):
-        opened._index = f"/{behind}"
+    if not isinstance(opened, Milvus):
+        opened = connect(url[: -len(name)] + behind)
     fill(opened)
     before = opened.count()
     alias(opened, name, behind)
@@ -205,9 +249,10 @@ def test_what_is_behind_an_alias_can_be_searched_and_is_not_dropped(opened: Serv
     with pytest.raises(OutputError, match=f"^{name} is an alias of {behind}; .* name {behind}, or choose another name"):
         # Told before the encoder is opened, which may take long.
         build_engine(url, "nothing", TEXTS, overwrite=True)
-    opened.name = name
+    if isinstance(opened, Milvus):
+        opened.name = name
     with pytest.raises(OutputError, match="is an alias of"):
-        opened.drop()
+        (opened if isinstance(opened, Milvus) else connect(url)).drop()
     opened.name = behind
     assert opened.count() == before
     opened.drop()
@@ -216,8 +261,8 @@ def test_what_is_behind_an_alias_can_be_searched_and_is_not_dropped(opened: Serv
 
 def test_an_alias_of_several_is_refused(url: str, encoder: Path) -> None:
     location = Location.parse(url)
-    if location.scheme == "milvus":
-        pytest.skip("an alias of Milvus has one collection")
+    if location.scheme not in ("opensearch", "elasticsearch"):
+        pytest.skip("only OpenSearch and Elasticsearch have aliases of several")
     parts = [
         OpenSearch(Location.parse(f"{location.scheme}://{location.host}:{location.port}/{location.name}{letter}"))
         for letter in "ab"
@@ -238,7 +283,7 @@ def test_what_came_while_the_encoder_was_opened_is_not_dropped(
     opened: Server, url: str, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not isinstance(opened, OpenSearch):
-        pytest.skip("Milvus Lite has one process, which is at work")
+        pytest.skip("the others keep the index locked, or are asked as OpenSearch is")
     build_engine(url, encoder, TEXTS)
     windows = server.encoded_windows
 
@@ -330,6 +375,50 @@ def test_files_that_milvus_lite_did_not_make_stay(tmp_path: Path, encoder: Path)
     with pytest.raises(EngineError):
         build_engine(f"milvus:{folder}", encoder, TEXTS, overwrite=True)
     assert mine.read_text() == "mine"
+
+
+def test_a_folder_that_holds_more_than_qdrant_edge_made_stays(tmp_path: Path, encoder: Path) -> None:
+    pytest.importorskip("qdrant_edge", reason="no Qdrant Edge: pip install 'isthmus[qdrant]'")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    for overwrite, error in ((False, OutputError), (True, IndexFileError)):
+        with pytest.raises(error):
+            build_engine(f"qdrant:{folder}", encoder, TEXTS, overwrite=overwrite)
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    build_engine(f"qdrant:{tmp_path / 'own'}", encoder, TEXTS)
+    (tmp_path / "own" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"Qdrant Edge's files alone, got mine\.txt"):
+        build_engine(f"qdrant:{tmp_path / 'own'}", encoder, TEXTS, overwrite=True)
+    assert (tmp_path / "own" / "mine.txt").exists()
+    assert open_engine(f"qdrant:{tmp_path / 'own'}", any_model=True).summary()["documents"] == 2
+
+
+@pytest.mark.parametrize("kind", ["VIEW {table} AS SELECT 1 AS mine", "MATERIALIZED VIEW {table} AS SELECT 1 AS mine"])
+def test_what_is_no_table_stays(postgres: str, monkeypatch: pytest.MonkeyPatch, encoder: Path, kind: str) -> None:
+    monkeypatch.setenv("PGHOST", postgres)
+    url = f"postgresql://postgres@/postgres/v{len(kind)}"
+    server = connect(url)
+    assert isinstance(server, PostgreSQL)
+    server._run("CREATE " + kind)
+    for verb in (open_engine, lambda url: build_engine(url, encoder, TEXTS, overwrite=True)):
+        with pytest.raises(IndexFileError, match="is no table that isthmus index made"):
+            verb(url)
+    assert server._run("SELECT mine FROM {table}") == [(1,)]
+    server.close()
+
+
+def test_a_table_that_a_view_reads_stays(postgres: str, monkeypatch: pytest.MonkeyPatch, encoder: Path) -> None:
+    monkeypatch.setenv("PGHOST", postgres)
+    url = "postgresql://postgres@/postgres?table=read_by_a_view"
+    build_engine(url, encoder, TEXTS)
+    server = connect(url)
+    assert isinstance(server, PostgreSQL)
+    server._run("CREATE VIEW reader AS SELECT id FROM {table}")
+    with pytest.raises(EngineError, match=r"cannot drop table .*because other objects depend on it"):
+        build_engine(url, encoder, TEXTS, overwrite=True)
+    assert server.count() == 2
+    server.close()
 
 
 class TestRealOpenSearch:

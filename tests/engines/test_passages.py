@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from isthmus.engines import build_engine, change_engine, open_engine
-from isthmus.engines.base import Header, Location
+from isthmus.engines.base import Header
 from isthmus.engines.comparison import compare
 from isthmus.engines.milvus import Milvus
-from isthmus.engines.opensearch import OpenSearch
+from isthmus.engines.qdrant import Qdrant
 from isthmus.engines.server import ServerEngine
 from isthmus.errors import InputError
 from isthmus.index import SparseIndex
 from isthmus.index.encoded_files import encode_documents
+from tests.engines.conftest import connect
 from tests.index.test_passages import CROWDED, ROWS, parts, write
 from tests.index.vectors import IDENTITY, SIZE, encode
 from tests.tiny_encoders import splade
@@ -25,8 +26,7 @@ DOCUMENTS = [*CROWDED, *parts("gap", "9", "", "8", year=1)]
 
 
 def test_a_server_finds_the_documents_of_the_exact_index(tmp_path: Path, url: str) -> None:
-    location = Location.parse(url)
-    server = Milvus(location) if location.scheme == "milvus" else OpenSearch(location)
+    server = connect(url)
     server.create(Header(IDENTITY, SIZE, {"split_texts": True}))
     server.put(DOCUMENTS, encode_documents(DOCUMENTS, encode, SIZE), text=True)
     server.flush()
@@ -35,11 +35,13 @@ def test_a_server_finds_the_documents_of_the_exact_index(tmp_path: Path, url: st
     for text in ("7", "2", "8 9"):
         for top_k in (1, 2, 3, 9):
             found, expected = engine.search(encode([text]), top_k), index.search(encode([text]), top_k)
-            assert [(hit.id, hit.document) for hit in found] == [(hit.id, hit.document) for hit in expected]
+            assert [hit.id for hit in found] == [hit.id for hit in expected]
+            # Which of several passages that are alike comes first, is up to the server.
+            assert [hit.document.text for hit in found] == [hit.document.text for hit in expected]
             np.testing.assert_allclose([h.score for h in found], [h.score for h in expected], rtol=2**-9)
     assert [hit.id for hit in engine.search(encode(["7"]), filter={"year": 2})] == ["c#p0", "b"]
-    # Milvus does not tell.
-    assert engine.field_values("year") == (None if isinstance(server, Milvus) else ["1", "2"])
+    # Milvus and Qdrant do not tell.
+    assert engine.field_values("year") == (None if isinstance(server, (Milvus, Qdrant)) else ["1", "2"])
     assert engine.field_values("ye.r") in (None, [])
     assert engine.best_passage(encode(["8"]), "gap") == "gap#p2"
     assert engine.explain(encode(["8"]), "gap")[0].score == pytest.approx(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from isthmus.engines import build_engine, change_engine, milvus, open_engine
 from isthmus.engines.base import Header, Location
@@ -17,11 +18,13 @@ from isthmus.engines.comparison import compare
 from isthmus.engines.connection import Server
 from isthmus.engines.milvus import Milvus
 from isthmus.engines.opensearch import OpenSearch
+from isthmus.engines.postgresql import PostgreSQL
+from isthmus.engines.qdrant import HEADER_POINT, Qdrant
 from isthmus.engines.server import ServerEngine
-from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError, OutputError
+from isthmus.errors import EngineAwayError, EngineError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index import SparseIndex
 from isthmus.reading.corpus import Document
-from tests.engines.conftest import FOUND, QUERIES, VECTORS
+from tests.engines.conftest import FOUND, QUERIES, VECTORS, connect
 from tests.index.vectors import IDENTITY, SIZE
 from tests.tiny_encoders import splade
 
@@ -32,8 +35,7 @@ TOLERANCE = 2.0**-9
 
 @pytest.fixture
 def server(url: str) -> Iterator[Server]:
-    location = Location.parse(url)
-    opened = Milvus(location) if location.scheme == "milvus" else OpenSearch(location, backoff=0.001)
+    opened = connect(url)
     yield opened
     opened.close()
 
@@ -68,6 +70,10 @@ def test_finds_what_the_exact_index_finds(filled: Server, index: SparseIndex) ->
     assert len(engine) == count_of(filled, FOUND)
     check_equal(engine, index)
     assert compare(index, engine, [QUERIES[row] for row in range(QUERIES.shape[0])]).passed
+    one_by_one = [engine.search(QUERIES[row], 9) for row in range(QUERIES.shape[0])]
+    empty = csr_matrix((1, SIZE), dtype=np.float32)
+    together = engine.search_many(vstack([QUERIES, empty], format="csr"), 9)
+    assert together == [*one_by_one, []]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +222,13 @@ def test_what_isthmus_did_not_make_is_not_overwritten(url: str, model: Path, ser
     if isinstance(server, Milvus):
         server.delete(["__isthmus__"])
         server.flush()
+    elif isinstance(server, Qdrant):
+        server._points.delete([HEADER_POINT])
+    elif isinstance(server, PostgreSQL):
+        server._run("COMMENT ON TABLE {table} IS 'mine'")
     else:
         server.drop()
+        assert isinstance(server, OpenSearch)
         server._http.ask("PUT", server._index, {"mappings": {"properties": {}}})
     server.close()
     with pytest.raises(IndexFileError, match="was not made by isthmus index"):
@@ -239,3 +250,56 @@ def test_milvus_lite_that_scores_wrongly_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(milvus, "version", lambda name: found)
     with nullcontext() if fits else pytest.raises(EngineError, match=r"must be 3\.2\.2 or later"):
         milvus._check_lite(Location.parse("milvus:x.db"))
+
+
+@pytest.mark.parametrize("url", ["qdrant://127.0.0.1:{port}/docs", "postgresql://me@127.0.0.1:{port}/db/docs"])
+def test_a_server_that_is_not_there_is_away(url: str) -> None:
+    pytest.importorskip("qdrant_client" if url.startswith("q") else "psycopg", reason="its client is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(EngineAwayError, match=r"docs does not answer.*refused"):
+        open_engine(url.format(port=port))
+
+
+def test_qdrant_sends_no_key_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("qdrant_client", reason="no Qdrant client: pip install 'isthmus[qdrant]'")
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    with pytest.raises(InputError, match=r"must be qdrant\+https://") as caught:
+        open_engine("qdrant://qdrant.example/docs")
+    assert "secret" not in str(caught.value)
+
+
+def test_urls_of_databases() -> None:
+    location = Location.parse("postgresql://me@h.example:5433/library?table=docs")
+    assert (location.host, location.port, location.user) == ("h.example", 5433, "me")
+    assert (location.database, location.name) == ("library", "docs")
+    assert Location.parse("postgresql:///library/docs").host == ""
+    hosts = ("//h/library", "//h/?table=docs", "//h/library?table=", "//h/a/b/c", "//h,i/library/docs", "//h/a=b/docs")
+    for wrong in hosts:
+        with pytest.raises(InputError, match="must be "):
+            Location.parse(f"postgresql:{wrong}")
+    with pytest.raises(InputError, match="TLS is asked for by PGSSLMODE"):
+        Location.parse("postgresql+https://h/library/docs")
+    for secret in ("me:cret@h", "me:c/ret@h", "me@cret@h"):
+        with pytest.raises(InputError, match="must not hold credentials") as caught:
+            Location.parse(f"postgresql://{secret}/library/docs")
+        assert "ret" not in str(caught.value).replace("credentials", "")
+
+
+def test_postgresql_is_asked_again_where_the_connection_was_lost(
+    postgres: str, monkeypatch: pytest.MonkeyPatch, index: SparseIndex
+) -> None:
+    monkeypatch.setenv("PGHOST", postgres)
+    server = connect("postgresql://postgres@/postgres/lost")
+    assert isinstance(server, PostgreSQL)
+    server.create(HEADER)
+    other = connect("postgresql://postgres@/postgres/lost")
+    assert isinstance(other, PostgreSQL)
+    pid = server._connection.info.backend_pid
+    other._run("SELECT pg_terminate_backend(%s)", [pid])
+    server.put(FOUND, VECTORS, text=True)
+    assert server.count() == len(FOUND)
+    check_equal(ServerEngine(server), index)
+    server.drop()
+    server.close()
+    other.close()

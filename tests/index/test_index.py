@@ -382,7 +382,7 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         (segment / name).write_bytes(whole)
     whole = (segment / "starts.npy").read_bytes()
     (segment / "starts.npy").write_bytes(b"\x00" * len(whole))
-    with pytest.raises(IndexFileError, match=r"starts\.npy must hold int64 of shape"):
+    with pytest.raises(IndexFileError, match=r"starts\.npy must hold 41 numbers of int64"):
         SparseIndex.open(tmp_path)
     (segment / "starts.npy").write_bytes(whole)
     SparseIndex.open(tmp_path, verify_files=True)
@@ -408,7 +408,7 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
     entry = manifest.segments[0]
     files = {**entry.files, "id_rows.npy": replace(entry.files["id_rows.npy"], bytes=path.stat().st_size)}
     write_manifest(tmp_path, replace(manifest, segments=(replace(entry, files=files),)))
-    with pytest.raises(IndexFileError, match=r"id_rows\.npy must hold int32 of shape \(4,\)"):
+    with pytest.raises(IndexFileError, match=r"id_rows\.npy must hold 4 numbers of int32"):
         SparseIndex.open(tmp_path)
 
 

@@ -19,7 +19,7 @@ from isthmus.encoders.fingerprint import Fingerprint
 from isthmus.errors import CollectionError, IndexFileError, InputError, NotFoundError, OutputError
 from isthmus.index.encoded_files import Inline, part_name, read_encoding, read_parts, write_parts
 from isthmus.index.encoded_header import EncodedHeader
-from isthmus.index.options import Weights
+from isthmus.index.options import EncodeCorpusOptions, Shard, Weights
 from isthmus.reading.corpus import Corpus, Document
 from isthmus.reading.disk import locked
 from tests.index.vectors import IDENTITY, SIZE, documents, encode, rows
@@ -55,11 +55,59 @@ def test_vectors_and_documents_come_back_in_order(tmp_path: Path) -> None:
     done = run(tmp_path, found)
     expected = encode([one.text for one in found])
     assert done == read_encoding(tmp_path)
-    assert done.complete == {"documents": 57, "postings": expected.nnz, "parts": 6, "empty": 8, "error": 0.0}
+    assert done.complete == {
+        "documents": 57,
+        "postings": expected.nnz,
+        "parts": 6,
+        "empty": 8,
+        "error": 0.0,
+        "truncated": 0,
+    }
     windows = list(read_parts(tmp_path))
     assert [one for window, _ in windows for one in window] == found
     stacked = np.vstack([vectors.toarray() for _, vectors in windows])
     np.testing.assert_array_equal(stacked, expected.toarray())
+
+
+def test_shares_are_made_apart_and_joined(tmp_path: Path) -> None:
+    found = documents(97)
+    run(tmp_path / "whole", found)
+
+    def share(folder: Path, text: str) -> EncodedHeader:
+        shard = Shard.parse(text)
+        return write_parts(Corpus(found), folder, ENCODING, Inline(encode, SIZE), tokens=["a"] * SIZE, shard=shard)
+
+    counts = [share(tmp_path / f"share-{number}", f"{number}/3").complete for number in (1, 2, 3)]
+    assert [one["parts"] for one in counts if one] == [4, 3, 3]
+    assert sum(one["documents"] for one in counts if one) == 97
+    joined = tmp_path / "joined"
+    joined.mkdir()
+    for number in (1, 2):
+        for path in (tmp_path / f"share-{number}").glob("*.*"):
+            (joined / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match="must be finished; run isthmus encode again"):
+        list(read_parts(joined))
+    # The third never came: the last run makes what is missing.
+    run(joined, found)
+    assert parts(joined) == parts(tmp_path / "whole")
+    # Into one folder at the same time; who makes all of it waits for none of them.
+    both = tmp_path / "both"
+    with locked(both, "1-of-2"):
+        share(both, "2/2")
+        with pytest.raises(OutputError, match="is being written by another process"):
+            share(both, "1/2")
+        with pytest.raises(OutputError, match="is being written by another process"):
+            run(both, found)
+    share(both, "1/2")
+    run(both, found)
+    assert parts(both) == parts(tmp_path / "whole")
+    assert [path.name for path in both.glob(".lock*")] == [".lock"]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/", "/3", "-1/3", "1/3/5", "a/b", "1/0", "1.0/2", ""])
+def test_a_share_is_a_number_of_how_many(text: str) -> None:
+    with pytest.raises(InputError, match="shard must be NUMBER/COUNT"):
+        EncodeCorpusOptions(shard=text)
 
 
 @pytest.mark.parametrize("weights", ["f16", "u8"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from isthmus.index import SparseIndex
 from isthmus.lexical import add_lexical, fit_self_activation, scale_lexical
 from isthmus.lexical.statistics import draw_snippets, fit_formula, gather, lexical_vectors, lucene_idf
 from isthmus.modules.column_scale import ColumnScale
-from isthmus.modules.lexical import Lexical
+from isthmus.modules.lexical import PAIR_SHARE, Lexical
 from tests.tiny_encoders import WORDS, inference_free, splade
 
 PLAIN = [word for word in WORDS if not word.startswith("##")]
@@ -407,3 +409,37 @@ def test_a_corpus_of_known_tokens_alone(encoder: SparseEncoder, mode: Any) -> No
     found = encode_texts(made, TEXTS, role="document")
     own = encode_texts(add_lexical(encoder, TEXTS, None), TEXTS, role="document")
     assert found.sum() > own.sum()
+
+
+def test_pairs_of_neighbours_are_bm25_of_pairs(encoder: SparseEncoder, tmp_path: Path) -> None:
+    texts = make_texts(40)
+    options: dict[str, Any] = {"power": 0.5, "calibrate": False, "show_progress_bar": False}
+    paired = add_lexical(encoder, texts, "hybrid", pairs=True, **options)
+    assert identify(add_lexical(encoder, texts, "hybrid", **options)) != identify(paired)
+    size = len(encoder.tokenizer)
+    queries, held = (encode_texts(paired, texts, role=role) for role in ("query", "document"))
+    found = (queries[:, 2 * size :] @ held[:, 2 * size :].T).toarray()
+
+    def pairs_of(text: str) -> list[tuple[int, int]]:
+        ids = encoder.tokenizer(text, add_special_tokens=False, truncation=True)["input_ids"]
+        ids = [token for token in ids if token not in encoder.tokenizer.all_special_ids]
+        return list(itertools.pairwise(ids))
+
+    counted = [Counter(pairs_of(text)) for text in texts]
+    lengths = np.array([sum(pairs.values()) + 1 for pairs in counted])
+    lexical = next(module for module in paired.modules() if isinstance(module, Lexical))
+    for (row, query), (column, document) in itertools.product(enumerate(counted), enumerate(counted)):
+        norm = 1.5 * (0.25 + 0.75 * lengths[column] / lexical.average_length)
+        shared = query.keys() & document.keys()
+        rarity = {pair: lucene_idf(len(texts), sum(pair in one for one in counted)) for pair in shared}
+        expected = sum(query[p] * rarity[p] * document[p] * 2.5 / (document[p] + norm) for p in shared)
+        assert found[row, column] == pytest.approx(PAIR_SHARE * lexical.strength**2 * expected, rel=1e-3)
+    stock = encode_texts(paired, texts[:8], role="document", stock_head=True)
+    assert abs(stock - held[:8]).max() < 1e-4
+    paired.save_pretrained(str(tmp_path / "paired"))
+    again = load_encoder(tmp_path / "paired")
+    assert identify(again).encoder == identify(paired).encoder
+    names = token_texts(again, queries.shape[1])
+    assert names[2 * size + 7] == "pair 7"
+    with pytest.raises(InputError, match="pairs must go with mode hybrid, got echo"):
+        add_lexical(encoder, texts, "echo", pairs=True)

@@ -59,7 +59,8 @@ def test_training_curve_is_that_of_the_stock_head(tmp_path: Path, family: str) -
         if fuse:
             fuse_head(encoder)
         loss = SpladeLoss(encoder, SparseMultipleNegativesRankingLoss(encoder), 1e-3, 1e-3)
-        optimizer = torch.optim.SGD(encoder.parameters(), lr=1e-3)
+        # Slow enough that rounding is not blown up.
+        optimizer = torch.optim.SGD(encoder.parameters(), lr=1e-4)
         curve = []
         for _ in range(8):
             found = loss([features_of(encoder, TEXTS[:3]), features_of(encoder, TEXTS[3:])])

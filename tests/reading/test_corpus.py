@@ -164,10 +164,10 @@ def test_lines_of_a_slow_pipe_are_not_held_back(monkeypatch: pytest.MonkeyPatch)
     [
         (
             None,
-            gzip.compress(jsonl(ROWS) + b"{"),
+            gzip.compress(jsonl(ROWS) + b"{", mtime=0),
             r"^stdin, line 4: must be JSON, got '{' \(.*\); mend the line or remove it$",
         ),
-        (None, gzip.compress(jsonl(ROWS))[:-12], "^stdin is damaged after line"),
+        (None, gzip.compress(jsonl(ROWS), mtime=0)[:-12], "^stdin is damaged after line"),
         (None, as_csv(ROWS), r"^stdin, line 1: must be JSON, got .*; if it is CSV, say so with --format csv$"),
         (
             "jsonl",

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isthmus.adapting.adaptation_folder import Run, settings_of
+from isthmus.adapting.adaptation_folder import Run, check_place, settings_of
 from isthmus.adapting.options import AdaptOptions
-from isthmus.adapting.outcome import YARDSTICK, Adaptation, ArmResult, choose
+from isthmus.adapting.outcome import YARDSTICK, Adaptation, ArmResult, choose, worth_a_look
 from isthmus.adapting.questions import asked_by_a_person, collection_of, made_of_text, read_questions
 from isthmus.adapting.sample import Sample, draw_sample
 from isthmus.adapting.summary_page import write_page
@@ -21,12 +21,15 @@ from isthmus.errors import EncoderError, InputError
 from isthmus.evaluation import BM25, evaluate_model
 from isthmus.index import SparseIndex, build_index
 from isthmus.lexical import add_lexical
+from isthmus.reading.disk import locked
 from isthmus.reading.storage import atomic_folder, read_json
 from isthmus.transferring import transfer_encoder
 from isthmus.vocabulary import train_tokenizer
 
 # Texts that statistics of words are made from, and that the tokenizer of a transfer is measured on.
 FITTED, SAMPLED = 20_000, 500
+# Share of documents that may be longer than what is read.
+CUT = 0.05
 
 
 def adapt(
@@ -42,8 +45,9 @@ def adapt(
     """Make the best encoder for a corpus that can be had without labels, and an index of the corpus with it.
 
     Arms: the encoder as it is; transferred to the language of the corpus; with the words of the texts given back
-    (``echo``, ``hybrid``); taught on the corpus by its own echo; taught with an echo. Every arm is measured on
-    questions that are made of the text, or on a person's own. A run that was broken off goes on.
+    (``echo``, ``hybrid``); taught on the corpus by its own echo; taught as a hybrid. Every arm is measured on
+    questions that are made of the text, or on a person's own. The hybrid is kept unless another is certainly better.
+    A run that was broken off goes on.
 
     Args:
         corpus: As for :func:`isthmus.training.pairs_from_text`; it is read several times.
@@ -60,9 +64,9 @@ def adapt(
     Raises:
         NotFoundError: If a model, tokenizer or file is not there.
         CollectionError: If the corpus is malformed; names the line.
-        InputError: If an option does not fit, there is too little text, or the folder holds another run.
+        InputError: If an option does not fit, there is too little text.
         EncoderError: If the encoder is not sparse.
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, holds something else, or another run is at work in it.
 
     Example:
         >>> isthmus.adapt("corpus.jsonl", "ko", encoder="isthmus/mini-splade-en", bridge="isthmus/mini-bridge",
@@ -71,6 +75,22 @@ def adapt(
     options = AdaptOptions.of(options, **changes)
     folder = Path(folder)
     asked = settings_of(options, encoder, bridge)
+    # Before the lock, which would make the folder.
+    check_place(folder, asked, overwrite=overwrite)
+    with locked(folder):
+        return _adapt(corpus, folder, options, asked, str(encoder), str(bridge), overwrite=overwrite)
+
+
+def _adapt(
+    corpus: Any,
+    folder: Path,
+    options: AdaptOptions,
+    asked: dict[str, str],
+    encoder: str,
+    bridge: str,
+    *,
+    overwrite: bool,
+) -> Adaptation:
     run = Run(folder, asked, overwrite=overwrite)
     finished = run.finished()
     if finished is not None:
@@ -81,12 +101,13 @@ def adapt(
         show=options.show_progress_bar,
     )  # fmt: skip
     questions = _questions(sample, rows, options)
-    maker = _Maker(run, sample, questions, options, str(encoder), str(bridge))
+    maker = _Maker(run, sample, questions, options, encoder, bridge)
     arms = maker.all_arms(corpus)
     chosen = options.arm or choose(arms)
     if chosen not in {arm.name for arm in arms}:
         raise InputError(f"arm must be one that was made, got {chosen!r}; there are {', '.join(a.name for a in arms)}")
     run.keep(chosen)
+    maker.warnings += worth_a_look(arms, chosen)
     index = None
     if options.index:
         index = str(folder / "index")
@@ -136,7 +157,9 @@ class _Maker:
         self.warnings: list[str] = []
         self._keep = sample.script != "LATIN" if options.keep_source is None else options.keep_source
         if options.keep_source is None and not self._keep:
-            self.warnings.append("the English vocabulary was replaced: no Latin words can be added to it")
+            self.warnings.append(
+                "the English vocabulary was replaced; --keep-source adds the words of a Latin language to it instead"
+            )
         if sample.guessed:
             self.warnings.append(
                 f"the language was told by the script alone: {sample.language}; pass --language if it is another"
@@ -150,6 +173,7 @@ class _Maker:
         arms = [self._arm("as it is", lambda: self._loaded(self._encoder))]
         arms.append(self._arm("transferred", self._transferred))
         self.warnings += read_json(self._run.place("transferred") / "transfer_report.json")["warnings"]
+        self._look_at_lengths()
         arms.append(self._words())
         transferred = self._run.place("transferred")
         for mode in ("echo", "hybrid"):
@@ -162,7 +186,7 @@ class _Maker:
                 taught = self._run.place("taught")
                 made_by = f"{steps} steps"
                 arms.append(self._arm("taught", lambda: self._taught(corpus, transferred, steps), note=made_by))
-                arms.append(self._arm("taught, echo", lambda: self._with_words(taught, texts, "echo")))
+                arms.append(self._arm("taught, hybrid", lambda: self._with_words(taught, texts, "hybrid")))
             else:
                 self.warnings.append(f"{self._options.minutes:g} minutes are too few to teach; --minutes gives more")
         return arms
@@ -182,6 +206,17 @@ class _Maker:
         encoder = self._loaded(place)
         scores = evaluate_model(encoder, self._questions, self._options).per_query["ndcg@10"]
         return self._run.record(ArmResult.of(name, scores, time.perf_counter() - started, note))
+
+    def _look_at_lengths(self) -> None:
+        encoder, texts = self._loaded(self._run.place("transferred")), self._sample.texts()[:SAMPLED]
+        limit = encoder.max_seq_length
+        lengths = [len(ids) for ids in encoder.tokenizer(texts, verbose=False)["input_ids"]]
+        cut = sum(length > limit for length in lengths) / len(lengths)
+        if cut > CUT:
+            self.warnings.append(
+                f"{cut:.0%} of the documents are longer than the {limit} tokens that are read, and are not found by "
+                "their end: cut them into passages"
+            )
 
     def _words(self) -> ArmResult:
         done = self._run.done(YARDSTICK)
@@ -235,7 +270,7 @@ class _Maker:
     def _with_words(self, place: Path, texts: list[str], mode: Any) -> Any:
         return add_lexical(
             self._loaded(place), texts, mode, known=kept_tokens(place), seed=self._options.seed,
-            show_progress_bar=self._options.show_progress_bar,
+            pairs=mode == "hybrid", show_progress_bar=self._options.show_progress_bar,
         )  # fmt: skip
 
     def _taught(self, corpus: Any, place: Path, steps: int) -> None:

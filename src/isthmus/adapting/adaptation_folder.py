@@ -13,6 +13,7 @@ from typing import Any
 from isthmus.adapting.options import AdaptOptions
 from isthmus.adapting.outcome import Adaptation, ArmResult
 from isthmus.errors import InputError, OutputError
+from isthmus.reading.disk import LOCK
 from isthmus.reading.storage import atomic_folder, atomic_write, read_json
 
 STATE = "adapt.json"
@@ -41,7 +42,8 @@ def check_place(folder: Path, asked: dict[str, str], *, overwrite: bool = False)
     known = read_json(folder / STATE) if (folder / STATE).is_file() else None
     if known is not None and known.get("key") == _key(asked):
         return known
-    if folder.exists() and any(folder.iterdir()) and (not overwrite or known is None):
+    others = folder.exists() and any(path.name != LOCK for path in folder.iterdir())
+    if others and (not overwrite or known is None):
         raise OutputError(
             f"{folder} already holds something else than this adaptation; choose another folder"
             f"{' or pass overwrite (--overwrite)' if known is not None else ''}"

@@ -9,7 +9,7 @@ from typing import Literal
 from isthmus.assets import tokenizer_names
 from isthmus.options import EncodeOptions, OpenOptions, RunOptions, option
 
-Arm = Literal["as it is", "transferred", "echo", "hybrid", "taught", "taught, echo"]
+Arm = Literal["as it is", "transferred", "echo", "hybrid", "taught", "taught, hybrid"]
 
 
 @dataclass(frozen=True)

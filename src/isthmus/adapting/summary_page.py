@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.adapting.outcome import Adaptation
+from isthmus.adapting.questions import ERROR
 from isthmus.collections import Collection
 from isthmus.diagnostics.model_card import made_of
 from isthmus.reading.storage import atomic_write
@@ -35,6 +36,7 @@ def write_page(found: Adaptation, folder: Path, questions: Collection, index: An
     html = environment.get_template("adapt.html.j2").render(
         found=found,
         top=top,
+        error=ERROR,
         tokens=[] if token_map is None else made_of(token_map),
         searches=[] if index is None else _searches(index, questions),
     )

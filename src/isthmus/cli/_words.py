@@ -9,7 +9,7 @@ from isthmus.errors import InputError
 from isthmus.lexical.options import LexicalOptions
 
 Asked = TypeVar("Asked", bound=LexicalOptions)
-_FLAGS = {"weight": "--lexical-weight", "trim": "--lexical-trim"}
+_FLAGS = {name: f"--lexical-{name}" for name in ("weight", "trim", "pairs")}
 
 
 def read_lexical(options: type[Asked], given: dict[str, Any], **others: Any) -> Asked | None:

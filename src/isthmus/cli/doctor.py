@@ -57,6 +57,14 @@ def command(
             trust_remote_code=trust_remote_code,
             show_progress_bar=False if json else None,
         )
+    if lines and not any(finding.level == "error" and finding.check != "known-item" for finding in findings):
+        from isthmus.adapting.conclusion import conclude
+
+        with working("concluding", quiet=json):
+            findings.append(
+                conclude(model, lines, seed=seed, batch_size=batch_size, trust_remote_code=trust_remote_code,
+                         show_progress_bar=False)
+            )  # fmt: skip
     if json:
         print_json(finding.to_dict() for finding in findings)
     else:

@@ -56,6 +56,11 @@ def command(
     """
     started = time.perf_counter()
     added = read_lexical(NewEncoderOptions, lexical)
+    if added is not None and options.shard is not None:
+        raise InputError(
+            f"--lexical {added.mode} must come without --shard, which would make the encoder several times; make it "
+            "first, with isthmus transfer, or by a small --lexical run"
+        )
     check_names([model])
     source = source_of(corpus, format, reading)
     check_corpus(source)
@@ -88,6 +93,13 @@ def command(
         + ("" if options.weights == "f32" else f"; stored weights are off by at most {done['error']:.2g}"),
         soft_wrap=True,
     )
+    if options.shard is not None:
+        console.print(
+            f"share {options.shard} is in {escape(str(folder))}; when all are in one folder, the same command without "
+            "--shard checks and completes it",
+            soft_wrap=True,
+        )
+        return
     if added is not None:
         console.print(f"encoder with {added.describe()}: {escape(model)}", soft_wrap=True)
     console.print(

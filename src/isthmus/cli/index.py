@@ -145,12 +145,12 @@ def _summary(folder: str, *, verify: bool) -> dict[str, Any]:
         return index.summary()
 
 
-def _done(change: Change | None) -> dict[str, int]:
+def _done(change: Change | None) -> dict[str, Any]:
     if change is None:
         return {}
     unchanged = {"unchanged": change.unchanged} if change.unchanged else {}
     done = {"added": change.added, "empty": change.empty, "removed": change.deleted, "truncated": change.truncated}
-    return done | unchanged
+    return done | unchanged | dict(change.told)
 
 
 def _show(folder: str, summary: dict[str, Any], change: Change | None, seconds: float, *, verified: bool) -> None:
@@ -160,6 +160,11 @@ def _show(folder: str, summary: dict[str, Any], change: Change | None, seconds: 
     console.print(f"{stated}; {seconds:.1f} s", soft_wrap=True)
     if change is not None and change.unchanged:
         console.print(f"{change.added:,} documents put, {change.unchanged:,} were there already and left alone")
+    if change is not None and change.told:
+        told = change.told
+        kept = "" if told["previous"] is None else f"; {told['previous']} is kept, to go back to"
+        gone = f"; dropped: {', '.join(told['dropped'])}" if told["dropped"] else ""
+        console.print(escape(f"{told['alias']} is {told['index']} now{kept}{gone}"), soft_wrap=True)
     if change is not None and change.empty:
         console.print(f"{change.empty:,} documents have no text or no active entry: no query finds them")
     if summary.get("weight_error"):
@@ -189,6 +194,8 @@ def _is_change(
         raise InputError(f"CORPUS must come with --add or --update where an index is changed, got {corpus!r} alone")
     if changing and options.overwrite:
         raise InputError("--overwrite builds a new index; leave out --add, --update, --delete-ids and --compact")
-    if changing and (options.shards, options.replicas) != (None, None):
-        raise InputError("--shards and --replicas must come with a new index, got a change of one; leave them out")
+    if changing and (options.shards, options.replicas, options.alias) != (None, None, False):
+        raise InputError(
+            "--shards, --replicas and --alias must come with a new index, got a change of one; leave them out"
+        )
     return changing

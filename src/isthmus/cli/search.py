@@ -125,6 +125,8 @@ class _Asked:
 
 def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Asked, *, headed: bool = False) -> None:
     """Print the hits of some queries, each under its query if ``headed``."""
+    from scipy.sparse import vstack
+
     from isthmus.engines.server import left_out
 
     vectors = index.vectors([text for _, text in window])
@@ -132,11 +134,12 @@ def _answer(index: Engine, window: Sequence[tuple[str | None, str]], asked: _Ask
         from isthmus.lexical import scale_lexical
 
         vectors = [scale_lexical(index.encoder(), vector, asked.lexical_weight) for vector in vectors]
-    for (identifier, text), vector in zip(window, vectors, strict=True):
-        if asked.show_request:
+    if asked.show_request:
+        for vector in vectors:
             _show_request(index, vector, asked)
-            continue
-        hits = index.search(vector, asked.top_k, filter=asked.filter)
+        return
+    found = index.search_many(vstack(vectors, format="csr"), asked.top_k, filter=asked.filter)
+    for (identifier, text), vector, hits in zip(window, vectors, found, strict=True):
         matches = [index.explain(vector, hit.document.id) for hit in hits] if asked.explain else []
         omitted = left_out(index, vector, asked.filter)
         if asked.json:

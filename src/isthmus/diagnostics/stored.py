@@ -10,7 +10,13 @@ from isthmus.diagnostics.diagnosis import diagnose
 from isthmus.diagnostics.finding import Finding
 from isthmus.encoders.load import local_folder, transfer_folder, try_encoder
 from isthmus.encoders.preflight import refusal
+from isthmus.errors import IsthmusError
+from isthmus.reading.storage import read_json
 from isthmus.token_map import TokenMap
+
+REMEDY = (
+    "transfer again: with another bridge, or with texts for it to learn from (--bridge-texts, --bridge-source-texts)"
+)
 
 
 def diagnose_stored(
@@ -37,5 +43,16 @@ def diagnose_stored(
         raise refusal("encoder", name, faults[0], "encoder")
     if faults:
         return [Finding(fault.check, "error", fault.message, fault.remedy) for fault in faults]
-    token_map = TokenMap.find(transfer_folder(name))
-    return diagnose(encoder, texts, token_map, folder=local_folder(name), **options)
+    beside = transfer_folder(name)
+    findings = diagnose(encoder, texts, TokenMap.find(beside), folder=local_folder(name), **options)
+    return findings if beside is None else _warned_of(beside) + findings
+
+
+def _warned_of(folder: Path) -> list[Finding]:
+    """What the transfer warned of that made an encoder: a flat bridge, scripts that it does not know."""
+    try:
+        said = read_json(folder / "transfer_report.json").get("warnings", [])
+    except IsthmusError:
+        # None, or one of somebody else: the encoder itself is what matters.
+        said = []
+    return [Finding("transfer", "warning", text, REMEDY) for text in said]

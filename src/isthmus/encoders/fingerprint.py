@@ -15,6 +15,8 @@ from isthmus.options import OpenOptions
 _NO_MATTER = ("embedding_dimension", "chunk_size")
 # Behind the name of a token: the dimension of its occurrence, where that of its meaning is another.
 EXACT = " (exact)"
+# Before the number of a column that stands for pairs of neighbouring tokens.
+PAIR = "pair "
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,8 @@ def check_sparse(encoder: Any) -> None:
 def token_texts(encoder: Any, size: int) -> list[str]:
     """What stands for each dimension, from the document side's tokenizer; "" where there is no token.
 
-    Names of a second, lexical block end in :data:`EXACT`. A column that an encoder writes and does not read has the
-    name of the source's token.
+    Names of a second, lexical block end in :data:`EXACT`, those of pairs begin with :data:`PAIR`. A column that an
+    encoder writes and does not read has the name of the source's token.
     """
     tokens = [""] * size
     block = lexical_block(encoder)
@@ -146,6 +148,8 @@ def token_texts(encoder: Any, size: int) -> list[str]:
             tokens[number] = token.removeprefix(UNREAD)
         if block is not None and block + number < size:
             tokens[block + number] = f"{token}{EXACT}"
+    if block is not None:
+        tokens[2 * block :] = [f"{PAIR}{number}" for number in range(size - 2 * block)]
     return tokens
 
 

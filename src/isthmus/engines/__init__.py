@@ -9,6 +9,9 @@ URL                                    what searches                            
 ``elasticsearch://HOST:PORT/INDEX``    an Elasticsearch cluster, the same requests            ``opensearch``
 ``milvus://HOST:PORT/COLLECTION``      a Milvus cluster, sparse inverted index                ``milvus``
 ``milvus:FILE.db``                     Milvus Lite, in this process                           ``milvus``
+``qdrant://HOST:PORT/COLLECTION``      a Qdrant server, named sparse vectors                  ``qdrant``
+``qdrant:FOLDER``                      Qdrant Edge, in this process                           ``qdrant``
+``postgresql://HOST/DATABASE/TABLE``   a PostgreSQL table, pgvector's ``sparsevec``           ``postgres``
 =====================================  =====================================================  ===================
 
 ``opensearch+https://`` and so on connect by TLS; OpenSearch and Elasticsearch take several hosts of one cluster,

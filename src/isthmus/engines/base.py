@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -30,7 +30,10 @@ _LOCAL = ("seismic",)
 _SEVERAL = ("opensearch", "elasticsearch")
 # What no host or port holds: urlsplit would cut it off, or drop it without a word.
 _NO_AUTHORITY = re.compile(r"[\s\\?#\x00-\x20\x7f]")
+_ID_BYTES = 512
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Of a database and of who asks it: nothing that its client would read as more than a name.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Engine(Protocol):
@@ -50,6 +53,11 @@ class Engine(Protocol):
 
     def search(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
         """Best documents of one query, best first."""
+
+    def search_many(
+        self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """The same for several queries, one list of hits each."""
 
     def explain(self, query: str | csr_matrix, identifier: str) -> list[Match]:
         """The tokens that query and document, or its best passage, share."""
@@ -91,8 +99,10 @@ class Location:
         path: What stands behind the colon, for engines on this machine.
         host: Of a server, else "".
         port: Of a server, None where it is not given.
-        name: Index or collection of a server.
+        name: Index, collection or table of a server.
         others: Further hosts of the same cluster, each with its port or None.
+        database: That a table lies in; else "".
+        user: Who asks a database; "" leaves it to its client.
 
     Raises:
         InputError: If ``name`` may mean anything else than one index or collection.
@@ -106,9 +116,11 @@ class Location:
     port: int | None = None
     name: str = ""
     others: tuple[tuple[str, int | None], ...] = ()
+    database: str = ""
+    user: str = ""
 
     def __post_init__(self) -> None:
-        if self.host:
+        if self.host or self.name:
             check_name(self.scheme, self.name)
 
     @property
@@ -132,12 +144,17 @@ class Location:
             return cls(url, scheme, tls, rest)
         if scheme in _LOCAL:
             raise InputError(f"{url!r} must be {scheme}:FOLDER, without //")
+        user, at, plain = rest[2:].partition("@")
+        if scheme == "postgresql" and at and _PLAIN.fullmatch(user):
+            return replace(cls._of_database(url, tls, plain), user=user)
         # Neither a host nor a name has an @; a password may have any character.
         if "@" in rest:
             raise InputError(
                 f"a {scheme} URL must not hold credentials, because commands are seen by others; put them into the "
                 "environment, see docs/guides/engines.md"
             )
+        if scheme == "postgresql":
+            return cls._of_database(url, tls, rest[2:])
         authority, _, name = rest[2:].partition("/")
         try:
             parts = [urlsplit("//" + one) for one in authority.split(",")]
@@ -153,6 +170,28 @@ class Location:
                 f"{url!r} must name one host, got {1 + len(others)}; only {' and '.join(_SEVERAL)} take more"
             )
         return cls(url, scheme, tls, rest, host, port, name, tuple(others))
+
+    @classmethod
+    def _of_database(cls, url: str, tls: bool, rest: str) -> Location:
+        """``[HOST[:PORT]]/DATABASE/TABLE``, or ``?table=TABLE`` for the last part; no host leaves it to the client."""
+        scheme = "postgresql"
+        authority, _, name = rest.partition("/")
+        database, _, table = name.partition("?table=") if "?" in name else name.partition("/")
+        if tls:
+            raise InputError(f"{url!r} must begin with {scheme}://; TLS is asked for by PGSSLMODE=verify-full")
+        try:
+            part = urlsplit("//" + authority)
+            host, port = part.hostname or "", part.port
+        except ValueError as error:
+            raise InputError(f"{url!r} must have a port number ({error})") from error
+        if "@" in rest:
+            raise InputError(f"a {scheme} URL must not hold credentials but a user's name; put them into PGPASSWORD")
+        if not _PLAIN.fullmatch(database) or not table or _NO_AUTHORITY.search(authority) or "," in authority:
+            raise InputError(
+                f"{url!r} must be {scheme}://HOST:PORT/NAME/TABLE, where NAME is the database, of letters, digits, "
+                "'_', '.' and '-'"
+            )
+        return cls(url, scheme, tls, "//" + rest, host, port, table, (), database)
 
 
 @dataclass(frozen=True)
@@ -188,6 +227,22 @@ def refuse_in_clear(location: Location) -> None:
         raise InputError(
             f"{location.url} must be {location.scheme}+https://..., got credentials that would be sent in the clear"
         )
+
+
+def check_id(identifier: str, where: str, *, taken: str | None = None) -> None:
+    """Refuse an id that a server cannot keep as it is.
+
+    Args:
+        identifier: Of a document.
+        where: Names the server.
+        taken: One that the server's header has.
+
+    Raises:
+        InputError: If it is too long, or not to be told from others.
+    """
+    if len(identifier.encode("utf-8", errors="replace")) > _ID_BYTES or identifier == taken:
+        also = f" and not be {taken!r}" if taken else ""
+        raise InputError(f"id must have at most {_ID_BYTES} bytes for {where}{also}, got {identifier[:60]!r}")
 
 
 FIRST_PASSAGE = "#first"

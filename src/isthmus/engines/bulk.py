@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.engines.base import Header, digest, labels
-from isthmus.errors import InputError
+from isthmus.engines.base import Header, check_id, digest, labels
 from isthmus.reading.corpus import Document
 
-_ID_BYTES = 512
 _LABEL_CHARACTERS = 8191
 _SMALLEST = np.float32(2.0**-126)
 
@@ -31,7 +29,15 @@ def nine_bits(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((bits + np.uint32(1 << 14)) & np.uint32(0xFFFFFFFF - 0x7FFF)).view(np.float32)
 
 
-def mapping(header: Header, *, shards: int | None = None, replicas: int | None = None) -> dict[str, Any]:
+def meta_of(header: Header, alias: str | None = None, *, finished: bool = False) -> dict[str, Any]:
+    """What a mapping says of itself: the header; and of an index that is made for an alias, which, and how far."""
+    told = {} if alias is None else {"isthmus_alias": alias, "isthmus_finished": finished}
+    return {"isthmus": header.to_dict(), **told}
+
+
+def mapping(
+    header: Header, *, shards: int | None = None, replicas: int | None = None, alias: str | None = None
+) -> dict[str, Any]:
     """Body of the request that makes an index; None leaves shards and replicas to the cluster."""
     stored_only = {"type": "text", "index": False}
     told = {"number_of_shards": shards, "number_of_replicas": replicas}
@@ -39,7 +45,7 @@ def mapping(header: Header, *, shards: int | None = None, replicas: int | None =
     return ({"settings": settings} if settings else {}) | {
         "mappings": {
             "dynamic": False,
-            "_meta": {"isthmus": header.to_dict()},
+            "_meta": meta_of(header, alias),
             "properties": {
                 "vector": {"type": "rank_features"},
                 "labels": {"type": "keyword", "ignore_above": _LABEL_CHARACTERS},
@@ -53,6 +59,11 @@ def mapping(header: Header, *, shards: int | None = None, replicas: int | None =
     }
 
 
+def kept_features(terms: Sequence[int], weights: NDArray[np.float32]) -> dict[int, np.float32]:
+    """Weights by dimension as servers keep them; a feature's must be a normal number."""
+    return {t: w for t, w in zip(terms, nine_bits(weights), strict=True) if w >= _SMALLEST}
+
+
 def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32], *, text: bool) -> dict[str, Any]:
     """What is stored of a document; a dimension is a feature named ``t`` and its number, because names have no dots."""
     row: dict[str, Any] = {}
@@ -61,8 +72,7 @@ def source(document: Document, terms: Sequence[int], weights: NDArray[np.float32
     if document.passage is not None:
         row |= {"document": document.document_id, "passage": document.passage._asdict()}
     row |= {"metadata": document.metadata, "labels": labels(document), "digest": digest(document)}
-    kept = weights >= _SMALLEST
-    features = {f"t{term}": float(w) for term, w, keep in zip(terms, nine_bits(weights), kept, strict=True) if keep}
+    features = {f"t{term}": float(weight) for term, weight in kept_features(terms, weights).items()}
     return row | ({"vector": features} if features else {})
 
 
@@ -72,8 +82,7 @@ def action(kind: str, identifier: str, row: Mapping[str, Any] | None = None) -> 
     Raises:
         InputError: If the id is longer than servers take.
     """
-    if len(identifier.encode("utf-8", errors="replace")) > _ID_BYTES:
-        raise InputError(f"id must have at most {_ID_BYTES} bytes for this engine, got {identifier[:60]!r}...")
+    check_id(identifier, "this engine")
     lines = [{kind: {"_id": identifier}}, *([] if row is None else [row])]
     text = "".join(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
     return text.encode("utf-8", errors="replace")

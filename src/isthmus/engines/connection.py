@@ -156,6 +156,10 @@ class Server(ABC):
             split: Whether the index is one of passages.
         """
 
+    def find_many(self, vectors: Sequence[csr_matrix], top_k: int, labels: Sequence[Sequence[str]]) -> list[list[Hit]]:
+        """The same for several rows; one after the other where the server has no request for all."""
+        return [self.find(vector, top_k, labels) for vector in vectors]
+
     def request(
         self, vector: csr_matrix, top_k: int, labels: Sequence[Sequence[str]], *, split: bool = False
     ) -> Request:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from isthmus.engines.base import Header, Location, digest, entries, labels, refuse_in_clear
+from isthmus.engines.base import Header, Location, check_id, digest, entries, labels, refuse_in_clear
 from isthmus.engines.connection import Server
 from isthmus.engines.server import ServerBackend
 from isthmus.errors import EngineError, InputError, MissingExtraError, NotFoundError
@@ -123,7 +123,7 @@ class Milvus(Server):
         rows = []
         for number, document in enumerate(documents):
             terms, weights = entries(vectors[number], self.where)
-            _check_id(document.id, self.where)
+            check_id(document.id, self.where, taken=_HEADER_ID)
             if not terms and document.passage is not None:
                 # Passages have no gaps; like the header it lies at a dimension that no query has.
                 terms, weights = [vectors.shape[1]], np.ones(1, dtype=np.float32)
@@ -257,13 +257,6 @@ def _check_lite(location: Location) -> None:
         raise EngineError(
             f"milvus-lite must be {'.'.join(map(str, LITE_VERSION))} or later, got {found}, which scores wrongly; run: "
             "pip install -U 'isthmus[milvus]'"
-        )
-
-
-def _check_id(identifier: str, where: str) -> None:
-    if len(identifier.encode("utf-8", errors="replace")) > _ID_BYTES or identifier == _HEADER_ID:
-        raise InputError(
-            f"id must have at most {_ID_BYTES} bytes for {where} and not be {_HEADER_ID!r}, got {identifier[:60]!r}"
         )
 
 

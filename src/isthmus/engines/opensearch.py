@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from isthmus.engines.base import Header, Location, entries
-from isthmus.engines.bulk import action, batches, mapping, source
+from isthmus.engines.bulk import action, batches, mapping, meta_of, source
 from isthmus.engines.connection import Request, Server
 from isthmus.engines.http import ATTEMPTS, BLOCKED, BUSY, Http, is_block, reason_of
 from isthmus.engines.search_request import (
@@ -25,7 +26,6 @@ from isthmus.engines.search_request import (
     search_body,
     values_body,
 )
-from isthmus.engines.server import ServerBackend
 from isthmus.errors import EngineError, IndexFileError, InputError, NotFoundError
 from isthmus.index.hits import Hit
 from isthmus.reading.corpus import Document
@@ -84,13 +84,42 @@ class OpenSearch(Server):
         meta = made.get("_meta")
         return name, Header.from_dict(meta.get("isthmus") if isinstance(meta, dict) else None, self.where)
 
-    def create(self, header: Header, *, shards: int | None = None, replicas: int | None = None) -> None:
-        """Put the mapping."""
-        self._http.ask("PUT", self._index, mapping(header, shards=shards, replicas=replicas))
+    def create(
+        self, header: Header, *, shards: int | None = None, replicas: int | None = None, alias: str | None = None
+    ) -> None:
+        """Put the mapping; ``alias`` is what the index is made for, and gets when it is finished."""
+        self._http.ask("PUT", self._index, mapping(header, shards=shards, replicas=replicas, alias=alias))
 
     def remove(self) -> None:
         """Delete the index."""
         self._http.ask("DELETE", self._index, known=(404,))
+
+    def generations(self) -> list[tuple[str, Header, bool]]:
+        """Indexes that were made for the alias that the URL names: name, header, and whether they were finished."""
+        found = self._http.ask("GET", f"{self._index}-*/_mapping", known=(404,))[1]
+        own = re.compile(re.escape(self.name) + r"-\d{8}-\d{6}")
+        made = []
+        for name, entry in sorted(found.items()):
+            meta = (entry.get("mappings") or {}).get("_meta") if isinstance(entry, dict) else None
+            if own.fullmatch(name) and isinstance(meta, dict) and meta.get("isthmus_alias") == self.name:
+                made.append((name, Header.from_dict(meta.get("isthmus"), name), bool(meta.get("isthmus_finished"))))
+        return made
+
+    def finish(self, header: Header, alias: str) -> None:
+        """Note that everything is there."""
+        self._http.ask("PUT", f"{self._index}/_mapping", {"_meta": meta_of(header, alias, finished=True)})
+
+    def move(self, before: str | None, after: str) -> None:
+        """Give the alias that the URL names to another index, in one request."""
+        actions: list[dict[str, Any]] = [{"add": {"index": after, "alias": self.name}}]
+        if before is not None:
+            actions.insert(0, {"remove": {"index": before, "alias": self.name}})
+        self._http.ask("POST", "/_aliases", {"actions": actions})
+
+    def aliases(self) -> list[str]:
+        """Those of the index."""
+        found = self._http.ask("GET", f"{self._index}/_alias")[1]
+        return sorted(found.get(self.name, {}).get("aliases", {}))
 
     def put(self, documents: Sequence[Document], vectors: csr_matrix, *, text: bool) -> None:
         """Index by id, in bulk requests of about 5 MB."""
@@ -251,6 +280,3 @@ class OpenSearch(Server):
 
 def _document(row: Mapping[str, Any]) -> Document:
     return Document.from_row(row.get("_source", {}) | {"id": row["_id"]})
-
-
-OPENSEARCH = ServerBackend(OpenSearch)

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 BACKENDS = {
     "": ("embedded", "EMBEDDED"),
     "seismic": ("seismic", "SEISMIC"),
-    "opensearch": ("opensearch", "OPENSEARCH"),
-    "elasticsearch": ("opensearch", "OPENSEARCH"),
+    "opensearch": ("aliases", "OPENSEARCH"),
+    "elasticsearch": ("aliases", "OPENSEARCH"),
     "milvus": ("milvus", "MILVUS"),
+    "qdrant": ("qdrant", "QDRANT"),
+    "postgresql": ("postgresql", "POSTGRESQL"),
 }
 
 

@@ -87,6 +87,17 @@ class ServerEngine:
         first = top_k if self.server.collapses else top_k * FIRST
         return document_hits(ask, top_k, first=first, most=self.server.most) if split else ask(top_k)
 
+    def search_many(
+        self, queries: Sequence[str] | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Search for several queries, in one request where the server takes it; arguments as for :meth:`search`."""
+        if top_k < 1:
+            raise InputError(f"top_k must be 1 or more, got {top_k}")
+        vectors = self.vectors(queries)
+        if self.header.split:
+            return [self.search(vector, top_k, filter=filter) for vector in vectors]
+        return self.server.find_many(vectors, top_k, wanted_labels(filter))
+
     def request(self, query: str | csr_matrix, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> Request:
         """What :meth:`search` sends, for applications that ask the server themselves.
 
@@ -181,10 +192,7 @@ class ServerBackend:
             InputError: If ``weights`` is not f32: a server stores them in its own way; or shards or replicas are given
                 for a server that cannot be told.
         """
-        if options.weights != "f32":
-            raise InputError(
-                f"weights must be 'f32' for {location.url}, got {options.weights!r}: a server stores its own way"
-            )
+        options.check_stored(location.url)
         server = self.connect(location)
         try:
             if not server.divides:
@@ -203,7 +211,7 @@ class ServerBackend:
             encoder = found.encoder
             header = Header(encoder.identity, encoder.vocabulary_size, found.settings, options.text)
             server.create(header, shards=options.shards, replicas=options.replicas)
-            return _fill(server, found.windows, text=options.text, truncated=found.truncated)
+            return fill(server, found.windows, text=options.text, truncated=found.truncated)
         finally:
             server.close()
 
@@ -232,20 +240,20 @@ class ServerBackend:
                     )
             windows: Windows = ()
             truncated = 0
-            changed = _Changed(server)
+            changed = Changed(server)
             if corpus is not None:
                 found = added_windows(header, location.url, model, corpus, options, changed)
                 windows, truncated = found.windows, found.truncated
             if options.delete:
                 firsts = dict.fromkeys(options.delete, 0)
                 server.delete(stored_passages(firsts, server.missing) if header.split else options.delete)
-            change = _fill(server, windows, text=header.text, truncated=truncated)
+            change = fill(server, windows, text=header.text, truncated=truncated)
             return replace(change, deleted=len(options.delete), unchanged=changed.others)
         finally:
             server.close()
 
 
-class _Changed:
+class Changed:
     """Tells the documents that a server does not have yet as they are, and counts the others."""
 
     def __init__(self, server: Server) -> None:
@@ -253,13 +261,33 @@ class _Changed:
         self.others = 0
 
     def __call__(self, documents: list[Document]) -> list[Document]:
+        """Those that are to be put."""
         there = self._server.digests([document.id for document in documents])
         found = [document for document in documents if there.get(document.id) != digest(document)]
         self.others += len(documents) - len(found)
         return found
 
 
-def _fill(server: Server, windows: Windows, *, text: bool, truncated: int) -> Change:
+def fill(
+    server: Server,
+    windows: Windows,
+    *,
+    text: bool,
+    truncated: int = 0,
+    again: str = "the same command with --update",
+) -> Change:
+    """Put documents and make them visible.
+
+    Args:
+        server: Where to.
+        windows: Documents with their vectors.
+        text: Store title and text.
+        truncated: Texts that lost their end when they were encoded before.
+        again: What goes on after the server went away.
+
+    Raises:
+        EngineAwayError: If the server went away; says how many documents it took.
+    """
     added = empty = postings = 0
     last = None
     try:
@@ -275,9 +303,7 @@ def _fill(server: Server, windows: Windows, *, text: bool, truncated: int) -> Ch
                 postings += vectors.nnz
         server.flush()
     except EngineAwayError as error:
-        raise EngineAwayError(
-            f"{error}; {added:,} documents were taken, and the same command with --update goes on from there"
-        ) from error
+        raise EngineAwayError(f"{error}; {added:,} documents were taken, and {again} goes on from there") from error
     truncated += counted["document"]
     return Change(None, added=added, empty=empty, postings=postings, truncated=truncated)
 

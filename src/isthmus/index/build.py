@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from isthmus.index.encoded_header import HEADER, EncodedHeader
 from isthmus.index.folder import check_free
 from isthmus.index.format import Manifest, read_manifest
 from isthmus.index.header import VectorHeader
-from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions
+from isthmus.index.options import PART_SIZE, ChangeOptions, EncodeCorpusOptions, IndexOptions, QueryOptions, Shard
 from isthmus.index.query_encoder import QueryEncoder
 from isthmus.index.workers import Recipe, document_encode, workers
 from isthmus.index.writer import IndexWriter
@@ -51,6 +51,7 @@ class Change:
         postings: Active entries of the documents added; None for a folder, whose manifest counts.
         unchanged: Documents, or passages, that were there already as the corpus has them, and were left alone.
         truncated: Texts of those added that lost their end at the encoder's limit.
+        told: Where an alias was moved: ``alias``, ``index``, ``previous`` and ``dropped``, a list.
     """
 
     manifest: Manifest | None
@@ -60,6 +61,7 @@ class Change:
     postings: int | None = None
     unchanged: int = 0
     truncated: int = 0
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode_corpus(
@@ -105,7 +107,8 @@ def encode_corpus(
         makers = nullcontext(Inline(document_encode(opened.encoder, options), size))
     with makers as maker, corpus_bar(source, "Encoding", options.show_progress_bar) as step:
         documents = _split(source, opened, options)
-        return write_parts(documents, Path(folder), header, maker, tokens=opened.tokens(), on_part=step)
+        shard = None if options.shard is None else Shard.parse(options.shard)
+        return write_parts(documents, Path(folder), header, maker, tokens=opened.tokens(), on_part=step, shard=shard)
 
 
 def build_index(

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from itertools import count
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ from isthmus.encoders.options import CorpusOptions
 from isthmus.encoders.truncation import count_truncated
 from isthmus.errors import IndexFileError, InputError, OutputError
 from isthmus.index.encoded_header import HEADER, EncodedHeader
-from isthmus.index.options import Weights
+from isthmus.index.options import Shard, Weights
 from isthmus.index.quantize import error_bound, pack, scale_for, unpack
 from isthmus.reading.corpus import Document, in_windows
 from isthmus.reading.disk import locked, writing
@@ -55,8 +55,8 @@ def encode_documents(documents: Sequence[Document], encode: Encode, vocabulary_s
     vectors = encode([contents[row] for row in filled]) if filled else csr_matrix((0, vocabulary_size))
     lengths = np.zeros(len(documents) + 1, dtype=np.int64)
     lengths[np.asarray(filled, dtype=np.int64) + 1] = np.diff(vectors.indptr)
-    shape = (len(documents), vocabulary_size)
-    return csr_matrix((vectors.data.astype(np.float32), vectors.indices, np.cumsum(lengths)), shape=shape)
+    starts, shape = np.cumsum(lengths), (len(documents), vocabulary_size)
+    return csr_matrix((vectors.data.astype(np.float32), vectors.indices, starts), shape=shape)
 
 
 def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: int, weights: Weights) -> bytes:
@@ -75,12 +75,11 @@ def make_part(documents: Sequence[Document], encode: Encode, vocabulary_size: in
         vectors = encode_documents(documents, encode, vocabulary_size)
     largest = float(np.abs(vectors.data).max(initial=0.0))
     scale = scale_for(weights, largest)
-    lines = [document.to_json() + b"\n" for document in documents]
     tensors = {
         "indptr": vectors.indptr.astype(np.int64),
         "indices": vectors.indices.astype(np.int32),
         "weights": pack(vectors.data, weights, scale),
-        "documents": np.frombuffer(b"".join(lines), dtype=np.uint8),
+        "documents": np.frombuffer(b"".join(one.to_json() + b"\n" for one in documents), dtype=np.uint8),
     }
     metadata = {
         "corpus": corpus_digest(documents),
@@ -238,6 +237,7 @@ def write_parts(
     *,
     tokens: Sequence[str] = (),
     on_part: Callable[[int, bool], None] = lambda documents, fresh: None,
+    shard: Shard | None = None,
 ) -> EncodedHeader:
     """Encode what is not encoded yet.
 
@@ -248,41 +248,42 @@ def write_parts(
         maker: Who makes the parts.
         tokens: What stands for each dimension.
         on_part: Called with the number of documents of each finished part and whether this run made it.
+        shard: Which parts to make, where others make the rest; None makes all, and completes the folder.
 
     Returns:
-        ``encoding`` with its counts.
+        ``encoding`` with its counts; those of the shard.
 
     Raises:
         InputError: If the folder was begun with another encoder, other settings or another corpus.
         OutputError: If another process writes there, or the disk is full; finished parts are kept.
         CollectionError: If the corpus is malformed.
     """
-    with locked(folder), writing(folder):
-        _begin(folder, encoding, tokens)
-        totals = np.zeros(5, dtype=np.int64)
-        error, parts = 0.0, 0
-        for number, metadata, fresh in _finished(corpus, folder, encoding, maker):
+    with locked(folder, "" if shard is None else shard.name), writing(folder):
+        _begin(folder, encoding, tokens, clean=shard is None)
+        totals, error, parts = np.zeros(5, dtype=np.int64), 0.0, 0
+        for metadata, fresh in _finished(corpus, folder, encoding, maker, shard or Shard()):
             totals += [*metadata["counts"], metadata.get("passages", 0), metadata.get("truncated", 0)]
-            error, parts = max(error, metadata["error"]), max(parts, number + 1)
+            error, parts = max(error, metadata["error"]), parts + 1
             on_part(metadata["counts"][0], fresh)
-        if len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
+        if shard is None and len(made := sorted(folder.glob("part-*.safetensors"))) > parts:
             raise InputError(_other_corpus(made[-1]))
         documents, postings, empty, passages, truncated = totals.tolist()
         complete = {"documents": documents, "postings": postings, "parts": parts, "empty": empty, "error": error}
-        complete |= {"truncated": truncated} | ({"passages": passages} if encoding.split else {})
-        done = replace(encoding, complete=complete)
-        atomic_write(folder / HEADER, done.to_bytes())
+        split = {"truncated": truncated} | ({"passages": passages} if encoding.split else {})
+        done = replace(encoding, complete=complete | split)
+        if shard is None:
+            atomic_write(folder / HEADER, done.to_bytes())
     return done
 
 
-def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None:
-    for pattern in (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*"):
-        for unfinished in folder.glob(pattern):
-            unfinished.unlink(missing_ok=True)
+def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str], *, clean: bool) -> None:
+    patterns = (".part-*.safetensors.*", f".{HEADER}.*", f".{TOKENS}.*")
+    for unfinished in (one for pattern in patterns for one in folder.glob(pattern) if clean):
+        unfinished.unlink(missing_ok=True)
     check_begun(folder)
     if not (folder / HEADER).exists():
-        content = json.dumps(list(tokens), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
-        atomic_write(folder / TOKENS, content)
+        content = json.dumps(list(tokens), ensure_ascii=False)
+        atomic_write(folder / TOKENS, content.encode("utf-8", errors="surrogatepass"))
         atomic_write(folder / HEADER, encoding.to_bytes())
         return
     begun = read_encoding(folder)
@@ -301,18 +302,18 @@ def _begin(folder: Path, encoding: EncodedHeader, tokens: Sequence[str]) -> None
 
 
 def _finished(
-    corpus: Iterable[Document], folder: Path, encoding: EncodedHeader, maker: PartMaker
-) -> Iterator[tuple[int, dict[str, Any], bool]]:
-    """Number and metadata of each part, found or made."""
+    corpus: Iterable[Document], folder: Path, encoding: EncodedHeader, maker: PartMaker, shard: Shard
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Metadata of each part of a shard, found or made."""
     running: list[tuple[int, Future[bytes]]] = []
-    numbered = zip(count(), in_windows(corpus, encoding.part_size), strict=False)
-    for number, documents in numbered:
+    windows = in_windows(corpus, encoding.part_size)
+    for number, documents in islice(enumerate(windows), shard.number - 1, None, shard.count):
         path = folder / part_name(number)
         if path.exists():
             metadata = part_metadata(path)
             if metadata.get("corpus") != corpus_digest(documents):
                 raise InputError(_other_corpus(path))
-            yield number, metadata, False
+            yield metadata, False
             continue
         running.append((number, maker.submit(documents, encoding.weights)))
         # Twice as many as there are workers, so that none waits while this process reads and writes.
@@ -322,10 +323,10 @@ def _finished(
         yield _write_part(folder, *running.pop(0))
 
 
-def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[int, dict[str, Any], bool]:
+def _write_part(folder: Path, number: int, future: Future[bytes]) -> tuple[dict[str, Any], bool]:
     path = folder / part_name(number)
     atomic_write(path, future.result())
-    return number, part_metadata(path), True
+    return part_metadata(path), True
 
 
 def _other_corpus(path: Path) -> str:

@@ -49,6 +49,36 @@ class StoreOptions(Options):
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Every ``count``-th part of an encoded corpus, from part ``number`` on.
+
+    Attributes:
+        number: 1 to ``count``.
+        count: How many shards there are.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    @property
+    def name(self) -> str:
+        """For a file."""
+        return f"{self.number}-of-{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``3/16``.
+
+        Raises:
+            InputError: If it is something else.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise InputError(f"shard must be NUMBER/COUNT, as 1/16 to 16/16, got {text!r}")
+        return cls(int(number), int(count))
+
+
+@dataclass(frozen=True)
 class EncodeCorpusOptions(StoreOptions, CorpusOptions):
     """How a corpus becomes part files.
 
@@ -56,11 +86,19 @@ class EncodeCorpusOptions(StoreOptions, CorpusOptions):
         part_size: Documents per part; within a part, texts are sorted by length while they are encoded.
         processes: Workers.
         ray: Workers are Ray actors; needs the extra ``ray``.
+        shard: ``3/16`` makes the third of 16 shares of the parts; without, what is missing is made, and the folder is
+            complete.
     """
 
     part_size: int = option(PART_SIZE, help="Documents per part file.", at_least=1)
     processes: int = option(1, help="Encode in this many processes.", at_least=1)
     ray: bool = option(False, help="The processes are Ray actors (extra: ray).")
+    shard: str | None = option(None, help="Make only share K of N of the parts: K/N, as 3/16.", recorded=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shard is not None:
+            Shard.parse(self.shard)
 
 
 @dataclass(frozen=True)
@@ -72,6 +110,7 @@ class IndexOptions(StoreOptions, CorpusOptions):
         overwrite: Replace an index that is there.
         shards: Parts of an index on OpenSearch or Elasticsearch; None leaves it to the cluster.
         replicas: Copies of each; None leaves it to the cluster.
+        alias: The name is that of an alias; a new index is built beside the one that it has, and takes its place.
         limits: Of memory; None takes the defaults.
     """
 
@@ -81,10 +120,27 @@ class IndexOptions(StoreOptions, CorpusOptions):
     replicas: int | None = option(
         None, help="OpenSearch, Elasticsearch: copies of each part.", at_least=0, recorded=False
     )
+    alias: bool = option(
+        False,
+        help="OpenSearch, Elasticsearch: the name is an alias; build beside what it has, then move it.",
+        recorded=False,
+    )
     limits: MemoryLimits | None = None
 
+    def check_stored(self, where: object) -> None:
+        """Refuse a way to store weights for a server, which has its own.
+
+        Args:
+            where: Names it.
+
+        Raises:
+            InputError: If one was given.
+        """
+        if self.weights != "f32":
+            raise InputError(f"weights must be 'f32' for {where}, got {self.weights!r}: a server stores its own way")
+
     def check_undivided(self, where: object) -> None:
-        """Refuse shards and replicas for an index that cannot be told.
+        """Refuse shards, replicas and an alias for an index that has none.
 
         Args:
             where: Names it.
@@ -92,8 +148,9 @@ class IndexOptions(StoreOptions, CorpusOptions):
         Raises:
             InputError: If one of them was given.
         """
-        for name in ("shards", "replicas"):
-            if getattr(self, name) is not None:
+        for name in ("shards", "replicas", "alias"):
+            value = getattr(self, name)
+            if value is not None and value is not False:
                 raise InputError(
                     f"{name} must come with opensearch:// or elasticsearch://, got {where}; leave out --{name}"
                 )

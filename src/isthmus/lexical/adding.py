@@ -24,7 +24,13 @@ from isthmus.encoders.encoding import encode_texts
 from isthmus.encoders.fingerprint import check_sparse, lexical_block
 from isthmus.encoders.prompts import Role
 from isthmus.errors import EncoderError, InputError
-from isthmus.lexical.options import POWER, WEIGHT, AddLexicalOptions, LexicalOptions
+from isthmus.lexical.options import (
+    PAIRED_KNOWN_SHARE,
+    POWER,
+    WEIGHT,
+    AddLexicalOptions,
+    LexicalOptions,
+)
 from isthmus.lexical.statistics import (
     MIN_TEXTS,
     SelfActivation,
@@ -112,7 +118,9 @@ def add_lexical(
             scale = added[0].scale.numpy() if added else np.ones(encode.size, dtype=np.float32)
             lexical = Lexical(options.mode, idf, statistics.average_length, **numbers)
             strength = _strength(encode, lexical, statistics, documents, scale)
-        numbers |= {"strength": strength, "known": trained_with, "known_share": options.known_share}
+        share = PAIRED_KNOWN_SHARE if options.pairs and options.known_share is None else options.known_share
+        numbers |= {"strength": strength, "known": trained_with, "known_share": share}
+        numbers["pair_idf"] = statistics.pair_idf()
         added.append(Lexical(options.mode, idf, statistics.average_length, **numbers))
     if options.trim is not None:
         added.insert(-1 if options.mode != "none" else len(added), Trim(*options.trim))

@@ -12,6 +12,8 @@ from isthmus.options import EncodeOptions, Options, RunOptions, option
 # Of the lexical scores' spread to that of the encoder's, and of the IDF: chosen on development data.
 WEIGHT = 2.0
 POWER = 0.75
+# With pairs: what a kept token tells in its language, against what it costs questions in English.
+PAIRED_KNOWN_SHARE = 0.5
 # Texts that are encoded to find the strength.
 MAX_TEXTS = 2000
 ADDED = {"echo": ["lexical echo"], "hybrid": ["a lexical block"], "none": []}
@@ -26,6 +28,7 @@ class LexicalOptions(Options):
             calibrates alone.
         weight: Spread of the lexical scores, known tokens counted as others, as a multiple of that of the encoder's;
             None is 2.
+        pairs: Give pairs of neighbouring tokens columns too, with ``hybrid``.
         calibrate: Multiply every column by the square root of the IDF of its activation,
             sqrt(log(1 + (N - df + 0.5) / (df + 0.5))), df being the number of sampled texts in which it is active.
         trim: Largest entries of the encoder's own, of a query and of a document, that are kept beside the words; None
@@ -46,6 +49,12 @@ class LexicalOptions(Options):
         panel="Method",
         above=0,
         shown=f"{WEIGHT:g} with --lexical",
+    )
+    pairs: bool = option(
+        False,
+        names=("--lexical-pairs/--no-lexical-pairs",),
+        help="Columns for pairs of neighbouring tokens too (--lexical hybrid).",
+        panel="Method",
     )
     calibrate: bool = option(
         True,
@@ -68,12 +77,15 @@ class LexicalOptions(Options):
             raise UnknownNameError("mode", str(self.mode), [name for name, words in ADDED.items() if words])
         if self.mode == "none" and not self.calibrate:
             raise InputError("mode must be echo or hybrid where calibrate is False, got none; nothing would be added")
+        if self.pairs and self.mode != "hybrid":
+            raise InputError(f"pairs must go with mode hybrid, got {self.mode} (--lexical hybrid --lexical-pairs)")
         super().__post_init__()
 
     def describe(self) -> str:
         """What is added, in words."""
         cut = [] if self.trim is None else [f"a trim to {self.trim[0]} and {self.trim[1]} entries"]
-        return " and ".join([*ADDED[self.mode], *(["column calibration"] if self.calibrate else []), *cut])
+        paired = ["pairs of tokens"] if self.pairs else []
+        return " and ".join([*ADDED[self.mode], *paired, *(["column calibration"] if self.calibrate else []), *cut])
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class AddLexicalOptions(LexicalOptions, EncodeOptions, RunOptions):
         k1: Saturation of the number of occurrences, as in BM25.
         b: Normalisation by length, as in BM25.
         known_share: Share of a known token in a score, of what another would have, 0 to 1; None is 0.5 for ``echo`` and
-            0.25 for ``hybrid``.
+            with ``pairs``, 0.25 for ``hybrid`` without.
         max_texts: Size of the sample of texts that are encoded.
     """
 

@@ -17,7 +17,7 @@ from isthmus.encoders.prompts import prompt_name
 from isthmus.errors import InputError
 from isthmus.lexical.options import AddLexicalOptions
 from isthmus.modules.lexical import Lexical
-from isthmus.modules.token_counts import TokenCounts, count_tokens
+from isthmus.modules.token_counts import PAIR_COLUMNS, TokenCounts, count_pairs, count_tokens
 
 MIN_TEXTS = 10
 SNIPPETS = 200
@@ -34,17 +34,25 @@ class Statistics:
         count: Texts with at least one token.
         frequency: Of them, those that hold each token, int64, shape (vocabulary,).
         average_length: Tokens of an average one.
+        pair_frequency: Of them, those that hold each column of pairs; None where pairs were not counted.
         sample: Some of them, in their order.
     """
 
     count: int
     frequency: NDArray[np.int64]
     average_length: float
+    pair_frequency: NDArray[np.int64] | None
     sample: list[str]
 
     def idf(self) -> NDArray[np.float32]:
         """IDF of every token; those that never occur have the largest."""
         return lucene_idf(self.count, self.frequency).astype(np.float32)
+
+    def pair_idf(self) -> torch.Tensor | None:
+        """IDF of every column of pairs; None where pairs were not counted."""
+        if self.pair_frequency is None:
+            return None
+        return torch.from_numpy(lucene_idf(self.count, self.pair_frequency).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -99,12 +107,16 @@ def gather(
     generator = np.random.default_rng(options.seed)
     left_out = special_mask(encoder, size)
     frequency = np.zeros(size, dtype=np.int64)
+    pairs = np.zeros(PAIR_COLUMNS, dtype=np.int64) if options.pairs else None
     chosen: dict[int, tuple[int, str]] = {}
     count = length = 0
     total = len(texts) if isinstance(texts, Sized) else None
     remaining = iter(progress(_checked(texts), desc="Counting tokens", total=total, show=options.show_progress_bar))
     while window := list(itertools.islice(remaining, _READ)):
-        counts = _counts(encoder, window, left_out)
+        features = _features(encoder, window, "document")
+        counts = count_tokens(features, left_out)
+        if pairs is not None:
+            pairs += np.bincount(count_pairs(features, left_out).tokens.numpy(), minlength=PAIR_COLUMNS)
         frequency += np.bincount(counts.tokens.numpy(), minlength=size)
         for text, tokens in zip(window, counts.lengths.tolist(), strict=True):
             if not tokens:
@@ -120,7 +132,7 @@ def gather(
             f"texts must hold at least {MIN_TEXTS} texts with tokens that the tokenizer knows, got {count}; pass more "
             "texts of the collection"
         )
-    return Statistics(count, frequency, length / count, [text for _, text in sorted(chosen.values())])
+    return Statistics(count, frequency, length / count, pairs, [text for _, text in sorted(chosen.values())])
 
 
 def lexical_vectors(

@@ -7,6 +7,7 @@ that need no labels:
 - *echo*: the column of a token that occurs in the text becomes max(own value, lexical weight), as MILCO's LexEcho
   (arXiv 2510.00671) learns to do. Needs no more columns.
 - *hybrid*: the lexical weights are columns of their own, so a score is the encoder's plus that of BM25, in one index.
+  Pairs of neighbouring tokens can have columns too: a language whose tokens are single characters has its words back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from isthmus.errors import InputError, UnknownNameError
 from isthmus.modules.column_scale import hub_options
 from isthmus.modules.max_head import ActiveEntries
-from isthmus.modules.token_counts import count_tokens
+from isthmus.modules.token_counts import PAIR_COLUMNS, TokenCounts, count_pairs, count_tokens
 from isthmus.modules.trim import UNTRIMMED
 
 LexicalMode = Literal["echo", "hybrid"]
@@ -30,6 +31,8 @@ MODES: tuple[LexicalMode, ...] = get_args(LexicalMode)
 # Chosen on development pairs, within the language and from English (docs/results/exact-matching.md). In a hybrid what
 # the encoder itself finds by a token is counted as well.
 KNOWN_SHARE: dict[LexicalMode, float] = {"echo": 0.5, "hybrid": 0.25}
+# Of a pair's score, in that of a token of the same IDF; chosen likewise.
+PAIR_SHARE = 0.2
 
 
 class Lexical(Module):  # type: ignore[misc]
@@ -65,6 +68,9 @@ class Lexical(Module):  # type: ignore[misc]
         known: Whether the encoder was trained with a token, shape (vocabulary,); None is with none.
         known_share: Share of a known token in a product of two texts, of what another would have, 0 to 1; None is 0.5
             for ``echo`` and 0.25 for ``hybrid``.
+        pair_idf: IDF of every column of pairs (:data:`isthmus.modules.token_counts.PAIR_COLUMNS`), which then stand
+            behind those of the tokens; a pair has :data:`PAIR_SHARE` of a token's part in a product. Only with
+            ``hybrid``; None is without pairs.
 
     Raises:
         UnknownNameError: If there is no such mode.
@@ -87,6 +93,7 @@ class Lexical(Module):  # type: ignore[misc]
         special_ids: Sequence[int] = (),
         known: Tensor | None = None,
         known_share: float | None = None,
+        pair_idf: Tensor | None = None,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -108,6 +115,13 @@ class Lexical(Module):  # type: ignore[misc]
         if known.shape != idf.shape:
             raise InputError(f"known must have the shape of idf, {tuple(idf.shape)}, got {tuple(known.shape)}")
         self.register_buffer("known", known)
+        pairs = torch.zeros(0) if pair_idf is None else torch.as_tensor(pair_idf).detach().float().clone()
+        if pair_idf is not None and (mode != "hybrid" or pairs.shape != (PAIR_COLUMNS,)):
+            raise InputError(
+                f"pair_idf must have shape ({PAIR_COLUMNS},) and go with hybrid, got {tuple(pairs.shape)} with {mode}"
+            )
+        # Encoders without pairs stay what they were, for those who know them by their weights.
+        self.register_buffer("pair_idf", pairs, persistent=pair_idf is not None)
         left_out = torch.zeros(len(idf), dtype=torch.bool)
         left_out[self.special_ids] = True
         self.register_buffer("left_out", left_out, persistent=False)
@@ -121,10 +135,14 @@ class Lexical(Module):  # type: ignore[misc]
         """
         vectors = features["sentence_embedding"]
         texts, tokens, values = self._counting(features.pop(UNTRIMMED, vectors), *self.weights(features, task))
+        if len(self.pair_idf):
+            pairs = self._weighed(count_pairs(features, self.left_out), self.pair_idf, features, task)
+            texts, tokens = torch.cat([texts, pairs[0]]), torch.cat([tokens, pairs[1] + len(self.idf)])
+            values = torch.cat([values, math.sqrt(PAIR_SHARE) * pairs[2]])
         if isinstance(vectors, ActiveEntries):
             features["sentence_embedding"] = self._add_sparse(vectors, texts, tokens, values)
             return features
-        block = values.new_zeros(len(vectors), len(self.idf))
+        block = values.new_zeros(len(vectors), len(self.idf) + len(self.pair_idf))
         block[texts, tokens] = values
         if self.mode == "hybrid":
             features["sentence_embedding"] = torch.cat([vectors.float(), block], dim=1)
@@ -140,16 +158,24 @@ class Lexical(Module):  # type: ignore[misc]
         Returns:
             Rows and token ids, ascending, and the weights, float32, all above zero and of shape (active,).
         """
-        texts, tokens, counts, lengths = count_tokens(features, self.left_out)
+        texts, tokens, values = self._weighed(count_tokens(features, self.left_out), self.idf, features, task)
+        values = torch.where(self.known[tokens], math.sqrt(self.known_share) * values, values)
+        counted = values > 0
+        return texts[counted], tokens[counted], values[counted]
+
+    def _weighed(
+        self, counted: TokenCounts, idf: Tensor, features: dict[str, Any], task: str | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        texts, columns, counts, lengths = counted
         values = frequency = counts.float()
         if (task if task is not None else features.get("task")) != "query":
             relative = lengths[texts].float() / self.average_length
             values = frequency * (self.k1 + 1) / (frequency + self.k1 * (1 - self.b + self.b * relative))
-        values = self.strength * self.idf.float()[tokens] ** self.power * values
-        values = torch.where(self.known[tokens], math.sqrt(self.known_share) * values, values)
+        rarity = idf.float()[columns]
+        values = self.strength * rarity**self.power * values
         # A power of 0 would make a weight of an IDF of 0.
-        active = (values > 0) & (self.idf[tokens] > 0)
-        return texts[active], tokens[active], values[active]
+        active = (values > 0) & (rarity > 0)
+        return texts[active], columns[active], values[active]
 
     def _counting(
         self, own: Tensor | ActiveEntries, texts: Tensor, tokens: Tensor, values: Tensor
@@ -183,8 +209,8 @@ class Lexical(Module):  # type: ignore[misc]
         return ActiveEntries(keys // width, keys % width, together, winners)
 
     def get_embedding_dimension(self) -> int:
-        """Columns of the vectors: those of the vocabulary, twice with ``hybrid``."""
-        return len(self.idf) * (2 if self.mode == "hybrid" else 1)
+        """Columns of the vectors: those of the vocabulary, twice with ``hybrid``, and those of pairs."""
+        return len(self.idf) * (2 if self.mode == "hybrid" else 1) + len(self.pair_idf)
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
         """Write the config, the IDF and which tokens are known to a folder."""
@@ -196,9 +222,8 @@ class Lexical(Module):  # type: ignore[misc]
         """Read what :meth:`save` wrote; arguments as for every module of sentence-transformers."""
         options = hub_options(kwargs)
         weights = cls.load_torch_weights(model_name_or_path, subfolder, **options)
-        return cls(
-            idf=weights["idf"], known=weights.get("known"), **cls.load_config(model_name_or_path, subfolder, **options)
-        )
+        buffers = {name: weights.get(name) for name in ("known", "pair_idf")}
+        return cls(idf=weights["idf"], **buffers, **cls.load_config(model_name_or_path, subfolder, **options))
 
 
 def check_formula(power: float, k1: float, b: float, *, known_share: float | None = None, **positive: float) -> None:
@@ -225,4 +250,4 @@ def check_formula(power: float, k1: float, b: float, *, known_share: float | Non
             raise InputError(f"{name} must be between 0 and 1, got {value}")
 
 
-__all__ = ["KNOWN_SHARE", "MODES", "Lexical", "LexicalMode", "check_formula"]
+__all__ = ["KNOWN_SHARE", "MODES", "PAIR_SHARE", "Lexical", "LexicalMode", "check_formula"]

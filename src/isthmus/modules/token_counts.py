@@ -1,4 +1,4 @@
-"""How often each token occurs in each text of a batch, from the ids that the encoder read."""
+"""How often each token, and each pair of neighbours, occurs in each text of a batch, from the ids the encoder read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+# Pairs of neighbours share so many columns; in two texts of a hundred tokens, hardly one pair meets another by chance.
+PAIR_COLUMNS = 2**18
+# Odd and far apart, so that "a b" and "b a" are two pairs.
+_FIRST, _SECOND = 1_000_003, 7_919
+
 
 class TokenCounts(NamedTuple):
     """Occurrences by text and then by token; what a text does not hold is not there.
 
     Attributes:
-        texts: int64, shape (pairs,), ascending.
-        tokens: Vocabulary ids, int64, shape (pairs,), ascending within a text.
-        counts: How often the token occurs in the text, int64, shape (pairs,), at least 1.
+        texts: int64, shape (entries,), ascending.
+        tokens: Vocabulary ids, or columns of pairs, int64, shape (entries,), ascending within a text.
+        counts: How often the token occurs in the text, int64, shape (entries,), at least 1.
         lengths: Tokens counted in each text, int64, shape (texts,).
     """
 
@@ -32,12 +37,32 @@ def count_tokens(features: dict[str, Any], left_out: Tensor) -> TokenCounts:
             length), or flattened inputs with ``cu_seq_lens_q``.
         left_out: Ids that do not count, as a mask of shape (vocabulary,).
     """
+    texts, ids, number = _kept(features, left_out)
+    return _counted(texts, ids, len(left_out), torch.bincount(texts, minlength=number))
+
+
+def count_pairs(features: dict[str, Any], left_out: Tensor) -> TokenCounts:
+    """Count pairs of neighbouring tokens, each under one of :data:`PAIR_COLUMNS` columns that its hash tells.
+
+    Args:
+        features: As for :func:`count_tokens`.
+        left_out: Likewise; the neighbours of such a token are neighbours of each other.
+    """
+    texts, ids, number = _kept(features, left_out)
+    columns = (ids[:-1] * _FIRST + ids[1:] * _SECOND) % PAIR_COLUMNS
+    within = texts[:-1] == texts[1:]
+    return _counted(texts[:-1][within], columns[within], PAIR_COLUMNS, torch.bincount(texts, minlength=number))
+
+
+def _kept(features: dict[str, Any], left_out: Tensor) -> tuple[Tensor, Tensor, int]:
     texts, ids, number = _tokens_of(features)
     kept = ~left_out[ids]
-    texts, ids = texts[kept], ids[kept]
-    size = len(left_out)
-    keys, counts = torch.unique(texts * size + ids, return_counts=True)
-    return TokenCounts(keys // size, keys % size, counts, torch.bincount(texts, minlength=number))
+    return texts[kept], ids[kept], number
+
+
+def _counted(texts: Tensor, columns: Tensor, size: int, lengths: Tensor) -> TokenCounts:
+    keys, counts = torch.unique(texts * size + columns, return_counts=True)
+    return TokenCounts(keys // size, keys % size, counts, lengths)
 
 
 def _tokens_of(features: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
@@ -60,4 +85,4 @@ def _tokens_of(features: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
     return mask.nonzero()[:, 0], ids[mask], len(ids)
 
 
-__all__ = ["TokenCounts", "count_tokens"]
+__all__ = ["PAIR_COLUMNS", "TokenCounts", "count_pairs", "count_tokens"]

@@ -88,21 +88,29 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, share: str = "") -> Iterator[None]:
     """Be the one writer of a folder that is written in place; the lock, a file in it, goes when the process does.
 
     The folder is made if need be, and goes again if nothing was written.
 
+    Args:
+        folder: The folder.
+        share: Names what is written of it, where others write other shares at the same time; "" is all of it.
+
     Raises:
         OutputError: If another writer is at work, or the folder cannot be written.
     """
-    with _made(folder) as new, _held(folder / LOCK, folder):
+    name = f"{LOCK}-{share}" if share else LOCK
+    with _made(folder) as new, _held(folder / name, folder):
+        for other in () if share else folder.glob(f"{LOCK}-*"):
+            with _held(other, folder):
+                other.unlink()
         try:
             yield
         finally:
             with suppress(OSError):
-                if new and [path.name for path in folder.iterdir()] == [LOCK]:
-                    (folder / LOCK).unlink()
+                if new and [path.name for path in folder.iterdir()] == [name]:
+                    (folder / name).unlink()
 
 
 @contextmanager

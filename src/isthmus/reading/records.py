@@ -268,8 +268,9 @@ def parquet_rows(
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise MissingExtraError("pyarrow", "parquet") from error
+    kept = source if isinstance(source, Path) else _kept(name, source)
     try:
-        file = ParquetFile(source if isinstance(source, Path) else _kept(name, source))
+        file = ParquetFile(kept)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         # Some of its messages have several lines.
         reason = " ".join(str(error).split())

@@ -110,6 +110,11 @@ class Gate:
         self._observers = observers
         self.at_work = 0
 
+    def lifespan(self) -> Any:
+        """What the application inside does from its start to its end, as an asynchronous context."""
+        inside: Any = self._app
+        return inside.router.lifespan_context(inside)
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":

@@ -169,7 +169,7 @@ class UsedIn(BaseModel):
     weight: float
 
 
-class Histogram(BaseModel):
+class WeightHistogram(BaseModel):
     """How often weights of some size are."""
 
     edges: list[float] = Field(description="Of the bins, one more than these.")
@@ -180,7 +180,7 @@ class Use(BaseModel):
     """A token in the index."""
 
     documents: int = Field(description="Documents that have it.")
-    histogram: Histogram = Field(description="Its weights in them.")
+    histogram: WeightHistogram = Field(description="Its weights in them.")
     top: list[UsedIn] = Field(description="Those in which it weighs most.")
 
 

@@ -26,7 +26,13 @@ Folder = EmbeddedEngine | SeismicEngine
 # Seconds for which a server that took no connection is left alone: where packets are lost, every attempt takes a while.
 AWAY = 0.5
 _SEISMIC = "seismic"
-_KINDS = {"opensearch": "OpenSearch", "elasticsearch": "Elasticsearch", "milvus": "Milvus"}
+_KINDS = {
+    "opensearch": "OpenSearch",
+    "elasticsearch": "Elasticsearch",
+    "milvus": "Milvus",
+    "qdrant": "Qdrant",
+    "postgresql": "PostgreSQL",
+}
 _logger = logging.getLogger(__name__)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._lookup import find_token
-from isthmus.encoders.fingerprint import EXACT, lexical_block, token_texts
+from isthmus.encoders.fingerprint import EXACT, PAIR, lexical_block, token_texts
 from isthmus.errors import InputError, TokenizerError
 from isthmus.token_map import Fate, TokenMap
 from isthmus.vocabulary import Vocabulary
@@ -52,6 +52,8 @@ class Words:
 
     def token(self, term: int) -> str:
         """What stands for a dimension; its number where there is nothing."""
+        if self._block is not None and term >= 2 * self._block:
+            return f"{PAIR}{term - 2 * self._block}"
         if self._block is not None and term >= self._block:
             return self.token(term - self._block) + EXACT
         return (self.tokens[term] if term < len(self.tokens) else "") or str(term)

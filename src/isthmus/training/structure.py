@@ -37,6 +37,8 @@ _MARKS = "\ufe00-\ufe0f\U000e0100-\U000e01ef" + "".join(
 _RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in _SPACELESS)
 _UNIT = re.compile(f"([{_RANGES}][{_MARKS}]*)|[^\\s{_RANGES}]+")
 _SENTENCE_END = re.compile(r"[.!?。！？｡।॥؟۔…][\"'”’»)\]」』）]*$")
+# Up to a sign that ends it, with closing quotes; a point within a word or a number ends nothing.
+_SENTENCE = re.compile(r"\S(?:[^\n]*?(?:[.!?।॥؟۔…][\"'”’»)\]]*(?=\s|$)|[。！？][”’」』）]*|(?=\n|$)))")
 _CHARACTERS_PER_WORD = 2
 
 _ATX = re.compile(r" {0,3}#{1,6}[ \t]+(.*)")
@@ -174,6 +176,11 @@ class WordPlaces:
         # A closing bracket can be a unit of its own.
         close = self._ends[end - 1]
         return _SENTENCE_END.search(self.text[max(0, close - 4) : close]) is not None
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Start and end of every sentence, by the signs that end one; a line ends one too."""
+    return [match.span() for match in _SENTENCE.finditer(text)]
 
 
 def take_out(text: str, start: int, end: int) -> str:

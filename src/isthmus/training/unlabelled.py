@@ -18,13 +18,15 @@ from isthmus.reading.corpus_bar import corpus_bar
 from isthmus.reading.lines import COMPRESSIONS, read_lines
 from isthmus.training.data import TrainingData, parse_rows
 from isthmus.training.near_duplicates import NearDuplicates
-from isthmus.training.structure import WordPlaces, blocks, take_out
+from isthmus.training.structure import WordPlaces, blocks, sentences, take_out
 from isthmus.training.text_options import KINDS, LEAST_FOR_SNIPPET, Kind, PairOptions
 
 PAGES = (".md", ".markdown", ".rst")
 # In words, or two characters each of scripts without spaces; those of the doctor's known-item search.
 SNIPPET_WORDS = (5, 8)
 LEAST_FOR_HEADING = 5
+# Of a sentence that is a question, and sentences of a passage that one may be taken from.
+SENTENCE_WORDS, LEAST_SENTENCES = (4, 30), 3
 # A longer line is text, whatever it looks like.
 LONGEST_HEADING = 30
 # Passages are cut to this many words where nobody says how many tokens are read.
@@ -73,6 +75,7 @@ def pairs_from_text(
     options: PairOptions | None = None,
     *,
     seed: int = 0,
+    whole_sentences: bool = False,
     show_progress_bar: bool | None = None,
     **changes: Any,
 ) -> TextPairs:
@@ -89,6 +92,7 @@ def pairs_from_text(
             of them, each one document.
         options: Which pairs to make; None takes the defaults.
         seed: Decides which snippets are drawn and kept, and which pairs under ``max_pairs``.
+        whole_sentences: Snippets are whole sentences, where a passage has three and more.
         show_progress_bar: None shows it on a terminal.
         **changes: Fields of ``options`` to replace.
 
@@ -106,7 +110,7 @@ def pairs_from_text(
     left_out: Counter[str] = Counter()
     chosen: list[tuple[int, _Pair]] = []
     draw, made, documents = random.Random(seed), 0, 0
-    maker = _Maker(options, seed, left_out)
+    maker = _Maker(options, seed, left_out, whole=whole_sentences)
     with corpus_bar(corpus, "mining pairs", show_progress_bar) as step:
         for document in corpus:
             documents += 1
@@ -141,8 +145,8 @@ def _told(pairs: int, documents: int, left_out: dict[str, int]) -> str:
 class _Maker:
     """Makes pairs of documents, and remembers what was there before."""
 
-    def __init__(self, options: PairOptions, seed: int, left_out: Counter[str]) -> None:
-        self._options, self._seed, self._left_out = options, seed, left_out
+    def __init__(self, options: PairOptions, seed: int, left_out: Counter[str], *, whole: bool) -> None:
+        self._options, self._seed, self._left_out, self._whole = options, seed, left_out, whole
         self._texts = NearDuplicates()
         self._queries: set[str] = set()
 
@@ -190,13 +194,22 @@ class _Maker:
         if not self._texts.add(passage):
             self._left_out["near-duplicate"] += 1
             return
-        start, end = words.draw(generator.randint(*SNIPPET_WORDS), generator)
+        whole = _whole_sentences(passage) if self._whole else []
+        start, end = generator.choice(whole) if whole else words.draw(generator.randint(*SNIPPET_WORDS), generator)
         snippet, kept = passage[start:end], generator.random() < self._options.keep_snippet
         if _key(snippet) in self._queries:
             self._left_out["repeated snippet"] += 1
             return
         self._queries.add(_key(snippet))
         yield _Pair("snippet", snippet, passage if kept else take_out(passage, start, end), kept)
+
+
+def _whole_sentences(passage: str) -> list[tuple[int, int]]:
+    """Sentences that can be a question; none where too little would be left of the passage."""
+    found = sentences(passage)
+    few, many = SENTENCE_WORDS
+    fitting = [(start, end) for start, end in found if few <= len(WordPlaces(passage[start:end])) <= many]
+    return fitting if len(found) >= LEAST_SENTENCES else []
 
 
 def _key(query: str) -> str:

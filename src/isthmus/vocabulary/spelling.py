@@ -74,7 +74,7 @@ class Spelling:
         byte_level = any(part.get("type") == "ByteLevel" for part in parts)
         markers = [part["replacement"] for part in parts if part.get("type") == "Metaspace"]
         prefix, suffix = (model.get(name) or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
-        if family == "bpe" and not (byte_level or markers or prefix or suffix):
+        if family == "bpe" and not (byte_level or markers or prefix or suffix or model.get("byte_fallback")):
             markers = [START if any(piece.startswith(START) for piece in model["vocab"]) else ""]
         return cls(
             family="byte-bpe" if byte_level and family == "bpe" else family,

@@ -90,7 +90,7 @@ function later(error, where, signal) {
 }
 
 async function learn(signal) {
-  info = await ask("/api/info", { signal });
+  info = await ask("api/info", { signal });
   keepAccents(info.languages);
   keyForm.hidden = true;
   const model = info.model ? `, read by ${info.model}` : "";

@@ -18,7 +18,7 @@ export async function showSearch({ query, filter, count = PAGE, info, main, stat
   const top_k = Math.min(count, most);
   const body = { query, top_k, matches: true, expansion: Math.min(TERMS_EXPANDED, most), characters: SHORT };
   if (Object.keys(filter).length) body.filter = filter;
-  const found = await ask("/api/search", { body, signal });
+  const found = await ask("api/search", { body, signal });
   const milliseconds = performance.now() - started;
 
   const hits = el("ol", { class: "hits", "aria-label": "Hits" });
@@ -84,7 +84,7 @@ async function toggle(state) {
   }
   state.short = [...state.item.childNodes];
   try {
-    state.why ??= why(await ask("/api/explain", { body: { query: state.query, id: state.hit.id } }));
+    state.why ??= why(await ask("api/explain", { body: { query: state.query, id: state.hit.id } }));
   } catch (error) {
     state.why = null;
     state.item.append(el("p", { class: "status bad" }, error.message));

@@ -19,7 +19,7 @@ const FATES = {
 export async function showToken({ token, info, main, status, signal }) {
   const top_k = Math.min(SHOWN, info.limits.top_k);
   const query = new URLSearchParams({ token, top_k: String(top_k) });
-  const found = await ask(`/api/token?${query}`, { signal });
+  const found = await ask(`api/token?${query}`, { signal });
   main.replaceChildren(...found.rows.map((row) => card(row, info)));
   status.textContent = found.rows.length > 1 ? `${found.rows.length} tokens` : "";
 }
