@@ -95,7 +95,9 @@ def watched(  # noqa: C901
             # Only what removes folders opens others from within one.
             removing = "dir_fd" in kwargs
             whole = path if kwargs.get("dir_fd") is None else Path(path_of(kwargs["dir_fd"]), path)
-            if within(whole) and not (removing and operation == "open"):
+            # Files are read as before; folders are opened to be put through to the disk.
+            reading = operation == "open" and not args[0] & (os.O_WRONLY | os.O_RDWR) and Path(whole).is_file()
+            if within(whole) and not reading and not (removing and operation == "open"):
                 watch(operation, str(whole))
                 if operation == "fsync":
                     # What would be kept is told by the watch, and no disk need be waited for.

@@ -14,7 +14,7 @@ def test_table_fits_and_says_what_it_is(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = run(*AUDIT, "--max-queries", "10")
     assert code == 0, err
-    assert out.startswith("demo: 10 questions in each of en, ko\n")
+    assert out.startswith("demo: 10 questions in each of en, ko; a small sample, below 300\n")
     assert all(len(line) <= 80 for line in out.splitlines())
     table = [line.split() for line in out.splitlines() if line.startswith(("mono-", "multi ")) and ":" not in line]
     assert [row[:4] for row in table[-2:]] == [["multi", "en", "en+ko", "168"], ["multi", "ko", "en+ko", "168"]]

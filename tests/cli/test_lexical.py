@@ -295,7 +295,7 @@ def test_transfer_appends_to_what_it_makes(call, run, refused, folders, tmp_path
     (tmp_path / "texts.txt").write_text("\n".join(make_texts(30)) + "\n")
     more = ["--method", "mean", "--lexical-texts", tmp_path / "texts.txt"]
     (report,) = call(*transfer_arguments(folders, tmp_path / "echo", *more, "--lexical", "echo", "--lexical-weight", 2))
-    assert report["lexical"] == {"mode": "echo", "weight": 2.0, "calibrate": True, "trim": None}
+    assert report["lexical"] == {"mode": "echo", "weight": 2.0, "calibrate": True, "trim": None, "pairs": False}
     assert kinds(tmp_path / "echo") == ["Transformer", "SpladePooling", "ColumnScale", "Lexical"]
     assert "with lexical echo and column calibration from 30 texts" in (tmp_path / "echo" / "README.md").read_text()
     code, out, err = run(*transfer_arguments(folders, tmp_path / "none", *more, "--lexical", "none"))

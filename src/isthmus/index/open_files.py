@@ -43,7 +43,7 @@ class OpenFile:
         expected: What the manifest says about it.
 
     Raises:
-        IndexFileError: If it is missing or of another size.
+        IndexFileError: If it is missing, cannot be read, or is of another size.
     """
 
     def __init__(self, path: Path, expected: Stored) -> None:
@@ -52,7 +52,8 @@ class OpenFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise IndexFileError(f"{path} is missing ({error.strerror}); {REBUILD}") from error
+            how = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+            raise IndexFileError(f"{path} {how} ({error.strerror}); {REBUILD}") from error
         weakref.finalize(self, os.close, self._descriptor)
         self._stamp = self._look()
         if self._stamp[0] != expected.bytes:
