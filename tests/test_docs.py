@@ -63,7 +63,7 @@ def test_the_readme_and_the_pages_stay_short():
         for what in (r"<!-- (?:table|recipe):.*?<!-- /", r"^( *)```.*?^\1```$", r"^ *\|[^\n]*$"):
             text = re.sub(what, "", text, flags=re.MULTILINE | re.DOTALL)
         prose += sum(any(map(str.isalnum, word)) for word in text.split())
-    assert prose <= 20_000, "words outside of code and tables"
+    assert prose <= 22_000, "words outside of code and tables"
 
 
 def commands(text):

@@ -62,7 +62,7 @@ def test_a_query_that_fails_does_not_end_the_asking(run, idx, types, monkeypatch
     from isthmus.engines.embedded import EmbeddedEngine
     from isthmus.errors import EngineError
 
-    search = EmbeddedEngine.search
+    search = EmbeddedEngine.search_many
     failed = []
 
     def once(self, *arguments, **options):
@@ -71,7 +71,7 @@ def test_a_query_that_fails_does_not_end_the_asking(run, idx, types, monkeypatch
             raise EngineError("the server is away")
         return search(self, *arguments, **options)
 
-    monkeypatch.setattr(EmbeddedEngine, "search", once)
+    monkeypatch.setattr(EmbeddedEngine, "search_many", once)
     types("house\nhouse\n\n")
     code, out, err = run("search", idx, "--json")
     assert code == 0

@@ -96,7 +96,8 @@ class Turns:
             goes_on = job.step()
             now = time.monotonic()
             if not heavy:
-                self._others = now
+                # What goes on may become heavy itself, and would wait for nobody.
+                self._others = self._others if goes_on else now
             elif now - self._others < _ABOUT:
                 self._heavy_from = now + REST * (now - began)
             if goes_on:
