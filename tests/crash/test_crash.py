@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.kills import COMMANDS, kill
 
-KILLS = int(os.environ.get("ISTHMUS_KILLS", "60"))
+KILLS = int(os.environ.get("ISTHMUS_KILLS", "20"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="writers are forked")

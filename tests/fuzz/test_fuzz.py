@@ -12,7 +12,7 @@ from tests.fuzz.cases import FINDS, Cases, Find
 from tests.fuzz.targets import TARGETS
 
 # Cases of each target; the slow ones get fewer.
-COUNT = int(os.environ.get("ISTHMUS_FUZZ_CASES", "60"))
+COUNT = int(os.environ.get("ISTHMUS_FUZZ_CASES", "25"))
 SLOW = {"encoder": 8, "bodies": 2}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="bounds of time and memory are those of Unix")
