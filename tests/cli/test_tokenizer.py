@@ -252,4 +252,4 @@ def test_keep_source_takes_a_tokenizer_from_text_of_another_script(run, folders,
 def test_the_command_line_lists_it(run):
     code, out, _ = run("--help")
     assert code == 0
-    assert re.search(r"^  tokenizer +Train a WordPiece tokenizer", out, re.MULTILINE)
+    assert re.search(r"^  tokenizer +Train a tokenizer on raw text", out, re.MULTILINE)
