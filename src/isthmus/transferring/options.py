@@ -31,6 +31,11 @@ SHARED = ("alpha", "pool")
 MakeVectors = Callable[[Vocabulary, Vocabulary], BridgeVectors]
 
 
+def _text_file(help: str) -> Any:
+    """An option that takes text, on the command line a file of it."""
+    return option(None, help=help, kind=Path, read=read_samples, check=check_text, recorded=False)
+
+
 @dataclass(frozen=True)
 class TransferOptions(OverlapOptions, BridgeOptions):
     """How to transfer; beside these, what counts as the same token, how a bridge embeds, and what is drawn.
@@ -95,30 +100,15 @@ class TransferOptions(OverlapOptions, BridgeOptions):
         help="Write tokens whose rows have a cosine above this as one; 1 folds none.",
         shown="0.8 with --output target or both",
     )
-    sample_texts: Sequence[str] | None = option(
-        None,
-        help="Target text: .txt, one a line, or a corpus (.jsonl, .csv, .parquet), all but the last also .gz, .xz or "
+    sample_texts: Sequence[str] | None = _text_file(
+        "Target text: .txt, one a line, or a corpus (.jsonl, .csv, .parquet), all but the last also .gz, .xz or "
         ".zst: fertility and unknown tokens in the report, and --bias matched.",
-        kind=Path,
-        read=read_samples,
-        check=check_text,
-        recorded=False,
     )
-    source_texts: Sequence[str] | None = option(
-        None,
-        help="English text, a file like --sample-texts, that --keep-source must split as before, and is checked on.",
-        kind=Path,
-        read=read_samples,
-        check=check_text,
-        recorded=False,
+    source_texts: Sequence[str] | None = _text_file(
+        "English text, a file like --sample-texts, that --keep-source must split as before, and is checked on.",
     )
-    idf_texts: Iterable[str] | None = option(
-        None,
-        help="Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
-        kind=Path,
-        read=read_samples,
-        check=check_text,
-        recorded=False,
+    idf_texts: Iterable[str] | None = _text_file(
+        "Target documents, a file like --sample-texts: IDF of inference-free query encoders.",
     )
     language: str | Sequence[str] | None = option(
         None, help="Language of the result, for its card; any number.", kind=list[str], recorded=False
