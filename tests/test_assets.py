@@ -16,6 +16,7 @@ pytestmark = pytest.mark.assets
 
 @pytest.mark.data
 @needs_data
+@pytest.mark.long
 def test_the_english_encoder_retrieves():
     import isthmus
 

@@ -85,6 +85,7 @@ def test_a_published_encoder_takes_another_vocabulary(russian: Path) -> None:
 
 
 @unpacked
+@pytest.mark.long
 def test_defaults_serve_a_published_bridge(tmp_path: Path, russian: Path) -> None:
     # A thousand frequent words stand for an English vocabulary, so that the bridge has little to embed.
     frequent = AutoTokenizer.from_pretrained(assets.resolve_model(TINY)).convert_ids_to_tokens(range(2000, 4000))

@@ -1,6 +1,5 @@
 """The tutorials are run as they stand: files are written, commands and Python are run, what they print is compared."""
 
-import os
 import re
 import shlex
 import sys
@@ -48,7 +47,7 @@ def commands(block: str) -> list[tuple[list[str], str]]:
     return [(shlex.split(part.split("\n", 1)[0]), part.split("\n", 1)[1].rstrip("\n")) for part in parts]
 
 
-@pytest.mark.skipif("ISTHMUS_LONG_TESTS" not in os.environ, reason="takes a minute: set ISTHMUS_LONG_TESTS")
+@pytest.mark.long
 def test_tutorials_print_what_they_show(tmp_path, monkeypatch, capsys):
     from isthmus.cli import main
 

@@ -18,7 +18,7 @@ from isthmus.index.writer import IndexWriter
 from tests.index.vectors import IDENTITY, SIZE, documents, encode
 
 
-@pytest.mark.skipif("ISTHMUS_LONG_TESTS" not in os.environ, reason="takes minutes: set ISTHMUS_LONG_TESTS")
+@pytest.mark.long
 @pytest.mark.skipif("ISTHMUS_OPENSEARCH" not in os.environ, reason="no OpenSearch: set ISTHMUS_OPENSEARCH")
 @pytest.mark.skipif(not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="no Java for OpenSearch")
 def test_a_cluster_that_loses_the_node_we_talk_to_loses_nothing(tmp_path: Path) -> None:

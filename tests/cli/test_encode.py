@@ -59,6 +59,7 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.long
 def test_killed_with_its_processes(call, folders, tmp_path):
     """The command is killed with its workers; what comes out is what one run makes.
 

@@ -7,6 +7,7 @@ from isthmus import assets
 pytestmark = pytest.mark.assets
 
 
+@pytest.mark.long
 def test_quickstart_carries_the_encoder_over_and_searches(run, tmp_path, monkeypatch):
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "cache"))
     code, out, err = run("quickstart", "ko", "-o", tmp_path / "ko", "--json")

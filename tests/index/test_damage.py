@@ -56,6 +56,7 @@ UNSEEN = {"weights.npy", "documents.jsonl", "rows.npy", "starts.npy", "id_digest
 }
 
 
+@pytest.mark.long
 def test_changed_bytes_are_refused_or_change_nothing_else(folder):
     whole = read_all(folder)
     generator = random.Random(0)

@@ -137,9 +137,14 @@ def test_wrong_lengths(lengths: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtypes", "single"), [(("fp32", "fp32"), True), (("bf16", "bf16"), False), (("fp16", "fp32"), False)]
+    ("dtypes", "single"),
+    [
+        (("fp32", "fp32"), True),
+        pytest.param(("bf16", "bf16"), False, marks=pytest.mark.long),
+        pytest.param(("fp16", "fp32"), False, marks=pytest.mark.long),
+    ],
 )
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.long)])
 def test_compiles(
     dtypes: tuple[str, str], single: bool, capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,10 @@ from tests.training.test_align import ROWS
 # 7 rows are 3 full batches, and so one for each of two processes; the third is left out, other rows in every epoch.
 @pytest.mark.parametrize(
     ("rows", "options"),
-    [(ROWS, ["--steps", "4", "--negatives", "0"]), (ROWS[:7], ["--epochs", "4", "--negatives", "2"])],
+    [
+        pytest.param(ROWS, ["--steps", "4", "--negatives", "0"], marks=pytest.mark.long),
+        (ROWS[:7], ["--epochs", "4", "--negatives", "2"]),
+    ],
     ids=["without negatives", "with negatives, rows left over"],
 )
 def test_two_processes_align_one_encoder(dense_folder, write, tmp_path, rows, options):

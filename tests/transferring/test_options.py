@@ -35,6 +35,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_an_option_added_in_one_place_is_everywhere(tmp_path):
     def run(*arguments):
         command = [sys.executable, "-c", ADDED, *map(str, arguments)]
