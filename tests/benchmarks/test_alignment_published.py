@@ -70,6 +70,7 @@ def read(tmp_path: Path) -> Results:
     return Results(tmp_path / "results" / "alignment_published.json")
 
 
+@pytest.mark.long
 def test_from_rows_to_tables(
     options: list[str],
     tmp_path: Path,

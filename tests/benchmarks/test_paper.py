@@ -126,6 +126,7 @@ def call(paper, replicas, tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 def test_zero_shot(call, tmp_path):
     methods = ["base", "random", "mean", "gaussian", "multivariate-gaussian", "ofa", "sembridge", "sembridge-released"]
     if find_spec("gensim"):

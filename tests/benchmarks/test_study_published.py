@@ -93,6 +93,7 @@ def test_cells_keep_the_contract_and_are_measured_once(
     assert measured == [cells[0], cells[3]]
 
 
+@pytest.mark.long
 def test_tables_show_means_and_leave_empty_what_was_not_measured(
     published: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

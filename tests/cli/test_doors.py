@@ -111,7 +111,7 @@ def test_doctor_refuses_what_is_no_model(run, stored, tmp_path):
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("kind", ["lfs-weights", "model-type"])
+@pytest.mark.parametrize("kind", ["lfs-weights", pytest.param("model-type", marks=pytest.mark.long)])
 def test_an_audit_shows_what_is_through(kind, run, stored, tmp_path):
     broken = make(kind, stored, tmp_path / "broken")
     page = tmp_path / "report.html"

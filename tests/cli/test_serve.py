@@ -65,7 +65,7 @@ def post(url, body, **headers):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_request_under_way_is_answered_before_it_stops(idx, number):
     # The window keeps the request waiting while the signal comes.
     with serving(idx, "--batch-window", "1500") as (said, process):
@@ -171,6 +171,7 @@ def test_urls_that_cannot_be_served(run, monkeypatch):
     assert "did you mean 'opensearch'" in err
 
 
+@pytest.mark.long
 def test_the_load_measurement(idx, tmp_path):
     (tmp_path / "queries.txt").write_text("water\nwar\n")
     with serving(idx) as (said, _):

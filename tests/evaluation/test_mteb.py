@@ -92,6 +92,7 @@ def test_the_example_runs(example, monkeypatch, capsys, encoder, collection, tmp
     assert by_mteb == pytest.approx(by_isthmus, abs=1.01e-4)
 
 
+@pytest.mark.long
 def test_an_encoder_never_gets_the_results_of_another(example, encoder, collection, tmp_path):
     encoder.save_pretrained(str(tmp_path / "encoder"))
     found = [
