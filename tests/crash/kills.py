@@ -73,6 +73,18 @@ def _child(command: Callable[[Path], Any], folder: Path) -> int:
     return child
 
 
+def _kill_after(child: int, seconds: float) -> tuple[int, float]:
+    """Exit status of a child that is killed after so many seconds if it has not ended, and how long it lived."""
+    began = time.perf_counter()
+    while (lived := time.perf_counter() - began) < seconds:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status, lived
+        time.sleep(0.0005)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1], lived
+
+
 def kill(root: Path, kills: int, seed: int = 0) -> dict[str, Counter[str]]:
     """Kill every command in turn, and look at what it left; the next writer finds nothing in its way.
 
@@ -103,13 +115,10 @@ def kill(root: Path, kills: int, seed: int = 0) -> dict[str, Counter[str]]:
         if name != "build":
             shutil.copytree(start, folder)
         child = _child(COMMANDS[name], folder)
-        waited = generator.uniform(0, 1.1) * seconds[name]
-        time.sleep(waited)
-        os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+        status, lived = _kill_after(child, generator.uniform(0, 1.1) * seconds[name])
         if not status:
-            # The first run was a slow one: kills that come too late tell nothing.
-            seconds[name] = min(seconds[name], waited)
+            # The run before was a slow one: kills that come too late tell nothing.
+            seconds[name] = min(seconds[name], lived)
         assert status in (0, signal.SIGKILL), f"{name} failed"
         found, own = contents(folder), None if name == "build" else before
         assert found in (own, right[name]), f"{name}: neither before nor after"

@@ -17,4 +17,4 @@ KILLS = int(os.environ.get("ISTHMUS_KILLS", "20"))
 def test_a_killed_writer_leaves_the_state_before_or_after(tmp_path: Path) -> None:
     told = kill(tmp_path, KILLS)
     assert set(told) == set(COMMANDS)
-    assert sum(counted["before"] + counted["after"] for counted in told.values()) >= KILLS / 10
+    assert sum(counted["before"] + counted["after"] for counted in told.values()) > KILLS / 4

@@ -134,8 +134,8 @@ def test_a_disk_that_fails_leaves_the_state_before_or_after(place: Path, tmp_pat
     assert before != after or name == "compact"
     failed = 0
     for operation, kind in faults():
-        # Every call takes minutes; without ISTHMUS_LONG_TESTS it is every fifth on a full disk, every 15th else.
-        for number in range(0, 1000, 1 if "ISTHMUS_LONG_TESTS" in os.environ else 5 if kind == "full" else 15):
+        # Every call takes minutes; without ISTHMUS_LONG_TESTS it is every third on a full disk, every ninth else.
+        for number in range(0, 1000, 1 if "ISTHMUS_LONG_TESTS" in os.environ else 3 if kind == "full" else 9):
             root = tmp_path / "work"
             shutil.copytree(start, root)
             fault = Fault(operation, number, kind)
