@@ -2,6 +2,8 @@
 PYTHON ?= python3
 LANGUAGE ?= ko
 BIN := .venv/bin
+# What is imported compiles itself; compiling all of it takes two minutes.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart models test check format hooks docs notebook wheel lowest clean
@@ -11,12 +13,12 @@ help: ## Show this help
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first that reads dependency groups
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(PIP) 'pip>=25.1'  # the first that reads dependency groups
+	$(PIP) --constraint constraints.txt --editable . --group dev
 	@touch $@
 
 install: .venv/.installed ## Make .venv and install Isthmus into it
@@ -44,8 +46,8 @@ hooks: .venv/.installed-dev ## Let git check what is committed
 	$(BIN)/pre-commit install
 
 .venv/.installed-docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group docs
+	$(PIP) 'pip>=25.1'
+	$(PIP) --constraint constraints.txt --editable . --group docs
 	@touch $@
 
 docs: .venv/.installed-docs ## Build the site into build/site, strictly, without a network
@@ -56,8 +58,8 @@ notebook: .venv/.installed-docs ## Run the notebook of the documentation and kee
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 .venv/.installed-package: .venv/.installed
-	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group package
+	$(PIP) 'pip>=25.1'
+	$(PIP) --group package
 	@touch $@
 
 wheel: .venv/.installed-package ## Build the wheel, install it and use it outside this folder
